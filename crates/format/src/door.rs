@@ -1,0 +1,145 @@
+//! The doors of the core: where bytes come from, where they go, and who may stop the work.
+//!
+//! Nothing in the core opens a file or a socket. The command line implements these traits with
+//! positioned reads and files, the page with `Blob.slice` and the origin's private file system,
+//! tests with byte vectors that count and fail.
+
+use futures_util::future::LocalBoxFuture;
+use std::ops::Range;
+
+/// Why a [`Source`] could not give bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// Bytes past the end were asked for: the file is shorter than it was when it was opened.
+    #[error("{name} ends at byte {len}, bytes {start}..{end} were asked for; was it replaced while open?")]
+    PastEnd {
+        /// Name of the file.
+        name: String,
+        /// Length of the file now.
+        len: u64,
+        /// First byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
+    },
+    /// The system refused.
+    #[error("cannot read {name}: {reason}")]
+    Io {
+        /// Name of the file.
+        name: String,
+        /// The system's own words.
+        reason: String,
+    },
+}
+
+/// Random access to one file, a range at a time.
+pub trait Source {
+    /// Length in bytes, fixed when the source was opened.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing to read.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` with the bytes from `offset` on. Short reads are errors.
+    fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>>;
+}
+
+/// Why a [`Sink`] could not take bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SinkError {
+    /// Something of that name stands there already.
+    #[error("{name} exists already; choose another place or remove it first")]
+    Exists {
+        /// Name of the file or folder.
+        name: String,
+    },
+    /// The medium is full, or the browser's quota is.
+    #[error("no room for {name}: {needed} bytes are needed, {available} are free")]
+    Full {
+        /// Name of the file.
+        name: String,
+        /// Bytes the file takes.
+        needed: u64,
+        /// Bytes that were free, as far as the system says.
+        available: u64,
+    },
+    /// The system refused.
+    #[error("cannot write {name}: {reason}")]
+    Io {
+        /// Name of the file.
+        name: String,
+        /// The system's own words.
+        reason: String,
+    },
+}
+
+/// Where a conversion writes. Files grow under temporary names; [`Sink::commit`] gives all of them
+/// their final names, [`Sink::abandon`] removes them.
+pub trait Sink {
+    /// Begins a file of exactly `len` bytes. File names are plain names without a folder.
+    fn create<'a>(&'a mut self, name: &'a str, len: u64) -> LocalBoxFuture<'a, Result<(), SinkError>>;
+
+    /// Writes `bytes` at `offset` of a file begun by [`Sink::create`].
+    fn write_at<'a>(
+        &'a mut self,
+        name: &'a str,
+        offset: u64,
+        bytes: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<(), SinkError>>;
+
+    /// Puts a range of a source file at `offset` without handing the bytes through the core.
+    /// Answers `false` if this sink cannot, in which case the caller copies.
+    /// `source_path` is the path under which the session opened the source.
+    fn splice<'a>(
+        &'a mut self,
+        _name: &'a str,
+        _offset: u64,
+        _source_path: &'a str,
+        _range: Range<u64>,
+    ) -> LocalBoxFuture<'a, Result<bool, SinkError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Opens what was written so far, so that it can be read back and compared with the plan.
+    fn read_back<'a>(&'a mut self, name: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Source>, SinkError>>;
+
+    /// Every file is complete and compared: syncs them and gives them their final names.
+    fn commit<'a>(&'a mut self) -> LocalBoxFuture<'a, Result<(), SinkError>>;
+
+    /// Removes everything begun; nothing stays under a final name.
+    fn abandon<'a>(&'a mut self) -> LocalBoxFuture<'a, ()>;
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// What is being done, such as `Verifying bytes`.
+    pub phase: String,
+    /// The tensor or file in hand.
+    pub item: String,
+    /// Bytes done of this phase.
+    pub done_bytes: u64,
+    /// Bytes this phase will do.
+    pub total_bytes: u64,
+}
+
+/// The caller's side of a running job: told of progress, asked whether to stop.
+pub trait Control {
+    /// Called once a tile.
+    fn progress(&self, progress: &Progress);
+    /// Asked once a tile; `true` ends the job with a cancelled error.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// A control that is told nothing and never stops: for jobs that are over in a moment, and tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Uncontrolled;
+
+impl Control for Uncontrolled {
+    fn progress(&self, _: &Progress) {}
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}

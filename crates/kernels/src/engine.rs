@@ -1,0 +1,262 @@
+//! What an engine can do, as plain data in and plain data out.
+//!
+//! Two engines implement this: [`crate::CpuEngine`] here, and the WebGPU engine in its own room.
+//! Every method is exact: both engines give the same bits for the same tile, on every adapter.
+
+use crate::nvfp4_quantize::Nvfp4Table;
+use futures_util::future::LocalBoxFuture;
+
+/// Why an engine could not run a kernel. The caller goes on with another engine from the same tile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The device is gone: driver reset, tab in the background for long, unplugged.
+    #[error("the GPU device was lost: {0}")]
+    DeviceLost(String),
+    /// The tile or a buffer is larger than the device allows.
+    #[error("the GPU refused: {0}")]
+    Refused(String),
+    /// The tile does not have the bytes that its shape says. A fault of the caller.
+    #[error("tile of {expected} bytes expected, {found} given")]
+    TileSize {
+        /// Bytes the shape needs.
+        expected: u64,
+        /// Bytes given.
+        found: u64,
+    },
+}
+
+/// Which engine did the work; shown to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The CPU twin.
+    Cpu,
+    /// A WebGPU (or, natively, Vulkan/Metal/DX12) device.
+    Gpu,
+}
+
+/// A plain floating-point element type a kernel can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloatType {
+    /// IEEE binary32.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE binary16.
+    F16,
+}
+
+impl FloatType {
+    /// Bytes of one element.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+}
+
+/// Rows of a plain float matrix, little-endian, row-major, without padding between rows.
+#[derive(Debug, Clone, Copy)]
+pub struct FloatTile<'a> {
+    /// Element type.
+    pub dtype: FloatType,
+    /// `rows * cols * dtype.bytes()` bytes.
+    pub bytes: &'a [u8],
+    /// Number of rows.
+    pub rows: u32,
+    /// Elements in a row; need not be a multiple of 16.
+    pub cols: u32,
+}
+
+/// The largest magnitude of a tile, as the bits of an `f32` without its sign.
+///
+/// Widening BF16 and F16 to F32 is exact and keeps their order, so the largest pattern is the largest
+/// magnitude. `bits >= 0x7f80_0000` means that the tile holds an infinity or a NaN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AbsMax {
+    /// Bits of the magnitude, sign cleared.
+    pub bits: u32,
+}
+
+impl AbsMax {
+    /// The magnitude as a number.
+    #[must_use]
+    pub fn value(self) -> f32 {
+        f32::from_bits(self.bits)
+    }
+
+    /// Whether no element is infinite or NaN.
+    #[must_use]
+    pub fn is_finite(self) -> bool {
+        self.bits < 0x7f80_0000
+    }
+
+    /// The larger of two tiles.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { bits: self.bits.max(other.bits) }
+    }
+}
+
+/// Where a quantized tile goes. `B = ceil(cols / 16)` blocks a row.
+#[derive(Debug)]
+pub struct Nvfp4Out<'a> {
+    /// `rows * B * 8` bytes of E2M1 codes, two to a byte, the even column in the low nibble.
+    pub codes: &'a mut [u8],
+    /// `rows * B` bytes of E4M3 block scales.
+    pub scales: &'a mut [u8],
+}
+
+/// A tile of a packed NVFP4 weight: whole rows, or one part of a row that starts at a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Nvfp4Tile<'a> {
+    /// `rows * blocks * 8` bytes of codes.
+    pub codes: &'a [u8],
+    /// `rows * blocks` bytes of E4M3 block scales.
+    pub scales: &'a [u8],
+    /// Number of rows.
+    pub rows: u32,
+    /// Blocks in a row of this tile.
+    pub blocks: u32,
+    /// Elements of a row that are not padding, counted in this tile; `blocks * 16` if there is none.
+    pub logical_cols: u32,
+}
+
+/// Index of nothing in a census.
+pub const NONE: u64 = u64::MAX;
+
+/// What a packed NVFP4 tile holds. Counts add up over tiles; indices are of this tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nvfp4Census {
+    /// How often each of the 16 codes occurs, padding included.
+    pub codes: [u64; 16],
+    /// How often each scale byte occurs.
+    pub scales: Vec<u64>,
+    /// Blocks whose scale is 0 (byte 0x00 or 0x80) although a code is not zero (codes 1-7, 9-15).
+    pub zero_scale_with_codes: u64,
+    /// The first such block (`row * blocks + block`), or [`NONE`].
+    pub first_zero_scale_with_codes: u64,
+    /// Blocks whose scale is 0 and whose codes are all zero.
+    pub zero_scale_zero_codes: u64,
+    /// The first block whose scale is NaN (0x7f, 0xff) or negative and not zero, or [`NONE`].
+    pub first_bad_scale: u64,
+    /// Codes other than 0 and 8 at columns from `logical_cols` on.
+    pub padding_not_zero: u64,
+}
+
+impl Default for Nvfp4Census {
+    fn default() -> Self {
+        Self {
+            codes: [0; 16],
+            scales: vec![0; 256],
+            zero_scale_with_codes: 0,
+            first_zero_scale_with_codes: NONE,
+            zero_scale_zero_codes: 0,
+            first_bad_scale: NONE,
+            padding_not_zero: 0,
+        }
+    }
+}
+
+/// Rows of an FP8 (E4M3) weight with the F32 scales that govern them.
+///
+/// The scale of element `(r, c)` is `scales[((first_row + r) / block_rows) * scale_cols + c / block_cols]`.
+/// One scale for the tensor: `block_rows = block_cols = u32::MAX`, `scale_cols = 1`. A scale per output
+/// channel: `block_rows = 1`, `block_cols = u32::MAX`, `scale_cols = 1`.
+#[derive(Debug, Clone, Copy)]
+pub struct Fp8Tile<'a> {
+    /// `rows * cols` bytes of E4M3 codes.
+    pub codes: &'a [u8],
+    /// Number of rows.
+    pub rows: u32,
+    /// Elements in a row.
+    pub cols: u32,
+    /// Index of the first row within the rows that `scales` governs.
+    pub first_row: u32,
+    /// F32 scales as bits, row-major.
+    pub scales: &'a [u32],
+    /// Rows that share a scale.
+    pub block_rows: u32,
+    /// Columns that share a scale.
+    pub block_cols: u32,
+    /// Scales in a row of the scale grid.
+    pub scale_cols: u32,
+}
+
+/// What an FP8 tile holds. Counts add up over tiles; indices are of this tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fp8Census {
+    /// How often each of the 256 codes occurs.
+    pub codes: Vec<u64>,
+    /// Elements that are not zero although their scale is zero.
+    pub nonzero_under_zero_scale: u64,
+    /// The first such element (`row * cols + col`), or [`NONE`].
+    pub first_nonzero_under_zero_scale: u64,
+    /// The first element that is NaN (0x7f, 0xff), or [`NONE`].
+    pub first_nan: u64,
+}
+
+impl Default for Fp8Census {
+    fn default() -> Self {
+        Self {
+            codes: vec![0; 256],
+            nonzero_under_zero_scale: 0,
+            first_nonzero_under_zero_scale: NONE,
+            first_nan: NONE,
+        }
+    }
+}
+
+/// What a list of F32 scales holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScaleCensus {
+    /// NaN or infinite.
+    pub not_finite: u64,
+    /// Negative and not zero, finite.
+    pub negative: u64,
+    /// Zero of either sign.
+    pub zero: u64,
+    /// Not zero, but below the smallest normal number.
+    pub subnormal: u64,
+    /// The first that is NaN, infinite or negative, or [`NONE`].
+    pub first_bad: u64,
+}
+
+impl Default for ScaleCensus {
+    fn default() -> Self {
+        Self { not_finite: 0, negative: 0, zero: 0, subnormal: 0, first_bad: NONE }
+    }
+}
+
+/// The kernels, each on one tile. All are exact.
+///
+/// A tile with no rows or no columns is answered with empty counts. Tiles have fewer than 2^31 bytes.
+pub trait Engine {
+    /// Which engine this is.
+    fn kind(&self) -> EngineKind;
+
+    /// Words for the status bar: the adapter's name, or how the CPU twin runs.
+    fn description(&self) -> String;
+
+    /// The largest magnitude of the tile (kernel `absmax`).
+    fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>>;
+
+    /// Quantizes to NVFP4 with the thresholds of `table` (kernel `nvfp4_quantize`).
+    /// Rows are padded with zeros to whole blocks of 16.
+    fn nvfp4_quantize<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        out: Nvfp4Out<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Takes the census of a packed NVFP4 tile (kernel `nvfp4_verify`).
+    fn nvfp4_verify<'a>(&'a self, tile: Nvfp4Tile<'a>) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>>;
+
+    /// Takes the census of an FP8 tile (kernel `fp8_verify`).
+    fn fp8_verify<'a>(&'a self, tile: Fp8Tile<'a>) -> LocalBoxFuture<'a, Result<Fp8Census, EngineError>>;
+
+    /// Takes the census of F32 scales given as bits (kernel `scale_verify`).
+    fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>>;
+}

@@ -1,0 +1,432 @@
+//! What crosses the boundary: plain data with public fields, the same for the page and the terminal.
+//!
+//! The page never holds a whole report. It asks for windows of it, so that 100,000 layers cost the main
+//! thread no more than 30 do.
+
+use serde::{Deserialize, Serialize};
+
+pub use quantscope_audit::report::{Finding, Report, Severity};
+pub use quantscope_format::Progress;
+
+/// A checkpoint at a glance: the band at the top of the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// Name of the file or folder.
+    pub name: String,
+    /// Weight files with their state.
+    pub shards: Vec<ShardView>,
+    /// Other files seen: configs, tokenizers.
+    pub other_files: Vec<String>,
+    /// Number of layers.
+    pub layer_count: u64,
+    /// Number of tensors.
+    pub tensor_count: u64,
+    /// Logical weights.
+    pub parameters: u64,
+    /// Bytes of all weight files.
+    pub bytes: u64,
+    /// Bytes that were read to learn this.
+    pub bytes_read: u64,
+    /// Weights and block scales, in bits, per logical weight.
+    pub bits_per_weight: f64,
+    /// Schemes, the largest first.
+    pub schemes: Vec<SchemeShare>,
+    /// What the configs declare, in one line, such as `NVFP4 (modelopt)`; empty if they declare nothing.
+    pub declared: String,
+    /// The verdict in words.
+    pub verdict: Verdict,
+    /// Findings by severity.
+    pub errors: u64,
+    /// Warnings.
+    pub warnings: u64,
+    /// Notes.
+    pub infos: u64,
+    /// Whether the tensor bytes were verified, and by which engine.
+    pub verified_by: Option<String>,
+}
+
+/// The verdict and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// `sound`, `warnings`, `broken`, `plain`: for colour and icon.
+    pub state: String,
+    /// One line, such as `Sound NVFP4 export` or `Will not load: 2 errors`.
+    pub title: String,
+    /// What to do next, one short sentence each.
+    pub next: Vec<String>,
+}
+
+/// A weight file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardView {
+    /// File name within the checkpoint.
+    pub file: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Tensors listed.
+    pub tensors: u64,
+    /// `sound`, or what is wrong in a few words.
+    pub state: String,
+}
+
+/// What one scheme takes of the whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SchemeShare {
+    /// Scheme id.
+    pub scheme: String,
+    /// Family, for colour: `fp4`, `fp8`, `mx`, `int`, `plain`.
+    pub family: String,
+    /// Layers (norms and bare parameters not counted).
+    pub layers: u64,
+    /// Stored bytes, companions included.
+    pub bytes: u64,
+    /// Logical weights.
+    pub parameters: u64,
+}
+
+/// Which layers the list shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerQuery {
+    /// Part of a name, or a glob if it holds `*`, `?` or `[`.
+    pub text: String,
+    /// Only this scheme.
+    pub scheme: Option<String>,
+    /// Only this kind.
+    pub kind: Option<String>,
+    /// Only layers with findings.
+    pub with_findings: bool,
+    /// Only layers that this rule touches.
+    pub rule: Option<String>,
+    /// `name` (default), `size`, `bits`, `scheme`, with a leading `-` for descending.
+    pub sort: String,
+    /// First row wanted.
+    pub start: u64,
+    /// Rows wanted, 500 at most.
+    pub count: u64,
+}
+
+/// A window of the layer list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerPage {
+    /// Rows that match the query.
+    pub total: u64,
+    /// Layers there are without a query.
+    pub all: u64,
+    /// Index of the first row given.
+    pub start: u64,
+    /// The rows.
+    pub rows: Vec<LayerRow>,
+    /// Kinds present in the checkpoint.
+    pub kinds: Vec<String>,
+    /// Schemes present in the checkpoint.
+    pub schemes: Vec<String>,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// Module path.
+    pub name: String,
+    /// `linear`, `conv3d` and so on.
+    pub kind: String,
+    /// Scheme id.
+    pub scheme: String,
+    /// Family, for colour.
+    pub family: String,
+    /// Logical shape, as far as the file tells.
+    pub shape: Vec<u64>,
+    /// Bits per weight.
+    pub bits_per_weight: f64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Worst finding, if any.
+    pub worst: Option<Severity>,
+    /// Number of findings.
+    pub findings: u64,
+}
+
+/// A layer in full, from headers only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerDetail {
+    /// The row.
+    pub row: LayerRow,
+    /// How the stored form relates to the logical one, such as `packed as [384, 5184], K 5184`.
+    pub stored_as: String,
+    /// Its tensors.
+    pub tensors: Vec<TensorView>,
+    /// Its findings.
+    pub findings: Vec<Finding>,
+}
+
+/// One tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorView {
+    /// Leaf name, such as `weight_scale`.
+    pub leaf: String,
+    /// Full name.
+    pub name: String,
+    /// What it is for, such as `block scale (E4M3, one per 16 weights)`.
+    pub role: String,
+    /// Element type.
+    pub dtype: String,
+    /// Dimensions.
+    pub shape: Vec<u64>,
+    /// Bytes.
+    pub bytes: u64,
+    /// File.
+    pub file: String,
+    /// First byte within the file.
+    pub begin: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+/// What a layer's bytes show: decoded values, scales, the first block.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerValues {
+    /// Layer.
+    pub name: String,
+    /// Histogram of decoded values.
+    pub histogram: Histogram,
+    /// Values of scalar companions by leaf, such as `weight_scale_2`, with their exact decimal form.
+    pub scalars: Vec<(String, String)>,
+    /// Block scales as a picture; `None` where the scheme has none.
+    pub scale_map: Option<ScaleMap>,
+    /// The first block, code by code; `None` where the scheme has none.
+    pub first_block: Option<FirstBlock>,
+    /// Values decoded for this.
+    pub values_read: u64,
+    /// Values the layer has.
+    pub values_total: u64,
+}
+
+/// Counts of decoded values in equal steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Lower edge of the first bin.
+    pub low: f64,
+    /// Upper edge of the last bin.
+    pub high: f64,
+    /// Counts.
+    pub bins: Vec<u64>,
+    /// Values exactly zero.
+    pub zeros: u64,
+    /// Values that are NaN or infinite.
+    pub not_finite: u64,
+    /// Mean of the finite values.
+    pub mean: f64,
+    /// Standard deviation of the finite values.
+    pub std: f64,
+}
+
+/// Block scales, averaged down to a picture.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScaleMap {
+    /// Rows of the picture.
+    pub rows: u32,
+    /// Columns of the picture.
+    pub cols: u32,
+    /// Rows of the scale tensor.
+    pub tensor_rows: u64,
+    /// Columns of the scale tensor.
+    pub tensor_cols: u64,
+    /// `log2` of the mean scale of each cell, row-major; NaN where a cell holds only zeros or NaN.
+    pub cells: Vec<f32>,
+    /// Smallest cell.
+    pub low: f32,
+    /// Largest cell.
+    pub high: f32,
+    /// Element type of the scales.
+    pub dtype: String,
+}
+
+/// The first block of a layer for checking by hand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FirstBlock {
+    /// Stored bytes as hex.
+    pub raw_hex: String,
+    /// Codes, such as `3 9 1`.
+    pub codes: Vec<u8>,
+    /// Scale of the block, as stored and decoded, such as `0x5E = 112`.
+    pub scale: String,
+    /// Decoded values.
+    pub values: Vec<f32>,
+}
+
+/// Findings of one rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindingGroup {
+    /// Rule id.
+    pub rule: String,
+    /// Severity.
+    pub severity: Severity,
+    /// What the rule is about, a few words.
+    pub title: String,
+    /// Why it matters.
+    pub why: String,
+    /// How many findings.
+    pub count: u64,
+    /// The first of them, 50 at most.
+    pub findings: Vec<Finding>,
+}
+
+/// Tensors with equal bytes, or declared tied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TieView {
+    /// The side that would be kept.
+    pub canonical: String,
+    /// The others.
+    pub aliases: Vec<String>,
+    /// Bytes that dropping the others saves.
+    pub bytes_saved: u64,
+    /// `declared`, `identical` or `both`.
+    pub evidence: String,
+    /// `equal`, `differs` or `absent`.
+    pub input_scale: String,
+}
+
+/// All ties.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TieReport {
+    /// Whether the bytes were compared; before that only declared ties are known.
+    pub bytes_compared: bool,
+    /// Groups, the largest saving first, 500 at most.
+    pub groups: Vec<TieView>,
+    /// Groups there are.
+    pub group_count: u64,
+    /// Bytes saved by all.
+    pub bytes_saved: u64,
+}
+
+/// What a conversion is asked to do. Fields mirror the flags of `quantscope convert`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvertRequest {
+    /// Scheme id, `nvfp4` or `w4a16-nvfp4`.
+    pub to: String,
+    /// Globs of modules that stay as they are.
+    pub exclude: Vec<String>,
+    /// Single rules `GLOB=ID|keep`, the first match wins.
+    pub layers: Vec<String>,
+    /// `bf16`, `f16`, `f32`: the dtype packed weights are cast to before their codes are taken.
+    pub dtype: Option<String>,
+    /// Calibration as JSON text (`{"<module>.input_quantizer": {"amax": 0.1}}`).
+    pub calibration_json: Option<String>,
+    /// Write NaN bytes for an all-zero tensor as the reference does, instead of refusing it.
+    pub zero_tensors_as_reference: bool,
+}
+
+/// What a conversion would write.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanView {
+    /// Layers that are packed.
+    pub packed: Vec<PlanLayer>,
+    /// Layers that are kept although a scheme was asked for, with the reason. Norms are not listed.
+    pub kept: Vec<PlanLayer>,
+    /// Files that will be written, with their lengths (weights only; configs are small).
+    pub files: Vec<(String, u64)>,
+    /// Other files that are copied or written anew.
+    pub other_files: Vec<String>,
+    /// Bytes of the source's tensors.
+    pub bytes_before: u64,
+    /// Bytes of the output's tensors.
+    pub bytes_after: u64,
+    /// Bits per weight before.
+    pub bits_before: f64,
+    /// Bits per weight after.
+    pub bits_after: f64,
+    /// What the user should know before going on.
+    pub warnings: Vec<String>,
+}
+
+/// One layer of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanLayer {
+    /// Module path.
+    pub name: String,
+    /// Kind.
+    pub kind: String,
+    /// Scheme of the source.
+    pub from: String,
+    /// Scheme of the output.
+    pub to: String,
+    /// Logical shape.
+    pub shape: Vec<u64>,
+    /// Bytes before.
+    pub bytes_before: u64,
+    /// Bytes after.
+    pub bytes_after: u64,
+    /// Why it is kept, or what is noteworthy.
+    pub reason: String,
+}
+
+/// What a conversion did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConvertSummary {
+    /// Files under their final names, with their lengths.
+    pub files: Vec<(String, u64)>,
+    /// Layers packed.
+    pub packed: u64,
+    /// Tensors copied unchanged.
+    pub copied: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Engine that quantized.
+    pub engine: String,
+    /// Whether the output was read back and equals the plan (always true here: otherwise it is an error).
+    pub read_back_equal: bool,
+    /// Signal to quantization noise per packed layer, in dB, and its largest absolute error.
+    pub errors: Vec<LayerError>,
+    /// Warnings of the plan and of the run.
+    pub warnings: Vec<String>,
+}
+
+/// Round-trip error of one packed layer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerError {
+    /// Module path.
+    pub name: String,
+    /// Signal to quantization noise ratio in dB; `None` if nothing was lost or nothing was there.
+    pub sqnr_db: Option<f64>,
+    /// Largest absolute difference.
+    pub max_abs: f64,
+}
+
+/// What verifying bytes did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VerifySummary {
+    /// Engine at the end.
+    pub engine: String,
+    /// If the engine changed on the way: why.
+    pub engine_note: Option<String>,
+    /// Layers whose scales and codes were checked.
+    pub layers_checked: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Findings before.
+    pub findings_before: u64,
+    /// Findings after.
+    pub findings_after: u64,
+}
+
+/// Which engine a job shall use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// A hardware GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU twin.
+    Cpu,
+    /// WebGPU, even a software adapter.
+    Gpu,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct SessionError {
+    /// `cancelled`, `source`, `sink`, `refused`, `nothing`: for exit codes and icons.
+    pub kind: String,
+    /// What happened, to what, and the next step.
+    pub message: String,
+}
