@@ -4,5 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod dtype;
+pub mod e2m1;
+pub mod e4m3;
+pub mod e8m0;
+mod plain;
 
 pub use dtype::Dtype;
+pub use plain::{bf16, f16, f32_bits_from_bf16, f32_bits_from_f16, round_to_bf16, round_to_f16};

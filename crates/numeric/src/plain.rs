@@ -1,0 +1,52 @@
+//! BF16 and F16 as patterns of bits: widening to F32 and rounding from it, with integers only.
+//!
+//! Integers, because a kernel must give these bits on processors that flush subnormals or quiet NaNs. For
+//! values rather than patterns there are the types of the `half` crate, re-exported here.
+
+pub use half::{bf16, f16};
+
+/// The bits of the F32 that equals a BF16. Exact; NaN payloads are kept.
+#[must_use]
+pub const fn f32_bits_from_bf16(bits: u16) -> u32 {
+    (bits as u32) << 16
+}
+
+/// The bits of the F32 that equals an F16. Exact; subnormals become normal numbers, NaN payloads are kept.
+///
+/// Without the sign the result grows with the pattern, so the largest pattern is the largest magnitude.
+///
+/// ```
+/// use quantscope_numeric::f32_bits_from_f16;
+/// assert_eq!(f32_bits_from_f16(0x3c00), 1.0_f32.to_bits());
+/// assert_eq!(f32_bits_from_f16(0x8001), (-(2.0_f32.powi(-24))).to_bits());
+/// ```
+#[must_use]
+pub const fn f32_bits_from_f16(bits: u16) -> u32 {
+    let sign = (bits as u32 & 0x8000) << 16;
+    let exponent = (bits as u32 >> 10) & 0x1f;
+    let mantissa = bits as u32 & 0x3ff;
+    let magnitude = if exponent == 0x1f {
+        0x7f80_0000 | (mantissa << 13)
+    } else if exponent != 0 {
+        ((exponent + 112) << 23) | (mantissa << 13)
+    } else if mantissa != 0 {
+        // mantissa * 2^-24: its leading one moves to bit 23.
+        let shift = mantissa.leading_zeros() - 8;
+        ((126 - shift) << 23) | ((mantissa << shift) & 0x7f_ffff)
+    } else {
+        0
+    };
+    sign | magnitude
+}
+
+/// The value rounded to BF16, ties to even, and widened again. NaN stays NaN.
+#[must_use]
+pub fn round_to_bf16(value: f32) -> f32 {
+    bf16::from_f32(value).to_f32()
+}
+
+/// The value rounded to F16, ties to even, and widened again: infinite from 65,520 on. NaN stays NaN.
+#[must_use]
+pub fn round_to_f16(value: f32) -> f32 {
+    f16::from_f32(value).to_f32()
+}
