@@ -1,5 +1,7 @@
 //! The safetensors header: a reader with `u64` offsets that reports everything, and a writer.
 //!
+//! Here are the facts as types; reading is in `parse`, `spans` and `read`, writing in `layout`.
+//!
 //! The reader differs from the `safetensors` crate on purpose: it needs the header and the file's
 //! length only, it works with offsets past 4 GiB on a 32-bit target, and it does not stop at the first
 //! fault. What the crate refuses becomes a [`Defect`], what the crate lets through although it should
@@ -41,7 +43,8 @@ impl TensorInfo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Defect {
     /// Fewer than 8 bytes, a length past the end or over the limit, not UTF-8, not JSON, wrong types.
-    /// The shard has no readable header; nothing else is known of it.
+    /// Tensors that were understood in spite of it are listed: those before a syntax error, and all
+    /// but the one in question where only a field has the wrong type.
     #[error("the header cannot be read: {reason} (byte {at})")]
     Unreadable {
         /// What is wrong, in words.
@@ -128,6 +131,14 @@ pub enum Note {
         tensor: String,
         /// Field.
         field: String,
+    },
+    /// A tensor spelled in a way that the reference takes and other readers do not, such as an array
+    /// of three values in place of an object.
+    UnusualForm {
+        /// Tensor.
+        tensor: String,
+        /// What is unusual, in words.
+        what: String,
     },
     /// Control characters, an absolute path or `..` in a name.
     SuspiciousName(String),

@@ -1,13 +1,35 @@
 //! Bytes to facts and back: safetensors headers, indexes, configs, and the doors bytes come through.
 //!
-//! Knows: safetensors, `model.safetensors.index.json`, `config.json`, `hf_quant_config.json`.
+//! Knows: safetensors, `model.safetensors.index.json`, `config.json`, `hf_quant_config.json`, globs and the order of module paths.
 //! Does not know: quantization, what a tensor's name means, files on disk.
 #![forbid(unsafe_code)]
 
+mod config;
+mod declaration;
 mod door;
+mod fields;
+mod glob;
 mod header;
+mod index;
+mod json;
+mod layout;
 mod limits;
+mod memory;
+mod natural;
+mod parse;
+mod read;
+mod spans;
 
+pub use config::{ConfigError, ModelConfig};
+pub use declaration::{
+    DeclarationHome, ElementForm, KvCache, Producer, QuantDeclaration, QuantGroup, QuantizedLayer,
+};
 pub use door::{Control, Progress, Sink, SinkError, Source, SourceError, Uncontrolled};
+pub use glob::{Glob, GlobError, GlobSet};
 pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorInfo, TensorSpec};
+pub use index::{IndexEntry, IndexError, ShardIndex, leaves_folder};
+pub use layout::LayoutError;
 pub use limits::Limits;
+pub use memory::MemorySource;
+pub use natural::natural_cmp;
+pub use read::{read_header, read_small};

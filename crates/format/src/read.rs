@@ -1,0 +1,55 @@
+//! Reading a header through a [`Source`]: its 8 bytes of length, its JSON, and nothing more.
+
+use crate::door::{Source, SourceError};
+use crate::header::ShardHeader;
+use crate::limits::Limits;
+use crate::spans::{length_fault, unreadable};
+
+/// Bytes asked for at once, so that a length that lies about a sparse file costs memory only as bytes come.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// Reads the header of a safetensors file: exactly its 8 bytes of length and the `n` bytes they announce.
+/// `n` is compared with the file's length and with `limits` before anything is allocated.
+///
+/// # Errors
+/// If the source fails. A damaged header is no error but a [`ShardHeader`] with defects.
+pub async fn read_header(source: &dyn Source, limits: &Limits) -> Result<ShardHeader, SourceError> {
+    let file_len = source.len();
+    if file_len < 8 {
+        let reason = format!("the file has {file_len} bytes, the header's length alone takes 8");
+        return Ok(unreadable(0, file_len, reason, file_len));
+    }
+    let mut length = [0_u8; 8];
+    source.read(0, &mut length).await?;
+    let header_len = u64::from_le_bytes(length);
+    if let Some(reason) = length_fault(header_len, file_len, limits) {
+        return Ok(unreadable(header_len, file_len, reason, 0));
+    }
+    let json = read_pieces(source, 8, header_len).await?;
+    Ok(ShardHeader::parse(&json, file_len, limits))
+}
+
+/// Reads `len` bytes from `offset` on, growing the buffer as they arrive.
+async fn read_pieces(source: &dyn Source, offset: u64, len: u64) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < len {
+        let done = bytes.len();
+        let piece = usize::try_from(PIECE_BYTES.min(len - done as u64)).unwrap_or(usize::MAX);
+        bytes.resize(done.saturating_add(piece), 0);
+        if let Some(buf) = bytes.get_mut(done..) {
+            source.read(offset.saturating_add(done as u64), buf).await?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole small file, such as a config or an index.
+///
+/// # Errors
+/// If the source fails. A file longer than `limits.json_bytes` gives `None` and is not read.
+pub async fn read_small(source: &dyn Source, limits: &Limits) -> Result<Option<Vec<u8>>, SourceError> {
+    if source.len() > limits.json_bytes {
+        return Ok(None);
+    }
+    read_pieces(source, 0, source.len()).await.map(Some)
+}
