@@ -1,1 +1,132 @@
-fn main(){}
+//! The project's own commands: set-up, serve, test, samples.
+//!
+//! `cargo xtask serve` and `cargo xtask test` work on a bare clone: they say what is missing, install
+//! it into the ignored folder `.tools` (or through apt, for the system's own parts), and reuse it the
+//! next time. Nothing here knows about quantization; heavy work runs in child processes.
+#![forbid(unsafe_code)]
+
+mod page;
+mod project;
+mod samples;
+mod serve;
+mod setup;
+mod steps;
+
+use anyhow::{Result, bail};
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+use project::Project;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask serve [--check] [--port N]   install what is missing, build the page, serve it on this machine
+                                         (--check: build and exit)
+cargo xtask test [--only STEP,STEP]      install what is missing for tests too, then check and test everything
+cargo xtask samples [--force]            make the sample checkpoints the page offers
+cargo xtask screenshots                  take the pictures in docs/images again
+";
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    Help,
+    Serve { check: bool, port: u16 },
+    Test { only: Vec<steps::StepId> },
+    Samples { force: bool },
+    Screenshots,
+}
+
+fn main() -> ExitCode {
+    match parse(lexopt::Parser::from_env()).and_then(|request| run(&request)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(request: &Request) -> Result<()> {
+    if *request == Request::Help {
+        print!("{USAGE}");
+        return Ok(());
+    }
+    let project = Project::open()?;
+    match request {
+        Request::Help => Ok(()),
+        Request::Serve { check, port } => {
+            let tools = setup::for_page(&project)?;
+            samples::make_if_missing(&project)?;
+            page::build(&project, &tools)?;
+            if *check { Ok(()) } else { serve::serve(&project.dist(), *port) }
+        }
+        Request::Test { only } => steps::run(&project, only),
+        Request::Samples { force } => {
+            if *force {
+                samples::make(&project)
+            } else {
+                samples::make_if_missing(&project)
+            }
+        }
+        Request::Screenshots => steps::screenshots(&project),
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Request> {
+    let Some(first) = parser.next()? else { return Ok(Request::Help) };
+    let mut request = match first {
+        Value(name) => match name.string()?.as_str() {
+            "serve" => Request::Serve { check: false, port: 0 },
+            "test" => Request::Test { only: Vec::new() },
+            "samples" => Request::Samples { force: false },
+            "screenshots" => Request::Screenshots,
+            "help" => Request::Help,
+            other => bail!("there is no command {other:?}\n\n{USAGE}"),
+        },
+        Long("help") | Short('h') => Request::Help,
+        other => return Err(other.unexpected().into()),
+    };
+    while let Some(argument) = parser.next()? {
+        match (&mut request, argument) {
+            (_, Long("help") | Short('h')) => return Ok(Request::Help),
+            (Request::Serve { check, .. }, Long("check")) => *check = true,
+            (Request::Serve { port, .. }, Long("port")) => *port = parser.value()?.parse()?,
+            (Request::Samples { force }, Long("force")) => *force = true,
+            (Request::Test { only }, Long("only")) => {
+                for name in parser.value()?.string()?.split(',') {
+                    only.push(name.parse()?);
+                }
+            }
+            (_, other) => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request> {
+        parse(lexopt::Parser::from_args(line.split_whitespace()))
+    }
+
+    #[test]
+    fn flags_are_read() {
+        assert_eq!(parsed("serve --check").unwrap(), Request::Serve { check: true, port: 0 });
+        assert_eq!(parsed("serve --port 8080").unwrap(), Request::Serve { check: false, port: 8080 });
+        assert_eq!(
+            parsed("test --only fmt,e2e").unwrap(),
+            Request::Test { only: vec![steps::StepId::Fmt, steps::StepId::E2e] }
+        );
+        assert_eq!(parsed("").unwrap(), Request::Help);
+    }
+
+    #[test]
+    fn unknown_words_are_refused() {
+        for line in
+            ["build", "serve --only fmt", "serve --port many", "test --only everything", "samples sound"]
+        {
+            assert!(parsed(line).is_err(), "{line} was taken");
+        }
+    }
+}

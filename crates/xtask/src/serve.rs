@@ -1,0 +1,79 @@
+//! Serves the built page to this machine, and to no other.
+
+use anyhow::{Context as _, Result, anyhow};
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+use tiny_http::{Header, Method, Request, Response, Server};
+
+/// Serves `folder` until the process is ended. Port 0 means any free one.
+pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
+    let server = Server::http(("127.0.0.1", port))
+        .map_err(|error| anyhow!("{error}"))
+        .with_context(|| format!("port {port} cannot be used; `--port 0` or no flag takes a free one"))?;
+    let address = server.server_addr().to_ip().context("the server has no address")?;
+    println!("\nQuantscope is at http://{address}/   (Ctrl-C ends it)");
+    for request in server.incoming_requests() {
+        if let Err(error) = answer(folder, request) {
+            // A browser that went away in the middle of a file is no reason to stop serving.
+            eprintln!("{error:#}");
+        }
+    }
+    Ok(())
+}
+
+fn answer(folder: &Path, request: Request) -> Result<()> {
+    if !matches!(request.method(), Method::Get | Method::Head) {
+        return Ok(request.respond(Response::empty(405))?);
+    }
+    let opened = local_path(folder, request.url()).and_then(|path| Some((File::open(&path).ok()?, path)));
+    let Some((file, path)) = opened else {
+        return Ok(request.respond(Response::from_string("There is nothing here.").with_status_code(404))?);
+    };
+    let mut response = Response::from_file(file);
+    for (name, value) in [("Content-Type", content_type(&path)), ("Cache-Control", "no-store")] {
+        let header = Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: {value} is no header"))?;
+        response.add_header(header);
+    }
+    Ok(request.respond(response)?)
+}
+
+/// The file that a request means; `None` if it points out of the folder or at nothing.
+fn local_path(folder: &Path, url: &str) -> Option<PathBuf> {
+    let path = url.split(['?', '#']).next()?.trim_start_matches('/');
+    let relative = Path::new(if path.is_empty() { "index.html" } else { path });
+    if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    let file = folder.join(relative);
+    file.is_file().then_some(file)
+}
+
+/// Browsers compile wasm while it arrives only under its own type, and refuse scripts under a wrong one.
+fn content_type(path: &Path) -> &'static str {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("wasm") => "application/wasm",
+        Some("json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("ico") => "image/x-icon",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_inside_the_folder_are_served() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(local_path(folder, "/Cargo.toml?x=1"), Some(folder.join("Cargo.toml")));
+        assert_eq!(local_path(folder, "/src/main.rs"), Some(folder.join("src/main.rs")));
+        for url in ["/../../Cargo.toml", "/src/../Cargo.toml", "/src", "/nothing", "/", "//etc/passwd"] {
+            assert_eq!(local_path(folder, url), None, "{url}");
+        }
+    }
+}

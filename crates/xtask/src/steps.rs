@@ -1,0 +1,252 @@
+//! What `cargo xtask test` runs, in the order that fails fastest, each step named and timed.
+
+use crate::project::Project;
+use crate::setup::{self, TestTools};
+use crate::{page, samples};
+use anyhow::{Context as _, Result, bail};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+use xshell::{Cmd, cmd};
+
+/// One step of `cargo xtask test`, by the name `--only` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepId {
+    Fmt,
+    Clippy,
+    Native,
+    Wasm,
+    E2e,
+}
+
+impl StepId {
+    const ALL: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Native, Self::Wasm, Self::E2e];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+            Self::E2e => "e2e",
+        }
+    }
+}
+
+impl FromStr for StepId {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|step| step.name() == name);
+        found.with_context(|| {
+            format!("no step is called {name:?}; there are fmt, clippy, native, wasm and e2e")
+        })
+    }
+}
+
+/// Crates whose code runs in the page's worker, linted for wasm as the page is.
+const ON_WASM: [&str; 3] = ["quantscope-web", "quantscope-session", "quantscope-gpu"];
+/// Crates whose tests run in Chromium too: codes, kernels, headers past 4 GiB, WebGPU.
+const TESTED_ON_WASM: [&str; 4] =
+    ["quantscope-numeric", "quantscope-format", "quantscope-kernels", "quantscope-gpu"];
+
+/// Steps run so far, for the table at the end.
+#[derive(Default)]
+struct Clock {
+    rows: Vec<(&'static str, Duration, bool)>,
+}
+
+impl Clock {
+    fn time<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("\n── {name} ──");
+        let start = Instant::now();
+        let result = work();
+        self.rows.push((name, start.elapsed(), result.is_ok()));
+        result.with_context(|| format!("step failed: {name}"))
+    }
+
+    fn print(&self) {
+        println!("\n{:<36} {:>8}", "step", "seconds");
+        for (name, took, passed) in &self.rows {
+            println!("{name:<36} {:>8.1}{}", took.as_secs_f64(), if *passed { "" } else { "  failed" });
+        }
+        let total: Duration = self.rows.iter().map(|(_, took, _)| *took).sum();
+        println!("{:<36} {:>8.1}", "total", total.as_secs_f64());
+    }
+}
+
+/// Runs the steps asked for, or all. Stops at the first that fails.
+pub(crate) fn run(project: &Project, only: &[StepId]) -> Result<()> {
+    let mut clock = Clock::default();
+    let result = run_steps(project, only, &mut clock);
+    clock.print();
+    result
+}
+
+fn run_steps(project: &Project, only: &[StepId], clock: &mut Clock) -> Result<()> {
+    let wanted = |step: StepId| only.is_empty() || only.contains(&step);
+    if wanted(StepId::Fmt) {
+        clock.time("format check", || Ok(cmd!(project.sh, "cargo fmt --all --check").run()?))?;
+    }
+    if [StepId::Clippy, StepId::Native, StepId::Wasm, StepId::E2e].into_iter().any(wanted) {
+        let tools = clock.time("set-up", || setup::for_tests(project))?;
+        build_and_test(project, &wanted, &tools, clock)?;
+    }
+    Ok(())
+}
+
+fn build_and_test(
+    project: &Project,
+    wanted: &dyn Fn(StepId) -> bool,
+    tools: &TestTools,
+    clock: &mut Clock,
+) -> Result<()> {
+    if wanted(StepId::Clippy) {
+        clock.time("clippy, native", || clippy_native(project))?;
+        clock.time("clippy, wasm", || clippy_wasm(project))?;
+    }
+    if wanted(StepId::Native) {
+        clock.time("tests, native", || native(project, tools))?;
+    }
+    if wanted(StepId::Wasm) {
+        clock.time("tests, wasm in Chromium", || wasm(project, tools))?;
+    }
+    if wanted(StepId::E2e) {
+        clock.time("samples", || samples::make_if_missing(project))?;
+        clock.time("page", || page::build(project, &tools.page))?;
+        clock.time("tests, end to end", || Ok(end_to_end(project, tools)?.run()?))?;
+    }
+    Ok(())
+}
+
+fn clippy_native(project: &Project) -> Result<()> {
+    let deny = ["-D", "warnings"];
+    Ok(cmd!(
+        project.sh,
+        "cargo clippy --locked --workspace --exclude quantscope-web --all-targets -- {deny...}"
+    )
+    .run()?)
+}
+
+/// The wasm lint has a configuration of its own: it forbids what browsers lack.
+fn clippy_wasm(project: &Project) -> Result<()> {
+    let packages = ON_WASM.iter().flat_map(|name| ["-p", name]);
+    let deny = ["-D", "warnings"];
+    let target = "wasm32-unknown-unknown";
+    Ok(cmd!(project.sh, "cargo clippy --locked --target {target} {packages...} -- {deny...}")
+        .env("CLIPPY_CONF_DIR", project.root.join("crates/xtask/clippy-wasm"))
+        .run()?)
+}
+
+fn native(project: &Project, tools: &TestTools) -> Result<()> {
+    let sh = &project.sh;
+    let run = if setup::has_nextest(project) {
+        cmd!(sh, "cargo nextest run --locked --workspace --no-fail-fast")
+    } else {
+        cmd!(sh, "cargo test --locked --workspace --lib --bins --tests --no-fail-fast")
+    };
+    with_test_tools(run, tools).run()?;
+    // nextest does not run the examples in the documentation.
+    with_test_tools(cmd!(sh, "cargo test --locked --workspace --exclude quantscope-web --doc"), tools)
+        .run()?;
+    Ok(())
+}
+
+/// What native tests find their tools by. `required` turns a skipped GPU test into a failure.
+fn with_test_tools<'a>(command: Cmd<'a>, tools: &TestTools) -> Cmd<'a> {
+    command
+        .env("QUANTSCOPE_GPU", "required")
+        .env("VK_DRIVER_FILES", &tools.vulkan_driver)
+        .env("VK_ICD_FILENAMES", &tools.vulkan_driver)
+        .env("QUANTSCOPE_PYTHON", &tools.python)
+}
+
+fn wasm(project: &Project, tools: &TestTools) -> Result<()> {
+    let driver_config = write_driver_config(project, tools)?;
+    for package in TESTED_ON_WASM {
+        let command = cmd!(
+            project.sh,
+            "cargo test --locked --target wasm32-unknown-unknown -p {package} --lib --tests"
+        )
+        .env("CHROMEDRIVER", &tools.browser.driver)
+        .env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", &driver_config)
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
+        .env("QUANTSCOPE_GPU", "required");
+        let output = command.ignore_status().output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        println!("{text}");
+        if !output.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+            bail!("{package} fails in Chromium");
+        }
+        let passed = passed_tests(&text);
+        println!("{package}: {passed} tests passed in Chromium");
+        if passed == 0 {
+            bail!("{package} has no test that ran in Chromium");
+        }
+    }
+    Ok(())
+}
+
+/// Sum over the lines `test result: ok. N passed; …`.
+fn passed_tests(output: &str) -> u64 {
+    output
+        .lines()
+        .filter_map(|line| {
+            line.trim().strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+/// The flags that give headless Chromium WebGPU without a GPU, for both kinds of browser test.
+fn chromium_flags(project: &Project) -> Result<serde_json::Value> {
+    let file = project.root.join("tests/chromium-flags.json");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))
+}
+
+/// Writes what chromedriver shall start, for wasm-bindgen's test runner.
+fn write_driver_config(project: &Project, tools: &TestTools) -> Result<std::path::PathBuf> {
+    let mut flags = chromium_flags(project)?;
+    flags.as_array_mut().context("tests/chromium-flags.json should be a list")?.push("--headless=new".into());
+    let config = serde_json::json!({
+        "goog:chromeOptions": { "binary": tools.browser.chromium, "args": flags }
+    });
+    let file = project.tools().join("webdriver.json");
+    std::fs::write(&file, serde_json::to_vec_pretty(&config)?)
+        .with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+/// Playwright over the built page and the command-line tool.
+fn end_to_end<'a>(project: &'a Project, tools: &TestTools) -> Result<Cmd<'a>> {
+    let cli = samples::command_line(project)?;
+    let config = "tests/e2e/playwright.config.mjs";
+    Ok(cmd!(project.sh, "node tests/e2e/node_modules/@playwright/test/cli.js test --config {config}")
+        .env("QUANTSCOPE_CHROMIUM", &tools.browser.chromium)
+        .env("QUANTSCOPE_CLI", cli)
+        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
+}
+
+/// Takes the pictures of the documentation anew.
+pub(crate) fn screenshots(project: &Project) -> Result<()> {
+    let tools = setup::for_tests(project)?;
+    samples::make_if_missing(project)?;
+    page::build(project, &tools.page)?;
+    let pictures = project.root.join("docs/images");
+    end_to_end(project, &tools)?.arg("screenshots").env("QUANTSCOPE_SCREENSHOTS", &pictures).run()?;
+    println!("The pictures are in {}; look at them before you commit them", pictures.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_summed() {
+        let output =
+            "test result: ok. 3 passed; 0 failed\nno tests to run!\n  test result: ok. 4 passed; 0 failed;\n";
+        assert_eq!(passed_tests(output), 7);
+        assert_eq!(passed_tests("no tests to run!\ntest result: FAILED. 5 passed; 1 failed"), 0);
+    }
+}
