@@ -1,0 +1,14 @@
+// The command line's answer to the same question.
+import { spawnSync } from "node:child_process";
+
+/** The report of `quantscope audit --json`; findings give status 1, which is an answer too. */
+export function audit(folder) {
+  const { status, stdout, stderr, error } =
+    spawnSync(process.env.QUANTSCOPE_CLI, ["audit", folder, "--json", "--engine", "cpu"], { encoding: "utf8", maxBuffer: 1 << 28 });
+  if (error) throw error;
+  if (status !== 0 && status !== 1) throw new Error(`quantscope audit ended with ${status}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
+/** Rule ids of a report, sorted, each once. */
+export const rulesOf = (report) => [...new Set(report.findings.map(({ rule }) => rule))].sort();
