@@ -252,7 +252,10 @@ pub trait Engine {
     ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
 
     /// Takes the census of a packed NVFP4 tile (kernel `nvfp4_verify`).
-    fn nvfp4_verify<'a>(&'a self, tile: Nvfp4Tile<'a>) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>>;
+    fn nvfp4_verify<'a>(
+        &'a self,
+        tile: Nvfp4Tile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>>;
 
     /// Takes the census of an FP8 tile (kernel `fp8_verify`).
     fn fp8_verify<'a>(&'a self, tile: Fp8Tile<'a>) -> LocalBoxFuture<'a, Result<Fp8Census, EngineError>>;

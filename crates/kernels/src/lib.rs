@@ -4,10 +4,23 @@
 //! Knows: tiles of bytes. Does not know: wgpu, files, schemes.
 #![forbid(unsafe_code)]
 
+pub mod absmax;
+mod cpu_engine;
+mod element;
 mod engine;
+pub mod fp8_verify;
+mod histogram;
+mod kernel;
 pub mod nvfp4_quantize;
+pub mod nvfp4_verify;
+mod parts;
+pub mod scale_verify;
+pub mod spec;
+mod tile;
 
+pub use cpu_engine::CpuEngine;
 pub use engine::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, NONE, Nvfp4Census,
     Nvfp4Out, Nvfp4Tile, ScaleCensus,
 };
+pub use kernel::Kernel;

@@ -1,4 +1,26 @@
 //! Kernel `nvfp4_quantize`: plain floats to E2M1 codes and E4M3 block scales, with integers only.
+//!
+//! The arithmetic is `formats.md` b, ModelOpt's `NVFP4QTensor.quantize`:
+//!
+//! ```text
+//! s     = max |w of the block| / (6 * ws2); 1 if that is 0      F32, rounded once each
+//! scale = E4M3(clamp(s, 2^-9, 448))
+//! code  = E2M1(cast(w) / (scale * ws2))                         ties to the even code
+//! ```
+//!
+//! Exact: [`Nvfp4Table`] finds, on the CPU, the pattern at which each scale byte and each code begins, so
+//! both twins load patterns and compare integers. Nothing is rounded in a kernel, and a source of F16 or
+//! BF16 is not even widened: the thresholds are given over its own patterns.
+//!
+//! Elements must be finite, which [`crate::Engine::absmax`] tells. Patterns of infinity and NaN are not
+//! errors: they are taken for magnitudes beyond all others, by both twins alike.
+
+pub(crate) mod cpu;
+mod table;
+
+pub use table::Nvfp4Table;
+
+use crate::spec::{Binding, Exactness, KernelSpec, params};
 
 /// The code dtype: the element type a weight is cast to before its codes are taken (`formats.md` a,
 /// "Export dtype"): block scales are taken from the source, codes from the cast value.
@@ -12,6 +34,42 @@ pub enum CodeCast {
     ToF16,
 }
 
-/// Everything about one tensor that quantizing needs beside its values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nvfp4Table {}
+/// Elements that share a scale.
+pub const BLOCK: u32 = 16;
+
+/// Blocks an invocation of the shader quantizes: their scale bytes fill one word, so none is shared.
+pub const BLOCKS_PER_INVOCATION: u32 = 4;
+
+params! {
+    /// What the shader is told of a tile.
+    pub struct Params {
+        /// Elements in a row.
+        cols,
+        /// Blocks in a row.
+        row_blocks,
+        /// Blocks in the tile.
+        block_count,
+        /// 1 if two elements share a word, 0 if each has its own.
+        narrow,
+        /// The scale byte of a block below the first threshold.
+        zero_scale,
+    }
+}
+
+/// The shader's description.
+pub static SPEC: KernelSpec = KernelSpec {
+    name: "nvfp4_quantize",
+    exactness: Exactness::Exact,
+    shader: include_str!("shader.wgsl"),
+    shared: &["invocation"],
+    constants: &[("BLOCK", BLOCK), ("BLOCKS_PER_INVOCATION", BLOCKS_PER_INVOCATION)],
+    workgroup_size: 64,
+    params: Params::FIELDS,
+    bindings: &[
+        Binding::read("source"),
+        Binding::read("scale_last"),
+        Binding::read("code_last"),
+        Binding::write("codes"),
+        Binding::write("scales"),
+    ],
+};

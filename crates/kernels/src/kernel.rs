@@ -1,0 +1,37 @@
+//! The list of kernels. A test holds it equal to the folders.
+
+use crate::spec::KernelSpec;
+use crate::{absmax, fp8_verify, nvfp4_quantize, nvfp4_verify, scale_verify};
+
+/// A kernel: a folder of this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kernel {
+    /// The largest magnitude of plain floats.
+    AbsMax,
+    /// Census of an FP8 weight.
+    Fp8Verify,
+    /// Plain floats to NVFP4.
+    Nvfp4Quantize,
+    /// Census of a packed NVFP4 weight.
+    Nvfp4Verify,
+    /// Census of F32 scales.
+    ScaleVerify,
+}
+
+impl Kernel {
+    /// Every kernel.
+    pub const ALL: &'static [Self] =
+        &[Self::AbsMax, Self::Fp8Verify, Self::Nvfp4Quantize, Self::Nvfp4Verify, Self::ScaleVerify];
+
+    /// The description of the kernel's shader.
+    #[must_use]
+    pub fn spec(self) -> &'static KernelSpec {
+        match self {
+            Self::AbsMax => &absmax::SPEC,
+            Self::Fp8Verify => &fp8_verify::SPEC,
+            Self::Nvfp4Quantize => &nvfp4_quantize::SPEC,
+            Self::Nvfp4Verify => &nvfp4_verify::SPEC,
+            Self::ScaleVerify => &scale_verify::SPEC,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The CPU twin.
+
+use crate::engine::{NONE, Nvfp4Census, Nvfp4Tile};
+use crate::histogram::Histogram;
+
+/// Takes the census of `codes` and `scales`: the tile's blocks from `first_block` on. Block indices are
+/// the tile's.
+pub(crate) fn census(tile: &Nvfp4Tile<'_>, first_block: usize, codes: &[u8], scales: &[u8]) -> Nvfp4Census {
+    let mut census = Nvfp4Census::default();
+    let row_blocks = tile.blocks.max(1) as usize;
+    let logical_cols = tile.logical_cols as usize;
+    let mut code_bytes = Histogram::default();
+    code_bytes.count(codes);
+    let mut scale_bytes = Histogram::default();
+    scale_bytes.count(scales);
+    census.scales = scale_bytes.totals();
+    for (byte, count) in code_bytes.totals().iter().enumerate() {
+        census.codes[byte & 0xf] += count;
+        census.codes[byte >> 4] += count;
+    }
+    let first = |slot: &mut u64, at: usize| {
+        if *slot == NONE {
+            *slot = at as u64;
+        }
+    };
+    for (i, &scale) in scales.iter().enumerate() {
+        if scale & 0x7f == 0 {
+            let block_codes = codes.get(8 * i..8 * i + 8).unwrap_or_default();
+            if block_codes.iter().any(|byte| byte & 0x77 != 0) {
+                census.zero_scale_with_codes += 1;
+                first(&mut census.first_zero_scale_with_codes, first_block + i);
+            } else {
+                census.zero_scale_zero_codes += 1;
+            }
+        } else if scale > 0x80 || scale == 0x7f {
+            first(&mut census.first_bad_scale, first_block + i);
+        }
+    }
+    if logical_cols < row_blocks * 16 {
+        for (i, block_codes) in codes.as_chunks::<8>().0.iter().enumerate() {
+            let col = (first_block + i) % row_blocks * 16;
+            let logical = logical_cols.saturating_sub(col).min(16);
+            for at in logical..16 {
+                let code = (block_codes[at / 2] >> (at % 2 * 4)) & 0x7;
+                census.padding_not_zero += u64::from(code != 0);
+            }
+        }
+    }
+    census
+}

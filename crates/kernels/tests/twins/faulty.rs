@@ -1,0 +1,118 @@
+//! Engines with a planted fault, which every comparison must see.
+
+use futures_util::future::LocalBoxFuture;
+use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
+use quantscope_kernels::{
+    AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
+    ScaleCensus,
+};
+
+/// An engine that flips one bit of each result: the last code's lowest, or one count's.
+pub(crate) struct Flipped<'e>(pub(crate) &'e dyn Engine);
+
+impl Engine for Flipped<'_> {
+    fn kind(&self) -> EngineKind {
+        self.0.kind()
+    }
+
+    fn description(&self) -> String {
+        self.0.description()
+    }
+
+    fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
+        Box::pin(async move { Ok(AbsMax { bits: self.0.absmax(tile).await?.bits ^ 1 }) })
+    }
+
+    fn nvfp4_quantize<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        out: Nvfp4Out<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let Nvfp4Out { codes, scales } = out;
+            self.0.nvfp4_quantize(tile, table, Nvfp4Out { codes: &mut *codes, scales }).await?;
+            if let Some(last) = codes.last_mut() {
+                *last ^= 0x10;
+            }
+            Ok(())
+        })
+    }
+
+    fn nvfp4_verify<'a>(
+        &'a self,
+        tile: Nvfp4Tile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>> {
+        Box::pin(async move {
+            let mut census = self.0.nvfp4_verify(tile).await?;
+            census.scales[255] ^= 1;
+            Ok(census)
+        })
+    }
+
+    fn fp8_verify<'a>(&'a self, tile: Fp8Tile<'a>) -> LocalBoxFuture<'a, Result<Fp8Census, EngineError>> {
+        Box::pin(async move {
+            let mut census = self.0.fp8_verify(tile).await?;
+            census.codes[0] ^= 1;
+            Ok(census)
+        })
+    }
+
+    fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
+        Box::pin(async move {
+            let mut census = self.0.scale_verify(scales).await?;
+            census.subnormal ^= 1;
+            Ok(census)
+        })
+    }
+}
+
+/// An engine that works on other inputs than it was given: every bit of them inverted.
+pub(crate) struct Inverted<'e>(pub(crate) &'e dyn Engine);
+
+fn inverted(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| !byte).collect()
+}
+
+impl Engine for Inverted<'_> {
+    fn kind(&self) -> EngineKind {
+        self.0.kind()
+    }
+
+    fn description(&self) -> String {
+        self.0.description()
+    }
+
+    fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
+        Box::pin(async move { self.0.absmax(FloatTile { bytes: &inverted(tile.bytes), ..tile }).await })
+    }
+
+    fn nvfp4_quantize<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        out: Nvfp4Out<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.nvfp4_quantize(FloatTile { bytes: &inverted(tile.bytes), ..tile }, table, out).await
+        })
+    }
+
+    fn nvfp4_verify<'a>(
+        &'a self,
+        tile: Nvfp4Tile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>> {
+        Box::pin(async move { self.0.nvfp4_verify(Nvfp4Tile { codes: &inverted(tile.codes), ..tile }).await })
+    }
+
+    fn fp8_verify<'a>(&'a self, tile: Fp8Tile<'a>) -> LocalBoxFuture<'a, Result<Fp8Census, EngineError>> {
+        Box::pin(async move { self.0.fp8_verify(Fp8Tile { codes: &inverted(tile.codes), ..tile }).await })
+    }
+
+    fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
+        Box::pin(async move {
+            let scales: Vec<u32> = scales.iter().map(|bits| !bits).collect();
+            self.0.scale_verify(&scales).await
+        })
+    }
+}

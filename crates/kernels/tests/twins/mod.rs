@@ -1,0 +1,59 @@
+//! What every engine must pass: agreement with another engine on seeded tiles, and with ModelOpt's bytes.
+//! The tests of the WebGPU engine use this folder too.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "each test that includes this folder uses a part of it")]
+
+pub(crate) mod compare;
+pub(crate) mod faulty;
+pub(crate) mod golden;
+pub(crate) mod random;
+pub(crate) mod reference;
+
+#[path = "../../src/absmax/tests.rs"]
+pub(crate) mod absmax;
+#[path = "../../src/fp8_verify/tests.rs"]
+pub(crate) mod fp8_verify;
+#[path = "../../src/nvfp4_quantize/tests.rs"]
+pub(crate) mod nvfp4_quantize;
+#[path = "../../src/nvfp4_verify/tests.rs"]
+pub(crate) mod nvfp4_verify;
+#[path = "../../src/scale_verify/tests.rs"]
+pub(crate) mod scale_verify;
+
+use quantscope_kernels::{Engine, Kernel};
+
+/// How many tiles agreed, or what the first difference was.
+pub(crate) type Outcome = Result<usize, String>;
+
+/// Runs one kernel on both engines over its seeded tiles.
+pub(crate) async fn agree(kernel: Kernel, expected: &dyn Engine, found: &dyn Engine) -> Outcome {
+    match kernel {
+        Kernel::AbsMax => absmax::agree(expected, found).await,
+        Kernel::Fp8Verify => fp8_verify::agree(expected, found).await,
+        Kernel::Nvfp4Quantize => nvfp4_quantize::agree(expected, found).await,
+        Kernel::Nvfp4Verify => nvfp4_verify::agree(expected, found).await,
+        Kernel::ScaleVerify => scale_verify::agree(expected, found).await,
+    }
+}
+
+/// Holds an engine to another one on every kernel, and each comparison to its duty of seeing a fault: one
+/// output bit flipped, or other inputs, must be reported.
+pub(crate) async fn assert_agreement(expected: &dyn Engine, found: &dyn Engine) {
+    for &kernel in Kernel::ALL {
+        let name = kernel.spec().name;
+        let tiles = agree(kernel, expected, found).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(tiles > 0, "{name}: nothing was compared");
+        let flipped = agree(kernel, expected, &faulty::Flipped(found)).await;
+        assert!(flipped.is_err(), "{name}: a flipped output bit was not seen");
+        let other_input = agree(kernel, expected, &faulty::Inverted(found)).await;
+        assert!(other_input.is_err(), "{name}: other inputs were not seen");
+    }
+}
+
+/// Holds an engine to ModelOpt's bytes, and the comparison to seeing a flipped bit.
+pub(crate) async fn assert_golden(engine: &dyn Engine) {
+    let tensors = golden::agree(engine).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(tensors, 57, "golden tensors compared");
+    let flipped = golden::agree(&faulty::Flipped(engine)).await;
+    assert!(flipped.is_err(), "a flipped output bit was not seen");
+}
