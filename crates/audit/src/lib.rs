@@ -1,4 +1,24 @@
 //! Checkpoint to layers, findings, ties and savings.
+//!
+//! Knows: what a sound checkpoint looks like, and every rule. Does not know: how a finding is shown.
+//! Auditing never fails because of what a file contains: damage is a finding about the damaged part.
 #![forbid(unsafe_code)]
 
+pub mod bytes;
+mod checkpoint;
+mod engines;
+mod identical;
+mod model;
+mod registry;
 pub mod report;
+mod rules;
+pub mod ties;
+pub mod tiles;
+mod window;
+
+pub use checkpoint::{Checkpoint, ConfigFile, InputFile, Shard};
+pub use engines::{Engines, FallbackEngine};
+pub use model::{LayerInfo, Member, Model, ratio};
+pub use registry::{Rule, rule, rules};
+pub use rules::{HeaderContext, header_findings, sort_findings};
+pub use window::WindowedSource;

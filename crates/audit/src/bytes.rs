@@ -1,0 +1,495 @@
+//! The byte audit: streams every quantized layer through the verifying kernels, and every weight that
+//! has a twin in dtype and shape through a hash, once, under the tile budget.
+
+use crate::checkpoint::{Checkpoint, Shard};
+use crate::engines::{Engines, FallbackEngine};
+use crate::model::{LayerInfo, Model};
+use crate::report::{Finding, Tie};
+use crate::rules::values::{self, Subject};
+use crate::rules::{sort_findings, ties as tie_rules};
+use crate::tiles::{Grid, TileSpan, tiles};
+use crate::window::WindowedSource;
+use crate::{identical, ties};
+use quantscope_format::{Control, Limits, Progress, Source, SourceError, TensorInfo};
+use quantscope_kernels::{
+    Engine, EngineError, Fp8Census, Fp8Tile, NONE, Nvfp4Census, Nvfp4Tile, ScaleCensus,
+};
+use quantscope_numeric::{Dtype, f32_bits_from_bf16, f32_bits_from_f16};
+use quantscope_schemes::{Family, Role, ScaleLayout, role_of};
+use std::rc::Rc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Why a byte audit stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ByteAuditError {
+    /// A source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The CPU engine failed, which is a fault of ours.
+    #[error("verifying failed: {0}")]
+    Engine(#[from] EngineError),
+    /// The user stopped it.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What a byte audit found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ByteAudit {
+    /// Findings that only bytes can show.
+    pub findings: Vec<Finding>,
+    /// Tie groups, declared and identical.
+    pub ties: Vec<Tie>,
+    /// Quantized layers whose bytes were checked.
+    pub layers_checked: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Engine at the end.
+    pub engine: String,
+    /// Why the engine changed on the way, if it did.
+    pub engine_note: Option<String>,
+}
+
+/// The running job: sources with windows, the engine, progress.
+pub(crate) struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Windows of the shards in hand, the most recently used last. A layer rarely spans more than two.
+    windows: Vec<(u32, Rc<WindowedSource>)>,
+    control: &'a dyn Control,
+    limits: &'a Limits,
+    phase: &'static str,
+    done: u64,
+    total: u64,
+    bytes_read: u64,
+    buffer: Vec<u8>,
+}
+
+/// Shards whose windows are kept at a time.
+const OPEN_SHARDS: usize = 4;
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        checkpoint: &'a Checkpoint,
+        limits: &'a Limits,
+        control: &'a dyn Control,
+        phase: &'static str,
+        total: u64,
+    ) -> Self {
+        let (windows, buffer) = (Vec::new(), Vec::new());
+        Self { checkpoint, windows, control, limits, phase, done: 0, total, bytes_read: 0, buffer }
+    }
+
+    /// The shard's source behind windows; the least recently used shard gives up its own.
+    fn source(&mut self, shard: u32) -> Option<Rc<WindowedSource>> {
+        if let Some(at) = self.windows.iter().position(|(s, _)| *s == shard) {
+            let open = self.windows.remove(at);
+            self.windows.push(open);
+        } else {
+            let behind = Rc::clone(&self.checkpoint.shards.get(usize::try_from(shard).ok()?)?.source);
+            if self.windows.len() >= OPEN_SHARDS {
+                self.windows.remove(0);
+            }
+            let window = (self.limits.tile_bytes / 8).max(1);
+            self.windows.push((shard, Rc::new(WindowedSource::new(behind, window))));
+        }
+        self.windows.last().map(|(_, source)| Rc::clone(source))
+    }
+
+    /// Moves on to another phase of `total` bytes.
+    pub(crate) fn begin(&mut self, phase: &'static str, total: u64) {
+        (self.phase, self.done, self.total) = (phase, 0, total);
+    }
+
+    /// Reads bytes of a tensor into `buf`, tells of progress, and stops if the user wants it.
+    pub(crate) async fn read(
+        &mut self,
+        shard: u32,
+        tensor: &TensorInfo,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), ByteAuditError> {
+        if self.control.is_cancelled() {
+            return Err(ByteAuditError::Cancelled);
+        }
+        if let Some(source) = self.source(shard) {
+            source.read(tensor.begin.saturating_add(offset), buf).await?;
+        }
+        let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
+        self.done = self.done.saturating_add(length);
+        self.bytes_read = self.bytes_read.saturating_add(length);
+        self.control.progress(&Progress {
+            phase: self.phase.into(),
+            item: tensor.name.clone(),
+            done_bytes: self.done.min(self.total),
+            total_bytes: self.total,
+        });
+        Ok(())
+    }
+
+    /// Reads a range into a fresh vector; for ranges that are small by construction.
+    pub(crate) async fn read_vec(
+        &mut self,
+        shard: u32,
+        tensor: &TensorInfo,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, ByteAuditError> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.read(shard, tensor, offset, &mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Takes the reusable tile buffer, resized.
+    pub(crate) fn take_buffer(&mut self, len: u64) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
+        buffer
+    }
+
+    /// Gives it back.
+    pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+    }
+
+    pub(crate) fn limits(&self) -> &'a Limits {
+        self.limits
+    }
+
+    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+}
+
+/// Scales as F32 bits, whatever float type they are stored in.
+fn scale_bits(dtype: Dtype, bytes: &[u8]) -> Vec<u32> {
+    let pairs = || bytes.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
+    match dtype {
+        Dtype::F32 => bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(u32::from_le_bytes).collect(),
+        Dtype::BF16 => pairs().map(f32_bits_from_bf16).collect(),
+        Dtype::F16 => pairs().map(f32_bits_from_f16).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What is done with one layer.
+struct LayerJob<'a> {
+    layer: &'a LayerInfo,
+    hash_it: bool,
+}
+
+/// Bytes that a layer's checks read: its quantized tensors, or its weight if only the hash is wanted.
+fn job_bytes(checkpoint: &Checkpoint, job: &LayerJob<'_>) -> u64 {
+    let members = job.layer.members.iter();
+    let wanted = members.filter(|m| {
+        let role = role_of(job.layer.scheme, &m.leaf).0;
+        let scale = matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale | Role::KvScale);
+        (job.layer.is_quantized() && (scale || role == Role::Weight)) || (job.hash_it && m.leaf == "weight")
+    });
+    wanted.filter_map(|m| checkpoint.tensor(m.shard, m.tensor)).map(|(_, t)| t.byte_len()).fold(0, u64::saturating_add)
+}
+
+/// Reads every byte that a rule needs.
+///
+/// # Errors
+/// If a source fails or the user stops it. What the bytes hold is never an error.
+pub async fn audit_bytes(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    engines: Engines<'_>,
+    limits: &Limits,
+    control: &dyn Control,
+) -> Result<ByteAudit, ByteAuditError> {
+    let engine = FallbackEngine::new(engines);
+    let candidates = identical::Candidates::of(checkpoint, model);
+    let jobs: Vec<LayerJob<'_>> = model
+        .layers
+        .iter()
+        .map(|layer| LayerJob { layer, hash_it: candidates.contains(&layer.name) })
+        .filter(|job| job.hash_it || job.layer.is_quantized())
+        .collect();
+    let total = jobs.iter().map(|j| job_bytes(checkpoint, j)).fold(0, u64::saturating_add);
+    let mut reader = Reader::new(checkpoint, limits, control, "Verifying bytes", total);
+    let mut audit = ByteAudit::default();
+    let mut hashes = Vec::new();
+    for job in &jobs {
+        let mut hash = job.hash_it.then(Xxh3::new);
+        let mut check = LayerCheck {
+            reader: &mut reader,
+            engine: &engine,
+            model,
+            layer: job.layer,
+            findings: &mut audit.findings,
+        };
+        if check.run(hash.as_mut()).await? {
+            audit.layers_checked += 1;
+        }
+        if let Some(hash) = hash {
+            hashes.push((job.layer, hash.digest()));
+        }
+    }
+    audit.ties = identical::confirm(&mut reader, model, hashes).await?;
+    let same = audit.ties.iter().filter(|t| t.evidence != "declared").map(tie_rules::identical);
+    audit.findings.extend(same);
+    ties::sort_by_saving(&mut audit.ties);
+    sort_findings(&mut audit.findings);
+    audit.bytes_read = reader.bytes_read;
+    audit.engine = engine.description();
+    audit.engine_note = engine.note();
+    Ok(audit)
+}
+
+struct LayerCheck<'a, 'r> {
+    reader: &'a mut Reader<'r>,
+    engine: &'a FallbackEngine<'r>,
+    model: &'a Model,
+    layer: &'a LayerInfo,
+    findings: &'a mut Vec<Finding>,
+}
+
+/// A tensor of the layer that can be read.
+struct Readable<'a> {
+    shard_index: u32,
+    shard: &'a Shard,
+    tensor: &'a TensorInfo,
+}
+
+impl<'r> LayerCheck<'_, 'r> {
+    fn readable(&self, leaf: &str) -> Option<Readable<'r>> {
+        let member = self.layer.member(leaf)?;
+        let (shard, tensor) = self.reader.checkpoint().tensor(member.shard, member.tensor)?;
+        let usable = shard.header.is_readable(tensor) && tensor.byte_len() > 0;
+        usable.then_some(Readable { shard_index: member.shard, shard, tensor })
+    }
+
+    /// Checks the layer; answers whether its codes were looked at.
+    async fn run(&mut self, hash: Option<&mut Xxh3>) -> Result<bool, ByteAuditError> {
+        let Some(weight) = self.readable("weight") else { return Ok(false) };
+        if !self.layer.is_quantized() {
+            self.stream(&weight, hash).await?;
+            return Ok(false);
+        }
+        let view = self.layer.view(self.reader.checkpoint());
+        match self.layer.scheme.scale_layout(&view) {
+            ScaleLayout::Fp4Blocks { block: 16 } => self.nvfp4(&weight, hash).await,
+            ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
+            ScaleLayout::Fp4Blocks { .. } | ScaleLayout::None => {
+                self.stream(&weight, hash).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reads a tensor for its hash alone.
+    async fn stream(&mut self, tensor: &Readable<'_>, hash: Option<&mut Xxh3>) -> Result<(), ByteAuditError> {
+        let Some(hash) = hash else { return Ok(()) };
+        let grid = Grid { rows: 1, row_bytes: tensor.tensor.byte_len() };
+        for tile in tiles(grid, self.reader.limits().tile_bytes, 1) {
+            let bytes = self.tile(tensor, grid, &tile).await?;
+            hash.update(&bytes);
+            self.reader.return_buffer(bytes);
+        }
+        Ok(())
+    }
+
+    async fn tile(
+        &mut self,
+        tensor: &Readable<'_>,
+        grid: Grid,
+        tile: &TileSpan,
+    ) -> Result<Vec<u8>, ByteAuditError> {
+        let mut bytes = self.reader.take_buffer(tile.byte_len());
+        self.reader.read(tensor.shard_index, tensor.tensor, tile.offset(grid), &mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Checks a tensor of float scales; answers whether all of them are zero.
+    async fn float_scales(&mut self, leaf: &str) -> Result<bool, ByteAuditError> {
+        let Some(scale) = self.readable(leaf) else { return Ok(false) };
+        let width = scale.tensor.dtype.bits() / 8;
+        if !matches!(scale.tensor.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
+            return Ok(false);
+        }
+        let grid = Grid { rows: 1, row_bytes: scale.tensor.byte_len() };
+        let mut sum = ScaleCensus::default();
+        let mut seen = 0_u64;
+        for tile in tiles(grid, self.reader.limits().tile_bytes, width) {
+            let bytes = self.tile(&scale, grid, &tile).await?;
+            let bits = scale_bits(scale.tensor.dtype, &bytes);
+            self.reader.return_buffer(bytes);
+            let census = self.engine.scale_verify(&bits).await?;
+            if sum.first_bad == NONE && census.first_bad != NONE {
+                sum.first_bad = census.first_bad.saturating_add(seen);
+            }
+            sum.not_finite += census.not_finite;
+            sum.negative += census.negative;
+            sum.zero += census.zero;
+            sum.subnormal += census.subnormal;
+            seen += u64::try_from(bits.len()).unwrap_or(0);
+        }
+        let subject = Subject { layer: self.layer, leaf, file: &scale.shard.file };
+        values::judge_scales(&subject, &sum, self.findings);
+        Ok(sum.zero == seen && seen > 0)
+    }
+
+    /// The scales that are single numbers beside the block scales.
+    async fn scalar_scales(&mut self) -> Result<(), ByteAuditError> {
+        for member in &self.layer.members {
+            if matches!(role_of(self.layer.scheme, &member.leaf).0, Role::InputScale | Role::KvScale) {
+                self.float_scales(&member.leaf).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn nvfp4(&mut self, weight: &Readable<'_>, mut hash: Option<&mut Xxh3>) -> Result<bool, ByteAuditError> {
+        self.scalar_scales().await?;
+        let global_is_zero = self.float_scales("weight_scale_2").await?;
+        let scale = self.readable("weight_scale").filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
+        let blocks = match (weight.tensor.shape.as_slice(), &scale) {
+            (&[rows, row_bytes], Some(s)) if row_bytes % 8 == 0 && s.tensor.shape == [rows, row_bytes / 8] => {
+                row_bytes / 8
+            }
+            // Another shape is a finding of the header rules, or a legal padded or tiled one whose
+            // blocks do not lie beside their codes.
+            _ => {
+                self.stream(weight, hash).await?;
+                return Ok(false);
+            }
+        };
+        let Some(scale) = scale else { return Ok(false) };
+        let grid = Grid { rows: weight.tensor.shape.first().copied().unwrap_or(0), row_bytes: blocks * 8 };
+        let logical = self.logical_columns(blocks * 16);
+        let mut sum = Nvfp4Census::default();
+        for tile in tiles(grid, self.reader.limits().tile_bytes, 8) {
+            let codes = self.tile(weight, grid, &tile).await?;
+            let first_block = tile.offset(grid) / 8;
+            let scales =
+                self.reader.read_vec(scale.shard_index, scale.tensor, first_block, tile.byte_len() / 8).await?;
+            if let Some(hash) = hash.as_deref_mut() {
+                hash.update(&codes);
+            }
+            let first_column = tile.bytes.start * 2;
+            let columns = (tile.bytes.end - tile.bytes.start) * 2;
+            let census = self
+                .engine
+                .nvfp4_verify(Nvfp4Tile {
+                    codes: &codes,
+                    scales: &scales,
+                    rows: tile.row_count(),
+                    blocks: u32::try_from(columns / 16).unwrap_or(u32::MAX),
+                    logical_cols: u32::try_from(logical.saturating_sub(first_column).min(columns)).unwrap_or(u32::MAX),
+                })
+                .await?;
+            self.reader.return_buffer(codes);
+            add_nvfp4(&mut sum, &census, first_block);
+        }
+        let subject = Subject { layer: self.layer, leaf: "weight", file: &weight.shard.file };
+        values::judge_nvfp4(&subject, &sum, self.findings);
+        if global_is_zero {
+            let any_code = sum.codes.iter().enumerate().any(|(code, &n)| code % 8 != 0 && n > 0);
+            let subject = Subject { layer: self.layer, leaf: "weight_scale_2", file: &weight.shard.file };
+            values::judge_zero_scale(&subject, any_code, self.findings);
+        }
+        Ok(true)
+    }
+
+    /// Columns that are not padding: known where the model's class fixes the kernel.
+    fn logical_columns(&self, stored: u64) -> u64 {
+        let shape = &self.layer.shape;
+        if self.model.kernels.is_known() && shape.len() == 5 {
+            shape.iter().skip(1).fold(1, |n: u64, &d| n.saturating_mul(d)).min(stored)
+        } else {
+            stored
+        }
+    }
+
+    async fn fp8(
+        &mut self,
+        weight: &Readable<'_>,
+        (block_rows, block_cols): (u32, u32),
+        scale_leaf: &str,
+        mut hash: Option<&mut Xxh3>,
+    ) -> Result<bool, ByteAuditError> {
+        self.scalar_scales().await?;
+        self.float_scales(scale_leaf).await?;
+        let (Some(&rows), Some(scale)) = (weight.tensor.shape.first(), self.readable(scale_leaf)) else {
+            self.stream(weight, hash).await?;
+            return Ok(false);
+        };
+        let row_bytes = weight.tensor.byte_len() / rows.max(1);
+        let scale_rows = rows.div_ceil(u64::from(block_rows));
+        let scale_cols = row_bytes.div_ceil(u64::from(block_cols));
+        let width = scale.tensor.dtype.bits() / 8;
+        let float = matches!(scale.tensor.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16);
+        // A grid of another size is a finding of the header rules; which scale governs which code is unknown.
+        if !float || scale.tensor.elements() != scale_rows.checked_mul(scale_cols) {
+            self.stream(weight, hash).await?;
+            return Ok(false);
+        }
+        let grid = Grid { rows, row_bytes };
+        let unit = if block_cols == u32::MAX { 1 } else { u64::from(block_cols) };
+        // A scale per row of one column each would make the scales four times the tile.
+        let budget = (self.reader.limits().tile_bytes / 4).max(1);
+        let mut sum = Fp8Census::default();
+        for tile in tiles(grid, budget, unit) {
+            let codes = self.tile(weight, grid, &tile).await?;
+            if let Some(hash) = hash.as_deref_mut() {
+                hash.update(&codes);
+            }
+            let first_grid_row = tile.rows.start / u64::from(block_rows);
+            let grid_rows = tile.rows.end.div_ceil(u64::from(block_rows)) - first_grid_row;
+            let (offset, length) = (first_grid_row * scale_cols * width, grid_rows * scale_cols * width);
+            let bytes = self.reader.read_vec(scale.shard_index, scale.tensor, offset, length).await?;
+            let bits = scale_bits(scale.tensor.dtype, &bytes);
+            let skipped = usize::try_from(tile.bytes.start / unit).unwrap_or(usize::MAX);
+            let skipped = if block_cols == u32::MAX { 0 } else { skipped };
+            let census = self
+                .engine
+                .fp8_verify(Fp8Tile {
+                    codes: &codes,
+                    rows: tile.row_count(),
+                    cols: u32::try_from(tile.bytes.end - tile.bytes.start).unwrap_or(u32::MAX),
+                    first_row: u32::try_from(tile.rows.start % u64::from(block_rows)).unwrap_or(0),
+                    scales: bits.get(skipped..).unwrap_or(&[]),
+                    block_rows,
+                    block_cols,
+                    scale_cols: u32::try_from(scale_cols).unwrap_or(u32::MAX),
+                })
+                .await?;
+            self.reader.return_buffer(codes);
+            add_fp8(&mut sum, &census, tile.offset(grid));
+        }
+        let subject = Subject { layer: self.layer, leaf: "weight", file: &weight.shard.file };
+        values::judge_fp8(&subject, &sum, self.findings);
+        Ok(self.layer.scheme.family() == Family::Fp8)
+    }
+}
+
+fn first_of(sum: &mut u64, tile: u64, base: u64) {
+    if *sum == NONE && tile != NONE {
+        *sum = tile.saturating_add(base);
+    }
+}
+
+fn add_nvfp4(sum: &mut Nvfp4Census, tile: &Nvfp4Census, first_block: u64) {
+    for (a, b) in sum.codes.iter_mut().zip(&tile.codes) {
+        *a += b;
+    }
+    for (a, b) in sum.scales.iter_mut().zip(&tile.scales) {
+        *a += b;
+    }
+    sum.zero_scale_with_codes += tile.zero_scale_with_codes;
+    sum.zero_scale_zero_codes += tile.zero_scale_zero_codes;
+    sum.padding_not_zero += tile.padding_not_zero;
+    first_of(&mut sum.first_zero_scale_with_codes, tile.first_zero_scale_with_codes, first_block);
+    first_of(&mut sum.first_bad_scale, tile.first_bad_scale, first_block);
+}
+
+fn add_fp8(sum: &mut Fp8Census, tile: &Fp8Census, first_element: u64) {
+    for (a, b) in sum.codes.iter_mut().zip(&tile.codes) {
+        *a += b;
+    }
+    sum.nonzero_under_zero_scale += tile.nonzero_under_zero_scale;
+    first_of(&mut sum.first_nonzero_under_zero_scale, tile.first_nonzero_under_zero_scale, first_element);
+    first_of(&mut sum.first_nan, tile.first_nan, first_element);
+}

@@ -1,0 +1,185 @@
+//! A checkpoint as opened: shards with their headers, the index, the configs. Facts only.
+
+use quantscope_format::{
+    ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader, ShardIndex,
+    Source, SourceError, TensorInfo, read_header, read_small,
+};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A file of the checkpoint: its path within the folder that was opened, and its bytes.
+#[derive(Clone)]
+pub struct InputFile {
+    /// Path relative to the folder, with `/`; a plain name for a single file.
+    pub path: String,
+    /// Its bytes.
+    pub source: Rc<dyn Source>,
+}
+
+/// A weight file.
+pub struct Shard {
+    /// Path within the checkpoint.
+    pub file: String,
+    /// What its header says.
+    pub header: ShardHeader,
+    /// Its bytes.
+    pub source: Rc<dyn Source>,
+}
+
+/// A JSON file that was read, or why it could not be.
+pub struct ConfigFile<T> {
+    /// Path within the checkpoint.
+    pub file: String,
+    /// What it says.
+    pub content: Result<T, ConfigError>,
+}
+
+/// Everything that headers and JSON files say.
+pub struct Checkpoint {
+    /// Name of the file or folder, as given.
+    pub name: String,
+    /// Weight files in natural order.
+    pub shards: Vec<Shard>,
+    /// The index, if there is one, with its path.
+    pub index: Option<(String, Result<ShardIndex, IndexError>)>,
+    /// `config.json`.
+    pub config: Option<ConfigFile<ModelConfig>>,
+    /// `quantization_config` of `config.json`, if it has one.
+    pub config_quant: Option<ConfigFile<QuantDeclaration>>,
+    /// `hf_quant_config.json`.
+    pub hf_quant: Option<ConfigFile<QuantDeclaration>>,
+    /// Every other file, with its bytes.
+    pub other_files: Vec<InputFile>,
+    /// Bytes read to learn this.
+    pub bytes_read: u64,
+}
+
+/// Whether a path names a weight file.
+fn is_shard(path: &str) -> bool {
+    path.ends_with(".safetensors")
+}
+
+impl Checkpoint {
+    /// Reads headers, indexes and configs.
+    ///
+    /// # Errors
+    /// If a source fails. What a file contains is never an error.
+    pub async fn open(
+        name: &str,
+        mut files: Vec<InputFile>,
+        limits: &Limits,
+        control: &dyn Control,
+    ) -> Result<Self, SourceError> {
+        files.sort_by(|a, b| quantscope_format::natural_cmp(&a.path, &b.path));
+        let mut checkpoint = Self {
+            name: name.to_string(),
+            shards: Vec::new(),
+            index: None,
+            config: None,
+            config_quant: None,
+            hf_quant: None,
+            other_files: Vec::new(),
+            bytes_read: 0,
+        };
+        let total = u64::try_from(files.iter().filter(|f| is_shard(&f.path)).count()).unwrap_or(u64::MAX);
+        let mut done = 0;
+        for file in files {
+            if is_shard(&file.path) {
+                control.progress(&Progress {
+                    phase: "Reading headers".into(),
+                    item: file.path.clone(),
+                    done_bytes: done,
+                    total_bytes: total,
+                });
+                checkpoint.open_shard(file, limits).await?;
+                done += 1;
+            } else {
+                checkpoint.open_other(file, limits).await?;
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    async fn open_shard(&mut self, file: InputFile, limits: &Limits) -> Result<(), SourceError> {
+        let header = read_header(file.source.as_ref(), limits).await?;
+        self.bytes_read = self.bytes_read.saturating_add(header.data_start().min(file.source.len()));
+        self.shards.push(Shard { file: file.path, header, source: file.source });
+        Ok(())
+    }
+
+    async fn open_other(&mut self, file: InputFile, limits: &Limits) -> Result<(), SourceError> {
+        let is_config = file.path == "config.json";
+        let is_hf_quant = file.path == "hf_quant_config.json";
+        // Another index is a stray file of another checkpoint; the first in natural order counts.
+        let is_index = file.path.ends_with(".safetensors.index.json") && self.index.is_none();
+        if !(is_config || is_hf_quant || is_index) {
+            self.other_files.push(file);
+            return Ok(());
+        }
+        let read = read_small(file.source.as_ref(), limits).await?;
+        let length = read.as_ref().map_or(0, Vec::len);
+        self.bytes_read = self.bytes_read.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        // A file over the limit is not read; the parsers say so when they are given its length.
+        let too_long = || ConfigError::TooLong { len: file.source.len(), limit: limits.json_bytes };
+        let name = file.path.clone();
+        if is_index {
+            let content = match &read {
+                Some(bytes) => ShardIndex::parse(bytes, limits),
+                None => Err(IndexError::TooLong { len: file.source.len(), limit: limits.json_bytes }),
+            };
+            self.index = Some((name, content));
+        } else if is_hf_quant {
+            let parse = |bytes: Vec<u8>| QuantDeclaration::parse_hf_quant_config(&bytes, limits);
+            self.hf_quant = Some(ConfigFile { file: name, content: read.ok_or_else(too_long).and_then(parse) });
+        } else {
+            let parse = |bytes: Vec<u8>| ModelConfig::parse(&bytes, limits);
+            let content = read.ok_or_else(too_long).and_then(parse);
+            let declared = content.as_ref().ok().and_then(QuantDeclaration::from_model_config);
+            self.config_quant = declared.map(|d| ConfigFile { file: name.clone(), content: Ok(d) });
+            self.config = Some(ConfigFile { file: name, content });
+        }
+        self.other_files.push(file);
+        Ok(())
+    }
+
+    /// `config.json`, if it could be read.
+    #[must_use]
+    pub fn model_config(&self) -> Option<&ModelConfig> {
+        self.config.as_ref().and_then(|c| c.content.as_ref().ok())
+    }
+
+    /// The declaration that counts: `config.json`'s own, which loaders read first, else the other file's.
+    #[must_use]
+    pub fn declaration(&self) -> Option<&QuantDeclaration> {
+        let readable = |c: &Option<ConfigFile<QuantDeclaration>>| c.as_ref().is_some_and(|c| c.content.is_ok());
+        let chosen = if readable(&self.config_quant) { &self.config_quant } else { &self.hf_quant };
+        chosen.as_ref().and_then(|c| c.content.as_ref().ok())
+    }
+
+    /// A tensor by its place.
+    #[must_use]
+    pub fn tensor(&self, shard: u32, tensor: u32) -> Option<(&Shard, &TensorInfo)> {
+        let shard = self.shards.get(usize::try_from(shard).ok()?)?;
+        Some((shard, shard.header.tensors.get(usize::try_from(tensor).ok()?)?))
+    }
+
+    /// What the index maps: tensor to file; empty without a readable index.
+    #[must_use]
+    pub fn index_map(&self) -> HashMap<&str, &str> {
+        let index = self.index.as_ref().and_then(|(_, index)| index.as_ref().ok());
+        let entries = index.map(|i| i.entries.as_slice()).unwrap_or_default();
+        entries.iter().map(|e| (e.tensor.as_str(), e.file.as_str())).collect()
+    }
+
+    /// Number of tensors over all shards.
+    #[must_use]
+    pub fn tensor_count(&self) -> u64 {
+        self.shards.iter().map(|s| u64::try_from(s.header.tensors.len()).unwrap_or(u64::MAX)).sum()
+    }
+
+    /// Bytes of all weight files.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        self.shards.iter().fold(0, |n, s| n.saturating_add(s.header.file_len))
+    }
+}

@@ -1,0 +1,256 @@
+//! Layers: tensors grouped by module, each with its scheme, kind, logical shape and cost.
+
+use crate::checkpoint::{Checkpoint, Shard};
+use quantscope_format::{TensorInfo, natural_cmp};
+use quantscope_schemes::{
+    ConvKernels, Declared, Family, Kind, LayerView, Match, Recognised, Role, Scheme, Stored, recognise, role_of,
+    split_name,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// One tensor of a layer, by its place in the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Name below the module.
+    pub leaf: String,
+    /// Index of the shard.
+    pub shard: u32,
+    /// Index of the tensor within the shard's header.
+    pub tensor: u32,
+}
+
+/// One layer.
+#[derive(Clone)]
+pub struct LayerInfo {
+    /// Module path.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// How it is stored.
+    pub scheme: &'static dyn Scheme,
+    /// Whether every companion the scheme needs is there.
+    pub is_complete: bool,
+    /// Logical shape, as far as the file tells.
+    pub shape: Vec<u64>,
+    /// Logical weights, bias and other parameters included.
+    pub parameters: u64,
+    /// Bits of weights and block scales; 0-d scalars not counted.
+    pub weight_bits: u64,
+    /// Logical elements that `weight_bits` stores.
+    pub weights: u64,
+    /// Stored bytes of all its tensors.
+    pub bytes: u64,
+    /// Its tensors, in header order.
+    pub members: Vec<Member>,
+}
+
+impl LayerInfo {
+    /// Bits per weight; 0 where there are no weights.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        ratio(self.weight_bits, self.weights)
+    }
+
+    /// The member of that leaf name.
+    #[must_use]
+    pub fn member(&self, leaf: &str) -> Option<&Member> {
+        self.members.iter().find(|m| m.leaf == leaf)
+    }
+
+    /// The tensor of that leaf name, with its shard.
+    #[must_use]
+    pub fn tensor<'a>(&self, checkpoint: &'a Checkpoint, leaf: &str) -> Option<(&'a Shard, &'a TensorInfo)> {
+        self.member(leaf).and_then(|m| checkpoint.tensor(m.shard, m.tensor))
+    }
+
+    /// The view that schemes work on.
+    #[must_use]
+    pub fn view<'a>(&'a self, checkpoint: &'a Checkpoint) -> LayerView<'a> {
+        let stored = |m: &'a Member| {
+            let (_, t) = checkpoint.tensor(m.shard, m.tensor)?;
+            Some(Stored { leaf: &m.leaf, dtype: t.dtype, shape: &t.shape })
+        };
+        LayerView { module: &self.name, tensors: self.members.iter().filter_map(stored).collect() }
+    }
+
+    /// Whether the scheme is a quantized one.
+    #[must_use]
+    pub fn is_quantized(&self) -> bool {
+        self.scheme.family() != Family::Plain
+    }
+}
+
+/// The layers of a checkpoint, in natural order, and what the configs declare of them.
+#[derive(Clone)]
+pub struct Model {
+    /// Layers.
+    pub layers: Vec<LayerInfo>,
+    /// What the configs declare.
+    pub declared: Declared,
+    /// What is known of convolution kernels.
+    pub kernels: ConvKernels,
+    /// Tensors that stand in more than one shard: name and the shards, the one that counts first.
+    pub repeated: BTreeMap<String, Vec<u32>>,
+}
+
+/// A quotient of counts as a number for people.
+#[must_use]
+pub fn ratio(numerator: u64, denominator: u64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a figure for people, not a size")]
+    let quotient = |a: u64, b: u64| a as f64 / b as f64;
+    if denominator == 0 { 0.0 } else { quotient(numerator, denominator) }
+}
+
+fn index_u32(i: usize) -> u32 {
+    u32::try_from(i).unwrap_or(u32::MAX)
+}
+
+impl Model {
+    /// Groups tensors to layers and recognises each.
+    #[must_use]
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        let declared = checkpoint.declaration().map(Declared::new).unwrap_or_default();
+        let class = checkpoint.model_config().and_then(|c| c.class_name.as_deref());
+        let kernels = ConvKernels::of_class(class);
+        let (groups, repeated) = group(checkpoint);
+        let conv3d = declared.targets_only_conv3d() || (kernels.is_known() && declared.targets_conv3d());
+        let mut layers: Vec<LayerInfo> = Vec::with_capacity(groups.len());
+        for (name, members) in groups {
+            layers.push(describe(checkpoint, name, members, &declared, kernels, conv3d));
+        }
+        layers.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+        Self { layers, declared, kernels, repeated }
+    }
+
+    /// The layer of that name.
+    #[must_use]
+    pub fn layer(&self, name: &str) -> Option<&LayerInfo> {
+        let at = self.layers.binary_search_by(|l| natural_cmp(&l.name, name)).ok()?;
+        self.layers.get(at)
+    }
+
+    /// Logical weights of all layers.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.layers.iter().fold(0, |n, l| n.saturating_add(l.parameters))
+    }
+
+    /// Bits of weights and block scales per logical weight, over all layers.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        let bits = self.layers.iter().fold(0_u64, |n, l| n.saturating_add(l.weight_bits));
+        let weights = self.layers.iter().fold(0_u64, |n, l| n.saturating_add(l.weights));
+        ratio(bits, weights)
+    }
+}
+
+type Groups = Vec<(String, Vec<Member>)>;
+
+/// Groups tensors by module. A tensor that stands in several shards counts where the index says, or first.
+fn group(checkpoint: &Checkpoint) -> (Groups, BTreeMap<String, Vec<u32>>) {
+    let mapped = checkpoint.index_map();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Groups = Vec::new();
+    let mut by_name: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut repeated: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for (s, shard) in checkpoint.shards.iter().enumerate() {
+        for (t, tensor) in shard.header.tensors.iter().enumerate() {
+            let (module, leaf) = split_name(&tensor.name);
+            let member = Member { leaf: leaf.to_string(), shard: index_u32(s), tensor: index_u32(t) };
+            if let Some(&(g, m)) = by_name.get(tensor.name.as_str()) {
+                let first = groups.get_mut(g).and_then(|(_, members)| members.get_mut(m));
+                let Some(first) = first else { continue };
+                let mapped_here = mapped.get(tensor.name.as_str()) == Some(&shard.file.as_str());
+                let was = first.shard;
+                if mapped_here {
+                    *first = member;
+                }
+                repeated.entry(tensor.name.clone()).or_insert_with(|| vec![was]).push(index_u32(s));
+                continue;
+            }
+            let g = *places.entry(module).or_insert_with(|| {
+                groups.push((module.to_string(), Vec::new()));
+                groups.len() - 1
+            });
+            if let Some((_, members)) = groups.get_mut(g) {
+                by_name.insert(&tensor.name, (g, members.len()));
+                members.push(member);
+            }
+        }
+    }
+    (groups, repeated)
+}
+
+fn describe(
+    checkpoint: &Checkpoint,
+    name: String,
+    members: Vec<Member>,
+    declared: &Declared,
+    kernels: ConvKernels,
+    conv3d: bool,
+) -> LayerInfo {
+    let mut layer = LayerInfo {
+        name,
+        kind: Kind::Other,
+        scheme: quantscope_schemes::unrecognised(),
+        is_complete: false,
+        shape: Vec::new(),
+        parameters: 0,
+        weight_bits: 0,
+        weights: 0,
+        bytes: 0,
+        members,
+    };
+    let view = layer.view(checkpoint);
+    let Recognised { scheme, fit } = recognise(&view, declared.hint(&layer.name));
+    let packed = scheme.family() == Family::Fp4;
+    let kind = Kind::of(&view, packed, conv3d);
+    let principal = view.principal();
+    let mut shape = principal.map(|p| scheme.logical_shape(p)).unwrap_or_default();
+    if packed && kind == Kind::Conv3d && let &[rows, cols] = shape.as_slice() {
+        shape = kernels.shape(&layer.name, rows, cols).map_or(shape, |s| s.to_vec());
+    }
+    let logical = shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d));
+    let mut cost = Cost::default();
+    for (stored, member) in view.tensors.iter().zip(&layer.members) {
+        let bytes = checkpoint.tensor(member.shard, member.tensor).map_or(0, |(_, t)| t.byte_len());
+        let is_principal = principal.is_some_and(|p| p.leaf == stored.leaf);
+        cost.add(scheme, *stored, bytes, is_principal.then_some(logical));
+    }
+    layer.is_complete = fit == Match::Full || scheme.family() == Family::Plain;
+    (layer.scheme, layer.kind, layer.shape) = (scheme, kind, shape);
+    (layer.parameters, layer.weight_bits, layer.weights, layer.bytes) =
+        (cost.parameters, cost.weight_bits, cost.weights, cost.bytes);
+    layer
+}
+
+/// Running sums over the tensors of a layer.
+#[derive(Default)]
+struct Cost {
+    parameters: u64,
+    weight_bits: u64,
+    weights: u64,
+    bytes: u64,
+}
+
+impl Cost {
+    fn add(&mut self, scheme: &dyn Scheme, stored: Stored<'_>, bytes: u64, principal: Option<u64>) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let bits = stored.elements().saturating_mul(stored.dtype.bits());
+        if let Some(logical) = principal {
+            self.parameters = self.parameters.saturating_add(logical);
+            self.weights = self.weights.saturating_add(logical);
+            self.weight_bits = self.weight_bits.saturating_add(bits);
+            return;
+        }
+        match role_of(scheme, stored.leaf).0 {
+            Role::WeightScale if !stored.shape.is_empty() => {
+                self.weight_bits = self.weight_bits.saturating_add(bits);
+            }
+            Role::Bias | Role::Other | Role::Weight => {
+                self.parameters = self.parameters.saturating_add(stored.elements());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! IX: the index and the shards disagree.
+
+use super::HeaderContext;
+use crate::registry::{FindingExt, Rule};
+use crate::report::{Finding, Severity};
+use quantscope_format::{ShardIndex, TensorInfo};
+use quantscope_schemes::split_name;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub(crate) const RULES: &[Rule] = &[IX801, IX802, IX803, IX805, IX806, IX808, IX809];
+
+const fn index_rule(
+    id: &'static str,
+    severity: Severity,
+    title: &'static str,
+    why: &'static str,
+    fix: &'static str,
+    repairable: bool,
+) -> Rule {
+    Rule { id, severity, needs: "H,X", title, why, fix, repairable }
+}
+
+const IX801: Rule = index_rule(
+    "IX801",
+    Severity::Error,
+    "Shard missing",
+    "The index names a file that is not there. Some servers start anyway, with uninitialised weights.",
+    "Fetch that one file.",
+    false,
+);
+const IX802: Rule = index_rule(
+    "IX802",
+    Severity::Error,
+    "Tensor not in its shard",
+    "The index sends the loader to a file whose header lacks the tensor.",
+    "Regenerate the index from the headers, or fetch the shard again if it is an old one.",
+    true,
+);
+const IX803: Rule = index_rule(
+    "IX803",
+    Severity::Warning,
+    "Not in the index",
+    "Loaders that follow the index never read it; loaders that read every file do. They see different models.",
+    "Add it to the index, or remove it.",
+    true,
+);
+const IX805: Rule = index_rule(
+    "IX805",
+    Severity::Warning,
+    "Wrong total size",
+    "`metadata.total_size` is used to plan memory and to check a download.",
+    "Rewrite the index.",
+    true,
+);
+const IX806: Rule = index_rule(
+    "IX806",
+    Severity::Error,
+    "Tensor in two shards",
+    "Which copy counts depends on the loader and on the order of files.",
+    "Drop one of the copies.",
+    true,
+);
+const IX808: Rule = index_rule(
+    "IX808",
+    Severity::Error,
+    "Index unreadable",
+    "The index is not valid JSON or not of its form, so no loader can find the shards.",
+    "Regenerate the index from the headers.",
+    true,
+);
+const IX809: Rule = index_rule(
+    "IX809",
+    Severity::Error,
+    "Index leaves the folder",
+    "An entry names a path outside the checkpoint, or an address. A loader that follows it reads foreign files.",
+    "Regenerate the index; treat the checkpoint's origin with care.",
+    true,
+);
+
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+    for (name, shards) in &context.model.repeated {
+        let place = |&s: &u32| context.checkpoint.shards.get(usize::try_from(s).ok()?);
+        let files: Vec<&str> = shards.iter().filter_map(place).map(|s| s.file.as_str()).collect();
+        let message = format!("`{name}` stands in {}", files.join(" and in "));
+        let finding = IX806.finding(name, message).expecting("one shard", files.join(", "));
+        findings.push(finding.touching(split_name(name).0));
+    }
+    let Some((file, index)) = &context.checkpoint.index else { return };
+    match index {
+        Err(error) => {
+            let message = format!("{file} cannot be read: {error}");
+            findings.push(IX808.finding(file.as_str(), message).in_file(file.as_str()));
+        }
+        Ok(index) => check_entries(context, file, index, findings),
+    }
+}
+
+fn check_entries(
+    context: HeaderContext<'_>,
+    index_file: &str,
+    index: &ShardIndex,
+    findings: &mut Vec<Finding>,
+) {
+    let shards = &context.checkpoint.shards;
+    let names: HashMap<&str, HashSet<&str>> = shards
+        .iter()
+        .map(|s| (s.file.as_str(), s.header.tensors.iter().map(|t| t.name.as_str()).collect()))
+        .collect();
+    // A shard whose header cannot be read is reported as such, not once more for each of its tensors.
+    let readable: HashMap<&str, bool> = shards.iter().map(|s| (s.file.as_str(), s.header.header_len > 0)).collect();
+    let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in &index.entries {
+        if let Some(why) = &entry.leaves_folder {
+            let message = format!("{index_file} maps `{}` to {:?}, outside the folder: {why}", entry.tensor, entry.file);
+            findings.push(IX809.finding(&entry.tensor, message).in_file(index_file));
+            continue;
+        }
+        match names.get(entry.file.as_str()) {
+            None => missing.entry(&entry.file).or_default().push(&entry.tensor),
+            Some(tensors) if tensors.contains(entry.tensor.as_str()) => {}
+            Some(_) if readable.get(entry.file.as_str()) == Some(&false) => {}
+            Some(_) => {
+                let message =
+                    format!("`{}` is mapped to {}, whose header lacks it", entry.tensor, entry.file);
+                let elsewhere = names_of_file_with(context, &entry.tensor).unwrap_or("no shard has it");
+                let finding = IX802.finding(&entry.tensor, message).in_file(index_file);
+                findings.push(finding.expecting(elsewhere, &entry.file).touching(split_name(&entry.tensor).0));
+            }
+        }
+    }
+    for (file, tensors) in missing {
+        let first = tensors.first().copied().unwrap_or_default();
+        let message =
+            format!("{index_file} names {file}, which is not there; {} tensors are in it, e.g. `{first}`", tensors.len());
+        findings.push(IX801.finding(file, message).in_file(index_file).expecting(file, "absent"));
+    }
+    check_unlisted(context, index_file, findings);
+    check_total(context, index_file, index, findings);
+}
+
+fn names_of_file_with<'a>(context: HeaderContext<'a>, tensor: &str) -> Option<&'a str> {
+    let layer = context.model.layer(split_name(tensor).0)?;
+    layer.tensor(context.checkpoint, split_name(tensor).1).map(|(shard, _)| shard.file.as_str())
+}
+
+fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut Vec<Finding>) {
+    let mapped = context.checkpoint.index_map();
+    for shard in &context.checkpoint.shards {
+        let mut stray = shard.header.tensors.iter().filter(|t| !mapped.contains_key(t.name.as_str()));
+        let Some(first) = stray.next() else { continue };
+        let count = stray.count() + 1;
+        let message = format!("{count} tensors of {} are not in {index_file}, e.g. `{}`", shard.file, first.name);
+        findings.push(IX803.finding(shard.file.as_str(), message).in_file(index_file).touching(split_name(&first.name).0));
+    }
+}
+
+fn check_total(
+    context: HeaderContext<'_>,
+    index_file: &str,
+    index: &ShardIndex,
+    findings: &mut Vec<Finding>,
+) {
+    let spans = context.checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter().map(TensorInfo::byte_len));
+    let sum = spans.fold(0_u64, u64::saturating_add);
+    let every_shard = index.entries.iter().all(|e| context.checkpoint.shards.iter().any(|s| s.file == e.file));
+    let Some(total) = index.total_size.filter(|&t| t != sum && every_shard) else { return };
+    let message = format!("{index_file} gives a total size of {total} bytes; the tensors have {sum}");
+    findings.push(IX805.finding(index_file, message).in_file(index_file).expecting(sum.to_string(), total.to_string()));
+}

@@ -1,0 +1,77 @@
+//! SC: scales that are missing. Loaders fill the gap with uninitialised memory or a one, and say nothing.
+
+use super::HeaderContext;
+use crate::model::LayerInfo;
+use crate::registry::{FindingExt, Rule};
+use crate::report::{Finding, Severity};
+use quantscope_numeric::Dtype;
+use quantscope_schemes::{Family, LayerView, Presence, Role};
+
+pub(crate) const RULES: &[Rule] = &[SC001, SC002];
+
+const SC001: Rule = Rule {
+    id: "SC001",
+    severity: Severity::Error,
+    needs: "H",
+    title: "Packed weight without a scale",
+    why: "Codes mean nothing without their scale. Loaders leave the scale uninitialised, so the layer computes \
+          garbage, often without an error.",
+    fix: "Export the layer again, or restore the scale from the shard it was in. If the bytes are really plain \
+          weights, list the layer as excluded.",
+    repairable: false,
+};
+
+const SC002: Rule = Rule {
+    id: "SC002",
+    severity: Severity::Error,
+    needs: "H",
+    title: "Global scale missing",
+    why: "NVFP4 block scales are relative to one F32 scale of the tensor. Without it every weight of the layer is \
+          off by the same unknown factor.",
+    fix: "Export the layer again. The global scale can be recomputed only where the source weights are at hand.",
+    repairable: false,
+};
+
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+    let fp4_elsewhere = context.model.layers.iter().any(|l| l.scheme.family() == Family::Fp4);
+    for layer in &context.model.layers {
+        let view = layer.view(context.checkpoint);
+        let file = layer.tensor(context.checkpoint, "weight").map(|(shard, _)| shard.file.clone());
+        let Some(file) = file else { continue };
+        if let Some(role) = missing_role(layer, &view, fp4_elsewhere) {
+            findings.push(finding(role, layer, &view).in_file(file).touching(&layer.name));
+        }
+    }
+}
+
+/// Which scale a layer lacks, if it lacks one.
+fn missing_role(layer: &LayerInfo, view: &LayerView<'_>, fp4_elsewhere: bool) -> Option<Role> {
+    if layer.is_quantized() {
+        let required = layer.scheme.companions().iter().filter(|c| c.presence == Presence::Required);
+        return required.map(|c| (c.leaf, c.role)).find(|(leaf, _)| !view.has(leaf)).map(|(_, role)| role);
+    }
+    // No scheme claims it: eight bits, and nothing beside them that could be a scale.
+    let weight = view.weight().filter(|w| w.rank() >= 2)?;
+    let eight_bit = match weight.dtype {
+        Dtype::F8_E4M3 | Dtype::F8_E5M2 => true,
+        Dtype::U8 => weight.rank() == 2 && fp4_elsewhere,
+        _ => false,
+    };
+    let scale_like = |leaf: &str| ["scale", "absmax", "SCB", "quant"].iter().any(|part| leaf.contains(part));
+    let bare = !view.tensors.iter().any(|t| scale_like(t.leaf));
+    (eight_bit && bare && layer.kind.is_quantizable()).then_some(Role::WeightScale)
+}
+
+fn finding(role: Role, layer: &LayerInfo, view: &LayerView<'_>) -> Finding {
+    let name = &layer.name;
+    let dtype = view.weight().map_or("packed", |w| w.dtype.tag());
+    if role == Role::GlobalScale {
+        let message = format!("`{name}` has block scales but no global scale `weight_scale_2`");
+        return SC002.finding(name, message).expecting("weight_scale_2, F32 []", "absent");
+    }
+    let wanted = layer.scheme.companions().iter().find(|c| c.role == Role::WeightScale).map(|c| c.leaf);
+    let wanted = wanted.unwrap_or("weight_scale");
+    let kind = if layer.scheme.family() == Family::Fp4 { "block scale" } else { "scale" };
+    let message = format!("`{name}.weight` is {dtype} but has no {kind} `{wanted}`");
+    SC001.finding(name, message).expecting(wanted, "absent")
+}

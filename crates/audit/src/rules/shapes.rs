@@ -1,0 +1,149 @@
+//! SH and BK: companions whose dtype or shape does not fit the weight.
+
+use super::{HeaderContext, shape_text};
+use crate::model::LayerInfo;
+use crate::registry::{FindingExt, Rule};
+use crate::report::{Finding, Severity};
+use quantscope_schemes::{Companion, Family, Kind, LayerView, Role, ScaleLayout, Stored};
+
+pub(crate) const RULES: &[Rule] = &[SH501, SH502, SH505, BK951];
+
+const SH501: Rule = Rule {
+    id: "SH501",
+    severity: Severity::Error,
+    needs: "H",
+    title: "Scale of the wrong shape",
+    why: "The scales do not cover the weights one to one, so blocks are multiplied by scales of other blocks, or the \
+          loader stops at a shape check.",
+    fix: "Export the layer again; a half-size scale was computed from the packed width.",
+    repairable: false,
+};
+
+const SH502: Rule = Rule {
+    id: "SH502",
+    severity: Severity::Error,
+    needs: "H",
+    title: "Element type outside the scheme",
+    why: "Kernels read the bytes as the type the scheme fixes, whatever the header says.",
+    fix: "Cast only if every value survives exactly; otherwise export the layer again.",
+    repairable: false,
+};
+
+pub(crate) const SH505: Rule = Rule {
+    id: "SH505",
+    severity: Severity::Error,
+    needs: "H,B",
+    title: "Flattened Conv3d out of form",
+    why: "A packed Conv3d is a matrix [O, K] with K padded by zeros to a multiple of 16 and one global scale. In any \
+          other form it is unpacked to a wrong kernel.",
+    fix: "Export the layer again.",
+    repairable: false,
+};
+
+const BK951: Rule = Rule {
+    id: "BK951",
+    severity: Severity::Error,
+    needs: "H,C",
+    title: "Tile grid of the wrong size",
+    why: "Each 128 x 128 tile needs its scale: the grid has ceil(rows / 128) by ceil(columns / 128) of them. \
+          A smaller grid leaves weights without a scale, a larger one shifts them.",
+    fix: "Export the layer again; crop the grid only if the rest is provably padding.",
+    repairable: false,
+};
+
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+    for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
+        let view = layer.view(context.checkpoint);
+        let Some(weight) = view.weight() else { continue };
+        let file = |leaf: &str| {
+            let place = layer.tensor(context.checkpoint, leaf);
+            place.map(|(shard, _)| shard.file.clone()).unwrap_or_default()
+        };
+        let packed_k = weight.shape.last().copied().unwrap_or(0).saturating_mul(2);
+        let is_conv = layer.kind == Kind::Conv3d && layer.scheme.family() == Family::Fp4;
+        if is_conv && packed_k % 16 != 0 {
+            let message = format!("`{}` is a flattened Conv3d whose K of {packed_k} is no multiple of 16", layer.name);
+            let finding = SH505.finding(&layer.name, message);
+            let (right, found) = (packed_k.div_ceil(16).saturating_mul(16).to_string(), packed_k.to_string());
+            findings.push(finding.expecting(right, found).in_file(file("weight")).touching(&layer.name));
+            continue;
+        }
+        for companion in layer.scheme.companions() {
+            let Some(stored) = view.get(companion.leaf) else { continue };
+            let found = wrong_dtype(layer, companion, stored)
+                .or_else(|| wrong_shape(layer, companion, stored, weight, is_conv));
+            findings.extend(found.map(|f| f.in_file(file(companion.leaf)).touching(&layer.name)));
+        }
+        check_tile_scale(context, layer, &view, findings);
+    }
+}
+
+fn wrong_dtype(layer: &LayerInfo, companion: &Companion, stored: Stored<'_>) -> Option<Finding> {
+    if companion.dtypes.contains(&stored.dtype) {
+        return None;
+    }
+    let legal = companion.dtypes.iter().map(|d| d.tag()).collect::<Vec<_>>().join(" or ");
+    let message = format!(
+        "`{}.{}` is {}, which is not legal for {}",
+        layer.name,
+        companion.leaf,
+        stored.dtype,
+        layer.scheme.id()
+    );
+    Some(SH502.finding(format!("{}.{}", layer.name, companion.leaf), message).expecting(legal, stored.dtype.tag()))
+}
+
+fn wrong_shape(
+    layer: &LayerInfo,
+    companion: &Companion,
+    stored: Stored<'_>,
+    weight: Stored<'_>,
+    is_conv: bool,
+) -> Option<Finding> {
+    let legal = layer.scheme.legal_shapes(companion.leaf, weight)?;
+    if legal.iter().any(|s| s == stored.shape) {
+        return None;
+    }
+    let right = legal.first().map_or_else(String::new, |s| shape_text(s));
+    let found = shape_text(stored.shape);
+    let what = format!("`{}.{}`", layer.name, companion.leaf);
+    let tiled = matches!(companion.role, Role::WeightScale)
+        && matches!(layer.scheme.scale_layout(&LayerView { module: &layer.name, tensors: vec![] }),
+            ScaleLayout::Fp8Tiles { rows, cols, .. } if rows != u32::MAX && cols != u32::MAX);
+    let rule = match companion.role {
+        Role::GlobalScale if is_conv => &SH505,
+        _ if tiled => &BK951,
+        _ => &SH501,
+    };
+    let half = legal.first().is_some_and(|right| is_half(right, stored.shape));
+    let mut message = format!("{what} is {found}, expected {right}");
+    if half {
+        message.push_str("; it is half its size, as if computed from the packed width");
+    }
+    Some(rule.finding(&layer.name, message).expecting(right, found))
+}
+
+/// Whether one dimension is half of what it should be and the rest is right.
+fn is_half(right: &[u64], found: &[u64]) -> bool {
+    right.len() == found.len()
+        && right.iter().zip(found).filter(|(r, f)| r != f).count() == 1
+        && right.iter().zip(found).all(|(&r, &f)| r == f || f == r / 2 || f == r.div_ceil(2))
+}
+
+/// A tile scale under the other scheme's name is not looked at by the loop over companions.
+fn check_tile_scale(
+    context: HeaderContext<'_>,
+    layer: &LayerInfo,
+    view: &LayerView<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout(view) else { return };
+    let both = ["weight_scale", "weight_scale_inv"].iter().all(|leaf| view.has(leaf));
+    if !both {
+        return;
+    }
+    let message = format!("`{}` has both `weight_scale` and `weight_scale_inv`; only one can hold", layer.name);
+    let file = layer.tensor(context.checkpoint, scale).map(|(s, _)| s.file.clone()).unwrap_or_default();
+    let finding = SH501.finding(&layer.name, message).expecting(scale, "weight_scale and weight_scale_inv");
+    findings.push(finding.in_file(file).touching(&layer.name));
+}

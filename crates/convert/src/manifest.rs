@@ -1,0 +1,67 @@
+//! `quantscope.manifest.json`: what was made from what, and the hashes that prove it.
+
+use crate::configs::producer;
+use crate::plan::{Plan, Step};
+use crate::recipe::Recipe;
+use crate::run::LayerError;
+use quantscope_audit::Checkpoint;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The reference whose bytes are reproduced.
+const EMULATES: &str = "nvidia-modelopt 0.47.0, Conv3d after pull request 1809 (lenient)";
+
+/// Name of the manifest.
+pub(crate) const NAME: &str = "quantscope.manifest.json";
+
+/// Writes the manifest. `sources` are path, length and SHA-256 of each source shard; `hashes` the SHA-256
+/// of each output tensor by name.
+pub(crate) fn write(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    recipe: &Recipe,
+    sources: &[(String, u64, String)],
+    hashes: &BTreeMap<String, String>,
+    errors: &[LayerError],
+) -> Vec<u8> {
+    let source_name = |shard: u32, tensor: u32| checkpoint.tensor(shard, tensor).map(|(_, t)| t.name.clone());
+    let mut tensors = Vec::new();
+    for file in &plan.files {
+        for tensor in &file.tensors {
+            let packed = match tensor.step {
+                Step::Codes(i) | Step::BlockScales(i) | Step::GlobalScale(i) => plan.packed.get(i).map(|p| (i, p)),
+                Step::Copy { .. } | Step::Constant(_) => None,
+            };
+            let source = match tensor.step {
+                Step::Copy { shard, tensor } => source_name(shard, tensor),
+                _ => packed.and_then(|(_, p)| source_name(p.shard, p.tensor)),
+            };
+            let error = packed.filter(|_| matches!(tensor.step, Step::Codes(_))).and_then(|(i, _)| errors.get(i));
+            tensors.push(json!({
+                "name": tensor.spec.name,
+                "file": file.name,
+                "dtype": tensor.spec.dtype.tag(),
+                "shape": tensor.spec.shape,
+                "sha256": hashes.get(&tensor.spec.name),
+                "source": source.into_iter().collect::<Vec<_>>(),
+                "scheme": packed.map(|(_, p)| p.scheme.id()),
+                "sqnr_db": error.and_then(|e| e.sqnr_db),
+                "max_abs_error": error.map(|e| e.max_abs),
+            }));
+        }
+    }
+    let sources: Vec<Value> =
+        sources.iter().map(|(file, bytes, sha256)| json!({"file": file, "bytes": bytes, "sha256": sha256})).collect();
+    let manifest = json!({
+        "schema": 1,
+        "tool": producer(),
+        "emulates": EMULATES,
+        "recipe": recipe.as_json,
+        "sources": sources,
+        "files": plan.files.iter().map(|f| json!({"file": f.name, "bytes": f.len})).collect::<Vec<_>>(),
+        "tensors": tensors,
+    });
+    let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+    text.push(b'\n');
+    text
+}

@@ -1,0 +1,104 @@
+//! Exclude lists of configs: how they are read, and how the reference writes them.
+//!
+//! Source: `formats.md` e, "exclude_modules / ignore".
+
+use quantscope_format::Glob;
+use std::collections::BTreeSet;
+
+/// An exclude list made ready for matching.
+#[derive(Debug, Clone, Default)]
+pub struct ExcludeList {
+    patterns: Vec<(String, Option<Glob>)>,
+}
+
+impl ExcludeList {
+    /// Takes the patterns as the config has them. A pattern that is no glob still matches literally.
+    #[must_use]
+    pub fn new(patterns: &[String]) -> Self {
+        let compile = |p: &String| (p.clone(), Glob::new(p).ok());
+        Self { patterns: patterns.iter().map(compile).collect() }
+    }
+
+    /// The first pattern that names the module itself: equal, or as a glob (a trailing `*` crosses dots).
+    #[must_use]
+    pub fn naming(&self, module: &str) -> Option<&str> {
+        let hit = |(text, glob): &&(String, Option<Glob>)| {
+            text == module || glob.as_ref().is_some_and(|g| g.is_match(module))
+        };
+        self.patterns.iter().find(hit).map(|(text, _)| text.as_str())
+    }
+
+    /// The first pattern under which a loader may leave the module alone: one that names it, or names a
+    /// module it is part of.
+    #[must_use]
+    pub fn covering(&self, module: &str) -> Option<&str> {
+        let parent = |text: &str| module.strip_prefix(text).is_some_and(|rest| rest.starts_with('.'));
+        self.naming(module)
+            .or_else(|| self.patterns.iter().map(|(text, _)| text.as_str()).find(|text| parent(text)))
+    }
+}
+
+/// Summarises unquantized modules by prefixes exactly as the reference does.
+///
+/// For each module: at each dot from the left, `prefix*` if no quantized module starts with it, else
+/// `prefix.*` if none lies below it; failing both at every dot, the name itself.
+///
+/// ```
+/// use quantscope_schemes::exclude::summarise;
+/// let quantized = ["m.a.conv1", "m.b.conv1"];
+/// assert_eq!(summarise(&["m.a.attn.qkv", "m.a.attn.proj", "head"], &quantized), ["head", "m.a.attn*"]);
+/// ```
+#[must_use]
+pub fn summarise<S: AsRef<str>, Q: AsRef<str>>(unquantized: &[S], quantized: &[Q]) -> Vec<String> {
+    let mut sorted: Vec<&str> = quantized.iter().map(AsRef::as_ref).collect();
+    sorted.sort_unstable();
+    let mut list = BTreeSet::new();
+    for module in unquantized {
+        list.insert(summarise_one(module.as_ref(), &sorted));
+    }
+    list.into_iter().collect()
+}
+
+/// Whether any of the sorted names begins with the prefix: the first not below it does, or none.
+fn any_starts_with(sorted: &[&str], prefix: &str) -> bool {
+    let at = sorted.partition_point(|name| *name < prefix);
+    sorted.get(at).is_some_and(|name| name.starts_with(prefix))
+}
+
+fn summarise_one(module: &str, quantized: &[&str]) -> String {
+    for (dot, _) in module.match_indices('.') {
+        let prefix = module.get(..dot).unwrap_or(module);
+        if !any_starts_with(quantized, prefix) {
+            return format!("{prefix}*");
+        }
+        let below = format!("{prefix}.");
+        if quantized.binary_search(&prefix).is_err() && !any_starts_with(quantized, &below) {
+            return format!("{prefix}.*");
+        }
+    }
+    module.to_string()
+}
+
+/// Patterns of modules that the reference's own recipes leave unquantized (`formats.md` n), matched
+/// against the module path followed by a dot.
+pub const DEFAULT_EXCLUDES: &[&str] = &[
+    "*block_sparse_moe.gate*",
+    "*linear_attn.conv1d*",
+    "*linear_attn.in_proj_a*",
+    "*linear_attn.in_proj_b*",
+    "*lm_head*",
+    "*mixer.conv1d*",
+    "*mlp.gate.*",
+    "*mlp.shared_expert_gate.*",
+    "*output_layer*",
+    "*proj_out.*",
+    "*router*",
+    "mtp.*",
+    "output.*",
+    "*embed_vision*",
+    "*vision_tower*",
+    "*visual*",
+    "*vision_model*",
+    "*multi_modal_projector*",
+    "*self_conditioning*",
+];

@@ -1,0 +1,129 @@
+//! FP8 in tiles of 128 x 128, each with an F32 scale.
+//!
+//! Source: `formats.md` e: FP8_PB (W8A8, pull request 1807: `weight_scale_inv`, a multiplier despite its
+//! name, rank 2) and `fp8_pb_wo` (weight only: `weight_scale` of rank 4). A weight of a single tile has a
+//! 0-d scale in both. DeepSeek's native `quant_method: fp8` is the first of them.
+
+use crate::fp8::{INPUT_SCALE, WEIGHT, decode_tiles};
+use crate::layer::{LayerView, Stored};
+use crate::scheme::{Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use quantscope_numeric::Dtype;
+use serde_json::{Map, Value, json};
+
+/// Side of a tile.
+const BLOCK: u64 = 128;
+
+const SCALE_INV: Companion = Companion {
+    leaf: "weight_scale_inv",
+    role: Role::WeightScale,
+    dtypes: &[Dtype::F32, Dtype::BF16],
+    presence: Presence::Required,
+    words: "tile scale, a multiplier despite its name, one per 128 x 128",
+};
+const SCALE: Companion = Companion {
+    leaf: "weight_scale",
+    role: Role::WeightScale,
+    dtypes: &[Dtype::F32],
+    presence: Presence::Required,
+    words: "tile scale, one per 128 x 128",
+};
+
+/// FP8 in tiles.
+pub(crate) struct Fp8Block {
+    id: &'static str,
+    title: &'static str,
+    algo: &'static [&'static str],
+    companions: &'static [Companion],
+    scale: &'static Companion,
+    weight_only: bool,
+}
+
+/// Weights and dynamic activations.
+pub(crate) static W8A8: Fp8Block = Fp8Block {
+    id: "fp8-block",
+    title: "FP8: E4M3, a scale per 128 x 128 tile, dynamic activations",
+    algo: &["FP8_PB"],
+    companions: &[WEIGHT, SCALE_INV, INPUT_SCALE],
+    scale: &SCALE_INV,
+    weight_only: false,
+};
+
+/// Weights only.
+pub(crate) static WEIGHT_ONLY: Fp8Block = Fp8Block {
+    id: "fp8-block-wo",
+    title: "FP8: E4M3, a scale per 128 x 128 tile, weight only",
+    algo: &["fp8_pb_wo"],
+    companions: &[WEIGHT, SCALE],
+    scale: &SCALE,
+    weight_only: true,
+};
+
+impl Scheme for Fp8Block {
+    fn id(&self) -> &'static str {
+        self.id
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn family(&self) -> Family {
+        Family::Fp8
+    }
+
+    fn companions(&self) -> &'static [Companion] {
+        self.companions
+    }
+
+    fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
+        if !layer.weight().is_some_and(|w| w.dtype == Dtype::F8_E4M3 && w.rank() == 2) {
+            return Match::No;
+        }
+        let declared_here = declared == Some(self.id);
+        match (layer.get(self.scale.leaf), self.weight_only) {
+            // The name alone tells: nothing else is called weight_scale_inv.
+            (Some(_), false) => Match::Full,
+            // A rank of 4 tells; a single tile needs the config's word to be told from one tensor scale.
+            (Some(scale), true) if scale.rank() == 4 || (declared_here && scale.is_scalar()) => Match::Full,
+            (_, _) if declared_here => Match::Partial,
+            _ => Match::No,
+        }
+    }
+
+    fn legal_shapes(&self, leaf: &str, weight: Stored<'_>) -> Option<Vec<Vec<u64>>> {
+        if leaf == INPUT_SCALE.leaf {
+            return Some(vec![vec![], vec![1]]);
+        }
+        if leaf != self.scale.leaf {
+            return None;
+        }
+        let &[rows, cols] = weight.shape else { return None };
+        let (down, across) = (rows.div_ceil(BLOCK), cols.div_ceil(BLOCK));
+        let grid = if self.weight_only { vec![down, 1, across, 1] } else { vec![down, across] };
+        Some(if down <= 1 && across <= 1 { vec![vec![], grid] } else { vec![grid] })
+    }
+
+    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+        ScaleLayout::Fp8Tiles { rows: 128, cols: 128, scale: self.scale.leaf }
+    }
+
+    fn algos(&self) -> &'static [&'static str] {
+        self.algo
+    }
+
+    fn config_fields(&self) -> Vec<(&'static str, Value)> {
+        if self.weight_only { Vec::new() } else { vec![("group_size", json!(BLOCK))] }
+    }
+
+    fn config_group(&self) -> Option<Map<String, Value>> {
+        None
+    }
+
+    fn quantizes_activations(&self) -> bool {
+        !self.weight_only
+    }
+
+    fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {
+        decode_tiles(tile, BLOCK, BLOCK, out);
+    }
+}

@@ -1,0 +1,188 @@
+//! NVFP4: E2M1 codes in blocks of 16, an E4M3 scale a block, an F32 scale a tensor.
+//!
+//! Source: `formats.md` a, b, d and e (ModelOpt 0.47.0, NVFP4 and W4A16_NVFP4; Conv3d after pull request
+//! 1809). Linears and flattened-K Conv3d look the same on disk: a U8 matrix `[N, K/2]` with the even
+//! column in the low nibble.
+
+use crate::layer::{LayerView, Stored};
+use crate::scheme::{Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use quantscope_numeric::{Dtype, e2m1, e4m3};
+use serde_json::{Map, Value, json};
+
+/// Weights that share a block scale.
+const BLOCK: u64 = 16;
+
+const WEIGHT: Companion = Companion {
+    leaf: "weight",
+    role: Role::Weight,
+    dtypes: &[Dtype::U8],
+    presence: Presence::Required,
+    words: "packed weight, two E2M1 codes a byte",
+};
+const BLOCK_SCALE: Companion = Companion {
+    leaf: "weight_scale",
+    role: Role::WeightScale,
+    dtypes: &[Dtype::F8_E4M3],
+    presence: Presence::Required,
+    words: "block scale, E4M3, one per 16 weights",
+};
+const GLOBAL_SCALE: Companion = Companion {
+    leaf: "weight_scale_2",
+    role: Role::GlobalScale,
+    dtypes: &[Dtype::F32],
+    presence: Presence::Required,
+    words: "global scale, amax / 2688",
+};
+const INPUT_SCALE: Companion = Companion {
+    leaf: "input_scale",
+    role: Role::InputScale,
+    dtypes: &[Dtype::F32],
+    presence: Presence::Calibrated,
+    words: "activation scale, amax / 2688",
+};
+
+/// One of the two NVFP4 schemes; they differ in whether activations are quantized.
+pub(crate) struct Nvfp4 {
+    id: &'static str,
+    title: &'static str,
+    algo: &'static [&'static str],
+    companions: &'static [Companion],
+    activations: bool,
+}
+
+/// Weights and activations.
+pub(crate) static W4A4: Nvfp4 = Nvfp4 {
+    id: "nvfp4",
+    title: "NVFP4: E2M1 in blocks of 16, E4M3 block scales, F32 global scale",
+    algo: &["NVFP4"],
+    companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE],
+    activations: true,
+};
+
+/// Weights only.
+pub(crate) static W4A16: Nvfp4 = Nvfp4 {
+    id: "w4a16-nvfp4",
+    title: "NVFP4 weights, 16-bit activations",
+    algo: &["W4A16_NVFP4"],
+    companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE],
+    activations: false,
+};
+
+/// Rounds up to a multiple; saturating, since shapes may be hostile.
+fn round_up(n: u64, multiple: u64) -> u64 {
+    n.div_ceil(multiple).saturating_mul(multiple)
+}
+
+fn pushed(mut list: Vec<u64>, value: u64) -> Vec<u64> {
+    if !list.contains(&value) {
+        list.push(value);
+    }
+    list
+}
+
+impl Scheme for Nvfp4 {
+    fn id(&self) -> &'static str {
+        self.id
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn family(&self) -> Family {
+        Family::Fp4
+    }
+
+    fn companions(&self) -> &'static [Companion] {
+        self.companions
+    }
+
+    fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
+        let Some(weight) = layer.weight() else { return Match::No };
+        if weight.rank() < 2 || !matches!(weight.dtype, Dtype::U8 | Dtype::I8) {
+            return Match::No;
+        }
+        let declared_here = declared == Some(self.id);
+        let declared_other = matches!(declared, Some(d) if d == W4A4.id || d == W4A16.id) && !declared_here;
+        let calibrated = layer.has(INPUT_SCALE.leaf);
+        // Undeclared, an activation scale tells the two apart. An uncalibrated NVFP4 looks like weight-only
+        // then, and decodes alike.
+        if declared_other || (!declared_here && calibrated != self.activations) {
+            return Match::No;
+        }
+        let scale = layer.get(BLOCK_SCALE.leaf);
+        let e4m3_scale = scale.is_some_and(|s| s.dtype == Dtype::F8_E4M3);
+        let global = layer.has(GLOBAL_SCALE.leaf);
+        match (e4m3_scale && weight.dtype == Dtype::U8, global) {
+            (true, true) => Match::Full,
+            (true, false) | (false, true) => Match::Partial,
+            (false, false) if declared_here && scale.is_none() => Match::Partial,
+            _ => Match::No,
+        }
+    }
+
+    fn logical_shape(&self, weight: Stored<'_>) -> Vec<u64> {
+        let mut shape = weight.shape.to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = last.saturating_mul(2);
+        }
+        shape
+    }
+
+    fn legal_shapes(&self, leaf: &str, weight: Stored<'_>) -> Option<Vec<Vec<u64>>> {
+        if leaf == GLOBAL_SCALE.leaf || leaf == INPUT_SCALE.leaf {
+            return Some(vec![vec![], vec![1]]);
+        }
+        if leaf != BLOCK_SCALE.leaf {
+            return None;
+        }
+        let &[rows, packed_cols] = weight.shape else { return None };
+        let blocks = packed_cols.saturating_mul(2).div_ceil(BLOCK);
+        // Post-processing may pad rows and columns to 16, or tile to 128 x 4 (section f).
+        let row_choices = pushed(pushed(vec![rows], round_up(rows, 16)), round_up(rows, 128));
+        let col_choices = pushed(pushed(vec![blocks], round_up(blocks, 16)), round_up(blocks, 4));
+        let pairs = row_choices.iter().flat_map(|&r| col_choices.iter().map(move |&c| vec![r, c]));
+        Some(pairs.collect())
+    }
+
+    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+        ScaleLayout::Fp4Blocks { block: 16 }
+    }
+
+    fn algos(&self) -> &'static [&'static str] {
+        self.algo
+    }
+
+    fn config_fields(&self) -> Vec<(&'static str, Value)> {
+        vec![("group_size", json!(BLOCK))]
+    }
+
+    fn config_group(&self) -> Option<Map<String, Value>> {
+        let numbers = json!({"dynamic": false, "num_bits": 4, "type": "float", "group_size": BLOCK});
+        let mut group = Map::new();
+        if self.activations {
+            group.insert("input_activations".into(), numbers.clone());
+        }
+        group.insert("weights".into(), numbers);
+        Some(group)
+    }
+
+    fn quantizes_activations(&self) -> bool {
+        self.activations
+    }
+
+    fn can_encode(&self) -> bool {
+        true
+    }
+
+    fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {
+        // f32(f32(dec(scale) * ws2) * value): one rounding for the scale, one for the product.
+        for (block, &scale) in tile.weight.chunks(8).zip(tile.scales) {
+            let scale = e4m3::decode(scale) * tile.global_scale;
+            for &byte in block {
+                out.push(e2m1::decode(byte & 15) * scale);
+                out.push(e2m1::decode(byte >> 4) * scale);
+            }
+        }
+    }
+}

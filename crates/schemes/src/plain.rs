@@ -1,0 +1,76 @@
+//! Plain numbers: no scales, the stored value is the value.
+
+use crate::layer::{LayerView, Stored};
+use crate::scheme::{Companion, DecodeTile, Family, Match, ScaleLayout, Scheme};
+use quantscope_numeric::{Dtype, bf16, e4m3, f16};
+
+/// Tensors stored as one plain element type.
+pub(crate) struct Plain {
+    id: &'static str,
+    title: &'static str,
+    dtypes: &'static [Dtype],
+}
+
+/// bfloat16.
+pub(crate) static BF16: Plain = Plain { id: "bf16", title: "bfloat16", dtypes: &[Dtype::BF16] };
+/// binary16.
+pub(crate) static F16: Plain = Plain { id: "f16", title: "half precision", dtypes: &[Dtype::F16] };
+/// binary32.
+pub(crate) static F32: Plain = Plain { id: "f32", title: "single precision", dtypes: &[Dtype::F32] };
+/// binary64.
+pub(crate) static F64: Plain = Plain { id: "f64", title: "double precision", dtypes: &[Dtype::F64] };
+/// Eight-bit floats that no quantization scheme claims.
+pub(crate) static F8: Plain = Plain {
+    id: "f8",
+    title: "8-bit floats in no known scheme",
+    dtypes: &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ, Dtype::F8_E8M0],
+};
+/// Everything else: integers, booleans, complex numbers, and codes in no known scheme.
+pub(crate) static INTEGER: Plain =
+    Plain { id: "integer", title: "integers, or codes in no known scheme", dtypes: &[] };
+
+impl Scheme for Plain {
+    fn id(&self) -> &'static str {
+        self.id
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn family(&self) -> Family {
+        Family::Plain
+    }
+
+    fn companions(&self) -> &'static [Companion] {
+        &[]
+    }
+
+    fn recognise(&self, layer: &LayerView<'_>, _: Option<&str>) -> Match {
+        let fits = layer.principal().is_some_and(|t| self.dtypes.contains(&t.dtype));
+        if fits || self.dtypes.is_empty() { Match::Partial } else { Match::No }
+    }
+
+    fn legal_shapes(&self, _: &str, _: Stored<'_>) -> Option<Vec<Vec<u64>>> {
+        None
+    }
+
+    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+        ScaleLayout::None
+    }
+
+    fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {
+        let pairs = || tile.weight.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
+        match tile.dtype {
+            Dtype::BF16 => out.extend(pairs().map(|b| bf16::from_bits(b).to_f32())),
+            Dtype::F16 => out.extend(pairs().map(|b| f16::from_bits(b).to_f32())),
+            Dtype::F32 => {
+                let words = tile.weight.chunks_exact(4).filter_map(|b| b.try_into().ok());
+                out.extend(words.map(f32::from_le_bytes));
+            }
+            Dtype::F8_E4M3 => out.extend(tile.weight.iter().map(|&b| e4m3::decode(b))),
+            // A histogram of integers or of codes in an unknown scheme would claim more than is known.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What a scheme says of itself, and the one list of schemes.
+
+use crate::layer::{LayerView, Stored};
+use crate::{fp8, fp8_block, nvfp4, plain};
+use quantscope_numeric::Dtype;
+
+/// Schemes of a family share a hue on the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Four-bit floats.
+    Fp4,
+    /// Eight-bit floats.
+    Fp8,
+    /// Plain numbers.
+    Plain,
+}
+
+impl Family {
+    /// The word used in messages between page and worker.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Fp4 => "fp4",
+            Self::Fp8 => "fp8",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// What a stored tensor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The weight itself, packed or plain.
+    Weight,
+    /// A scale per block of weights, or per tensor where that is the finest there is.
+    WeightScale,
+    /// The scale of the block scales.
+    GlobalScale,
+    /// The scale of the activations.
+    InputScale,
+    /// The scale of a KV cache.
+    KvScale,
+    /// The bias.
+    Bias,
+    /// State of a quantizer that should not be here.
+    QuantizerState,
+    /// Anything else.
+    Other,
+}
+
+/// Whether a companion must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Without it the layer cannot be decoded.
+    Required,
+    /// Written if activations were calibrated.
+    Calibrated,
+}
+
+/// A tensor that a scheme stores beside (or as) the weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Companion {
+    /// Leaf name.
+    pub leaf: &'static str,
+    /// What it is for.
+    pub role: Role,
+    /// Element types it may have, the reference's own first.
+    pub dtypes: &'static [Dtype],
+    /// Whether it must be there.
+    pub presence: Presence,
+    /// What it is, in words for people.
+    pub words: &'static str,
+}
+
+/// How well a layer fits a scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// Not at all.
+    No,
+    /// It is meant to be this, but something is missing or wrong.
+    Partial,
+    /// Every required companion is there.
+    Full,
+}
+
+/// How the scales of a layer govern its weights: all that verifying and decoding need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleLayout {
+    /// Two E2M1 codes a byte, an E4M3 scale per `block` weights of a row, an F32 global scale.
+    Fp4Blocks {
+        /// Weights per block.
+        block: u32,
+    },
+    /// E4M3 codes, an F32 scale per `rows` x `cols` tile (`u32::MAX`: the whole extent).
+    Fp8Tiles {
+        /// Rows per scale.
+        rows: u32,
+        /// Columns per scale.
+        cols: u32,
+        /// Leaf name of the scale tensor.
+        scale: &'static str,
+    },
+    /// No scales.
+    None,
+}
+
+/// A piece of a layer to decode: whole rows of its stored weight.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeTile<'a> {
+    /// Bytes of the weight rows.
+    pub weight: &'a [u8],
+    /// Element type of the weight.
+    pub dtype: Dtype,
+    /// Scales: E4M3 bytes of these rows (FP4), or every F32 scale of the tensor as bytes (FP8).
+    pub scales: &'a [u8],
+    /// Scales in a row of the scale grid.
+    pub scale_cols: u64,
+    /// The global scale; 1 where there is none.
+    pub global_scale: f32,
+    /// Index of the first row.
+    pub first_row: u64,
+    /// Weights in a row, padding included.
+    pub cols: u64,
+}
+
+/// One quantization scheme.
+pub trait Scheme: Sync {
+    /// Stable id: flag, JSON, label.
+    fn id(&self) -> &'static str;
+
+    /// What it is, in a line.
+    fn title(&self) -> &'static str;
+
+    /// Its family.
+    fn family(&self) -> Family;
+
+    /// The tensors it stores, the weight first.
+    fn companions(&self) -> &'static [Companion];
+
+    /// How well the layer fits. `declared` is the scheme the configs declare for it, if any.
+    fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match;
+
+    /// Shape of the logical weight, as far as the stored one tells (padding included).
+    fn logical_shape(&self, weight: Stored<'_>) -> Vec<u64> {
+        weight.shape.to_vec()
+    }
+
+    /// Legal shapes of a companion for this stored weight, the canonical one first.
+    /// `None` if any shape will do or the companion is unknown.
+    fn legal_shapes(&self, leaf: &str, weight: Stored<'_>) -> Option<Vec<Vec<u64>>>;
+
+    /// How scales govern weights.
+    fn scale_layout(&self, layer: &LayerView<'_>) -> ScaleLayout;
+
+    /// Names under which configs declare it (`quant_algo`), the reference's own first.
+    fn algos(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Fields of `hf_quant_config.json` beside `quant_algo`, such as `group_size`.
+    fn config_fields(&self) -> Vec<(&'static str, serde_json::Value)> {
+        Vec::new()
+    }
+
+    /// Body of a `config_groups` entry without its targets; `None` where the reference writes no group.
+    fn config_group(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        None
+    }
+
+    /// Whether activations are quantized too, so that a calibrated layer stores an `input_scale`.
+    fn quantizes_activations(&self) -> bool {
+        false
+    }
+
+    /// Whether the converter can write it.
+    fn can_encode(&self) -> bool {
+        false
+    }
+
+    /// Appends the decoded values of whole rows, in F32 (`formats.md` b and e, "Dequant").
+    fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>);
+}
+
+/// Recognition asks them in this order and takes the first best match.
+static SCHEMES: [&dyn Scheme; 12] = [
+    &nvfp4::W4A16,
+    &nvfp4::W4A4,
+    &fp8_block::W8A8,
+    &fp8_block::WEIGHT_ONLY,
+    &fp8::PER_TENSOR,
+    &fp8::PER_CHANNEL,
+    &plain::BF16,
+    &plain::F16,
+    &plain::F32,
+    &plain::F64,
+    &plain::F8,
+    &plain::INTEGER,
+];
+
+/// Every scheme.
+#[must_use]
+pub fn schemes() -> &'static [&'static dyn Scheme] {
+    &SCHEMES
+}
+
+/// The scheme of tensors that no other scheme claims.
+#[must_use]
+pub fn unrecognised() -> &'static dyn Scheme {
+    &plain::INTEGER
+}
+
+/// The scheme of that id.
+#[must_use]
+pub fn by_id(id: &str) -> Option<&'static dyn Scheme> {
+    schemes().iter().copied().find(|s| s.id() == id)
+}
+
+/// The scheme that a `quant_algo` names.
+#[must_use]
+pub fn algo_scheme(algo: &str) -> Option<&'static dyn Scheme> {
+    schemes().iter().copied().find(|s| s.algos().iter().any(|a| a.eq_ignore_ascii_case(algo)))
+}
+
+/// A layer's scheme and how well it fits.
+#[derive(Clone, Copy)]
+pub struct Recognised {
+    /// The scheme.
+    pub scheme: &'static dyn Scheme,
+    /// How well the layer fits it.
+    pub fit: Match,
+}
+
+/// Finds the scheme of a layer. Every layer has one: plain numbers fit anything.
+#[must_use]
+pub fn recognise(layer: &LayerView<'_>, declared: Option<&str>) -> Recognised {
+    let mut best = Recognised { scheme: unrecognised(), fit: Match::No };
+    for &scheme in schemes() {
+        let fit = scheme.recognise(layer, declared);
+        if fit > best.fit {
+            best = Recognised { scheme, fit };
+        }
+    }
+    best
+}
+
+/// What a leaf is for, under a scheme.
+#[must_use]
+pub fn role_of(scheme: &dyn Scheme, leaf: &str) -> (Role, &'static str) {
+    if let Some(c) = scheme.companions().iter().find(|c| c.leaf == leaf) {
+        return (c.role, c.words);
+    }
+    if crate::leak::is_state_leaf(leaf) {
+        return (Role::QuantizerState, "leaked quantizer state");
+    }
+    match leaf {
+        "weight" => (Role::Weight, "weight"),
+        "bias" => (Role::Bias, "bias, in the model's own dtype"),
+        "k_scale" | "v_scale" => (Role::KvScale, "KV cache scale"),
+        // A scale without a place in this scheme still is one: it must not be counted as a weight.
+        "weight_scale" | "weight_scale_inv" => (Role::WeightScale, "weight scale"),
+        "weight_scale_2" | "weight_global_scale" => (Role::GlobalScale, "global scale"),
+        "input_scale" | "input_global_scale" => (Role::InputScale, "activation scale"),
+        _ => (Role::Other, "parameter"),
+    }
+}
