@@ -17,7 +17,7 @@ mod plain;
 mod scheme;
 
 pub use conv::ConvKernels;
-pub use declare::Declared;
+pub use declare::{Declared, effective_algo};
 pub use kind::{Kind, is_transposed_conv};
 pub use layer::{LayerView, Stored, split_name};
 pub use scheme::{

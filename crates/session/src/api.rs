@@ -425,7 +425,7 @@ pub enum EngineChoice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct SessionError {
-    /// `cancelled`, `source`, `sink`, `refused`, `nothing`: for exit codes and icons.
+    /// `cancelled`, `source`, `sink`, `refused`, `nothing`, `engine`: for exit codes and icons.
     pub kind: String,
     /// What happened, to what, and the next step.
     pub message: String,

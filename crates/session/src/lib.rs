@@ -4,37 +4,40 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod error;
+mod layers;
+mod overview;
+mod report;
+mod values;
+
+pub use api::EngineChoice;
+pub use quantscope_audit::{Engines, InputFile, Rule, rule, rules};
+pub use quantscope_format::{
+    Control, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError, Uncontrolled, natural_cmp,
+};
+pub use quantscope_kernels::{CpuEngine, Engine, EngineError, EngineKind};
 
 use api::{
     ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery, LayerValues, Overview,
-    PlanView, Report, SessionError, TieReport, VerifySummary,
+    PlanLayer, PlanView, Report, SessionError, TieReport, TieView, VerifySummary,
 };
-use quantscope_format::{Control, Limits, Sink, Source};
-use quantscope_kernels::Engine;
-use std::rc::Rc;
-
-/// A file of the checkpoint: its path within the folder that was opened, and its bytes.
-#[derive(Clone)]
-pub struct InputFile {
-    /// Path relative to the folder, with `/`; a plain name for a single file.
-    pub path: String,
-    /// Its bytes.
-    pub source: Rc<dyn Source>,
-}
-
-/// The engines a job may use: a GPU if there is one, and the CPU twin, which goes on where the GPU fails.
-pub struct Engines<'a> {
-    /// The GPU engine, if one is wanted and there.
-    pub gpu: Option<&'a dyn Engine>,
-    /// The CPU engine.
-    pub cpu: &'a dyn Engine,
-}
+use quantscope_audit::bytes::{ByteAudit, audit_bytes};
+use quantscope_audit::report::{Finding, Tie};
+use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
+use quantscope_convert::{Plan, Recipe, RecipeFields, ZeroTensors};
 
 /// One open checkpoint.
-pub struct Session {}
-
-fn unbuilt() -> SessionError {
-    SessionError { kind: "refused".into(), message: "not built yet".into() }
+pub struct Session {
+    checkpoint: Checkpoint,
+    model: Model,
+    limits: Limits,
+    /// Findings of headers and, once verified, of bytes.
+    findings: Vec<Finding>,
+    header_finding_count: usize,
+    ties: Vec<Tie>,
+    bytes: Option<ByteAudit>,
+    /// For each layer of the model, by index: its findings, by index.
+    by_layer: Vec<Vec<u32>>,
 }
 
 impl Session {
@@ -42,47 +45,231 @@ impl Session {
     ///
     /// # Errors
     /// If there is nothing to read, or a source fails. Damaged files are findings, not errors.
-    pub async fn open(_name: &str, _files: Vec<InputFile>, _limits: Limits, _control: &dyn Control) -> Result<Self, SessionError> {
-        Err(unbuilt())
+    pub async fn open(
+        name: &str,
+        files: Vec<InputFile>,
+        limits: Limits,
+        control: &dyn Control,
+    ) -> Result<Self, SessionError> {
+        let checkpoint = Checkpoint::open(name, without_common_folder(files), &limits, control).await?;
+        if checkpoint.shards.is_empty() {
+            return Err(SessionError {
+                kind: "nothing".into(),
+                message: format!("{name} holds no .safetensors file; choose the folder or the files of a checkpoint"),
+            });
+        }
+        let model = Model::of(&checkpoint);
+        let findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model });
+        let ties = ties::declared_groups(&checkpoint, &model);
+        let header_finding_count = findings.len();
+        let by_layer = Vec::new();
+        let mut session =
+            Self { checkpoint, model, limits, findings, header_finding_count, ties, bytes: None, by_layer };
+        session.index_findings();
+        Ok(session)
     }
+
+    fn index_findings(&mut self) {
+        self.by_layer = vec![Vec::new(); self.model.layers.len()];
+        for (i, finding) in (0_u32..).zip(&self.findings) {
+            for name in &finding.layers {
+                let at = self.model.layers.binary_search_by(|l| natural_cmp(&l.name, name));
+                if let Some(list) = at.ok().and_then(|at| self.by_layer.get_mut(at)) {
+                    list.push(i);
+                }
+            }
+        }
+    }
+
     /// The band at the top of the page.
     #[must_use]
-    pub fn overview(&self) -> Overview { unimplemented!() }
+    pub fn overview(&self) -> Overview {
+        overview::overview(self)
+    }
+
     /// A window of the layer list.
     #[must_use]
-    pub fn layers(&self, _query: &LayerQuery) -> LayerPage { unimplemented!() }
+    pub fn layers(&self, query: &LayerQuery) -> LayerPage {
+        layers::page(self, query)
+    }
+
     /// Findings grouped by rule, the gravest first.
     #[must_use]
-    pub fn findings(&self) -> Vec<FindingGroup> { unimplemented!() }
+    pub fn findings(&self) -> Vec<FindingGroup> {
+        overview::finding_groups(&self.findings)
+    }
+
     /// One layer, from headers only.
     #[must_use]
-    pub fn layer(&self, _name: &str) -> Option<LayerDetail> { unimplemented!() }
+    pub fn layer(&self, name: &str) -> Option<LayerDetail> {
+        layers::detail(self, name)
+    }
+
     /// One layer's values, read from its bytes (a bounded sample of a large layer).
     ///
     /// # Errors
-    /// If the source fails or the job is cancelled.
-    pub async fn layer_values(&self, _name: &str, _control: &dyn Control) -> Result<LayerValues, SessionError> { Err(unbuilt()) }
+    /// If there is no such layer, the source fails or the job is cancelled.
+    pub async fn layer_values(&self, name: &str, control: &dyn Control) -> Result<LayerValues, SessionError> {
+        values::read(self, name, control).await
+    }
+
     /// Tie groups as far as known.
     #[must_use]
-    pub fn ties(&self) -> TieReport { unimplemented!() }
+    pub fn ties(&self) -> TieReport {
+        let view = |t: &Tie| TieView {
+            canonical: t.canonical.clone(),
+            aliases: t.aliases.clone(),
+            bytes_saved: t.bytes_saved,
+            evidence: t.evidence.clone(),
+            input_scale: t.input_scale.clone(),
+        };
+        TieReport {
+            bytes_compared: self.bytes.is_some(),
+            groups: self.ties.iter().take(500).map(view).collect(),
+            group_count: count(self.ties.len()),
+            bytes_saved: self.ties.iter().map(|t| t.bytes_saved).fold(0, u64::saturating_add),
+        }
+    }
+
     /// Reads every byte that a rule needs: scales, codes, identical tensors. Findings and ties are updated.
     ///
     /// # Errors
     /// If a source fails or the job is cancelled; findings stay as they were.
-    pub async fn verify(&mut self, _engines: Engines<'_>, _control: &dyn Control) -> Result<VerifySummary, SessionError> { Err(unbuilt()) }
+    pub async fn verify(
+        &mut self,
+        engines: Engines<'_>,
+        control: &dyn Control,
+    ) -> Result<VerifySummary, SessionError> {
+        let audit = audit_bytes(&self.checkpoint, &self.model, engines, &self.limits, control).await?;
+        let before = self.findings.len();
+        // A second run replaces what the first one found.
+        let mut findings = header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
+        self.header_finding_count = findings.len();
+        findings.extend(audit.findings.iter().cloned());
+        sort_findings(&mut findings);
+        self.findings = findings;
+        self.index_findings();
+        let summary = VerifySummary {
+            engine: audit.engine.clone(),
+            engine_note: audit.engine_note.clone(),
+            layers_checked: audit.layers_checked,
+            bytes_read: audit.bytes_read,
+            findings_before: count(before),
+            findings_after: count(self.findings.len()),
+        };
+        self.ties.clone_from(&audit.ties);
+        self.bytes = Some(audit);
+        Ok(summary)
+    }
+
     /// The whole report.
     #[must_use]
-    pub fn report(&self) -> Report { unimplemented!() }
+    pub fn report(&self) -> Report {
+        report::report(self)
+    }
+
+    fn recipe(request: &ConvertRequest) -> Result<Recipe, SessionError> {
+        let zero_tensors =
+            if request.zero_tensors_as_reference { ZeroTensors::Reference } else { ZeroTensors::Refuse };
+        Ok(Recipe::new(&RecipeFields {
+            to: &request.to,
+            exclude: &request.exclude,
+            layers: &request.layers,
+            dtype: request.dtype.as_deref(),
+            calibration_json: request.calibration_json.as_deref(),
+            zero_tensors,
+        })?)
+    }
+
     /// What a conversion would write. Reads no tensor bytes.
     ///
     /// # Errors
     /// If the conversion is refused, naming tensor and remedy.
-    pub fn plan(&self, _request: &ConvertRequest) -> Result<PlanView, SessionError> { Err(unbuilt()) }
+    pub fn plan(&self, request: &ConvertRequest) -> Result<PlanView, SessionError> {
+        let plan = Plan::new(&self.checkpoint, &self.model, &Self::recipe(request)?)?;
+        let packed = plan.packed.iter().map(|p| PlanLayer {
+            name: p.name.clone(),
+            kind: p.kind.id().into(),
+            from: p.from.into(),
+            to: p.scheme.id().into(),
+            shape: p.shape.clone(),
+            bytes_before: p.bytes_before,
+            bytes_after: p.bytes_after,
+            reason: String::new(),
+        });
+        let kept = plan.kept.iter().map(|k| PlanLayer {
+            name: k.name.clone(),
+            kind: k.kind.id().into(),
+            from: k.scheme.into(),
+            to: k.scheme.into(),
+            shape: k.shape.clone(),
+            bytes_before: k.bytes,
+            bytes_after: k.bytes,
+            reason: k.reason.clone(),
+        });
+        let texts = plan.texts.iter().map(|(name, _)| name.clone());
+        Ok(PlanView {
+            packed: packed.collect(),
+            kept: kept.collect(),
+            files: plan.files.iter().map(|f| (f.name.clone(), f.len)).collect(),
+            other_files: texts.chain(plan.copies.iter().cloned()).collect(),
+            bytes_before: plan.bytes_before,
+            bytes_after: plan.bytes_after,
+            bits_before: plan.bits_before,
+            bits_after: plan.bits_after,
+            warnings: plan.warnings.clone(),
+        })
+    }
+
     /// Converts into the sink, reads the result back, compares it with the plan, and commits.
     ///
     /// # Errors
     /// If refused, cancelled, or a source or the sink fails; nothing is left under a final name.
     pub async fn convert(
-        &self, _request: &ConvertRequest, _engines: Engines<'_>, _sink: &mut dyn Sink, _control: &dyn Control,
-    ) -> Result<ConvertSummary, SessionError> { Err(unbuilt()) }
+        &self,
+        request: &ConvertRequest,
+        engines: Engines<'_>,
+        sink: &mut dyn Sink,
+        control: &dyn Control,
+    ) -> Result<ConvertSummary, SessionError> {
+        let recipe = Self::recipe(request)?;
+        let plan = Plan::new(&self.checkpoint, &self.model, &recipe)?;
+        let outcome =
+            quantscope_convert::run(&self.checkpoint, &plan, &recipe, engines, &self.limits, sink, control).await?;
+        let error = |e: quantscope_convert::LayerError| api::LayerError {
+            name: e.name,
+            sqnr_db: e.sqnr_db,
+            max_abs: e.max_abs,
+        };
+        let mut warnings = plan.warnings;
+        warnings.extend(outcome.engine_note);
+        Ok(ConvertSummary {
+            files: outcome.files,
+            packed: count(plan.packed.len()),
+            copied: outcome.copied,
+            bytes_written: outcome.bytes_written,
+            engine: outcome.engine,
+            read_back_equal: true,
+            errors: outcome.errors.into_iter().map(error).collect(),
+            warnings,
+        })
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// Takes the folder off paths that all lie in one, as a picked or dropped folder gives them.
+fn without_common_folder(mut files: Vec<InputFile>) -> Vec<InputFile> {
+    while let Some((folder, _)) = files.first().and_then(|f| f.path.split_once('/')) {
+        let prefix = format!("{folder}/");
+        if !files.iter().all(|f| f.path.starts_with(&prefix)) {
+            break;
+        }
+        for file in &mut files {
+            file.path.drain(..prefix.len());
+        }
+    }
+    files
 }

@@ -1,0 +1,161 @@
+//! The layer list by windows, and one layer in full.
+
+use crate::api::{LayerDetail, LayerPage, LayerQuery, LayerRow, Severity, TensorView};
+use crate::{Session, count};
+use quantscope_audit::LayerInfo;
+use quantscope_format::Glob;
+use quantscope_schemes::{Family, Kind, role_of};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+/// Most rows of one window.
+const MOST_ROWS: u64 = 500;
+
+/// The search text: a glob if it looks like one, else part of a name, whatever the case.
+enum Text {
+    All,
+    Part(String),
+    Glob(Glob),
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let text = text.trim();
+        if text.is_empty() {
+            return Self::All;
+        }
+        if text.contains(['*', '?', '['])
+            && let Ok(glob) = Glob::new(text)
+        {
+            return Self::Glob(glob);
+        }
+        Self::Part(text.to_lowercase())
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Part(part) => name.to_lowercase().contains(part),
+            Self::Glob(glob) => glob.is_match(name),
+        }
+    }
+}
+
+fn row(session: &Session, index: usize, layer: &LayerInfo) -> LayerRow {
+    let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
+    let severities = own.iter().filter_map(|&i| finding(session, i)).map(|f| f.severity);
+    LayerRow {
+        name: layer.name.clone(),
+        kind: layer.kind.id().into(),
+        scheme: layer.scheme.id().into(),
+        family: layer.scheme.family().id().into(),
+        shape: layer.shape.clone(),
+        bits_per_weight: layer.bits_per_weight(),
+        bytes: layer.bytes,
+        worst: severities.min(),
+        findings: count(own.len()),
+    }
+}
+
+fn finding(session: &Session, i: u32) -> Option<&crate::api::Finding> {
+    session.findings.get(usize::try_from(i).ok()?)
+}
+
+fn compare(sort: &str, a: &LayerInfo, b: &LayerInfo) -> Ordering {
+    let (key, reverse) = sort.strip_prefix('-').map_or((sort, false), |key| (key, true));
+    let order = match key {
+        "size" => a.bytes.cmp(&b.bytes),
+        "bits" => a.bits_per_weight().total_cmp(&b.bits_per_weight()),
+        "scheme" => a.scheme.id().cmp(b.scheme.id()),
+        // The layers are in natural order already; sorts are stable.
+        _ => Ordering::Equal,
+    };
+    if reverse { order.reverse() } else { order }
+}
+
+pub(crate) fn page(session: &Session, query: &LayerQuery) -> LayerPage {
+    let text = Text::new(&query.text);
+    let layers = &session.model.layers;
+    let touched = |index: usize, severity: Option<Severity>, rule: Option<&str>| {
+        let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
+        own.iter().filter_map(|&i| finding(session, i)).any(|f| {
+            severity.is_none_or(|s| f.severity == s) && rule.is_none_or(|r| f.rule == r)
+        })
+    };
+    let mut hits: Vec<usize> = (0..layers.len())
+        .zip(layers)
+        .filter(|(i, l)| {
+            query.scheme.as_deref().is_none_or(|s| s == l.scheme.id())
+                && query.kind.as_deref().is_none_or(|k| k == l.kind.id())
+                && (!query.with_findings || touched(*i, None, None))
+                && query.rule.as_deref().is_none_or(|r| touched(*i, None, Some(r)))
+                && text.matches(&l.name)
+        })
+        .map(|(i, _)| i)
+        .collect();
+    if query.sort == "-name" {
+        hits.reverse();
+    } else if !matches!(query.sort.as_str(), "" | "name") {
+        hits.sort_by(|&a, &b| match (layers.get(a), layers.get(b)) {
+            (Some(a), Some(b)) => compare(&query.sort, a, b),
+            _ => Ordering::Equal,
+        });
+    }
+    let start = usize::try_from(query.start).unwrap_or(usize::MAX).min(hits.len());
+    let rows = usize::try_from(query.count.min(MOST_ROWS)).unwrap_or(0);
+    let window = hits.iter().skip(start).take(rows);
+    let kinds: BTreeSet<Kind> = layers.iter().map(|l| l.kind).collect();
+    let schemes: BTreeSet<&str> = layers.iter().map(|l| l.scheme.id()).collect();
+    LayerPage {
+        total: count(hits.len()),
+        all: count(layers.len()),
+        start: count(start),
+        rows: window.filter_map(|&i| layers.get(i).map(|l| row(session, i, l))).collect(),
+        kinds: kinds.into_iter().map(|k| k.id().to_string()).collect(),
+        schemes: schemes.into_iter().map(str::to_string).collect(),
+    }
+}
+
+fn stored_as(session: &Session, layer: &LayerInfo) -> String {
+    let weight = layer.tensor(&session.checkpoint, "weight").map(|(_, t)| t);
+    let Some(weight) = weight.filter(|_| layer.scheme.family() == Family::Fp4) else { return String::new() };
+    let k = weight.shape.last().copied().unwrap_or(0).saturating_mul(2);
+    let mut text = format!("packed as {:?}, two codes a byte: K is {k}", weight.shape);
+    let logical = layer.shape.iter().skip(1).fold(1_u64, |n, &d| n.saturating_mul(d));
+    if layer.kind == Kind::Conv3d && layer.shape.len() == 5 {
+        let padding = k.saturating_sub(logical);
+        if padding > 0 {
+            text.push_str(&format!(", {padding} of it padding"));
+        }
+    } else if layer.kind == Kind::Conv3d {
+        text.push_str("; the kernel is not stored, K may end in up to 15 columns of padding");
+    }
+    text
+}
+
+pub(crate) fn detail(session: &Session, name: &str) -> Option<LayerDetail> {
+    let layers = &session.model.layers;
+    let index = layers.binary_search_by(|l| quantscope_format::natural_cmp(&l.name, name)).ok()?;
+    let layer = layers.get(index)?;
+    let tensor = |member: &quantscope_audit::Member| {
+        let (shard, tensor) = session.checkpoint.tensor(member.shard, member.tensor)?;
+        Some(TensorView {
+            leaf: member.leaf.clone(),
+            name: tensor.name.clone(),
+            role: role_of(layer.scheme, &member.leaf).1.into(),
+            dtype: tensor.dtype.tag().into(),
+            shape: tensor.shape.clone(),
+            bytes: tensor.byte_len(),
+            file: shard.file.clone(),
+            begin: tensor.begin,
+            end: tensor.end,
+        })
+    };
+    let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
+    Some(LayerDetail {
+        row: row(session, index, layer),
+        stored_as: stored_as(session, layer),
+        tensors: layer.members.iter().filter_map(tensor).collect(),
+        findings: own.iter().filter_map(|&i| finding(session, i)).cloned().collect(),
+    })
+}

@@ -1,0 +1,74 @@
+//! The JSON report of a session.
+
+use crate::Session;
+use quantscope_audit::LayerInfo;
+use quantscope_audit::report::{self, Report, Severity};
+use quantscope_schemes::effective_algo;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+pub(crate) fn count_of(session: &Session, severity: Severity) -> u64 {
+    crate::count(session.findings.iter().filter(|f| f.severity == severity).count())
+}
+
+fn layer(session: &Session, layer: &LayerInfo) -> report::Layer {
+    let mut tensors = Map::new();
+    for member in &layer.members {
+        let Some((shard, tensor)) = session.checkpoint.tensor(member.shard, member.tensor) else { continue };
+        let entry: Value = json!({"dtype": tensor.dtype.tag(), "shape": tensor.shape, "file": shard.file});
+        tensors.insert(member.leaf.clone(), entry);
+    }
+    report::Layer {
+        name: layer.name.clone(),
+        kind: layer.kind.id().into(),
+        scheme: layer.scheme.id().into(),
+        shape: layer.shape.clone(),
+        bits_per_weight: layer.bits_per_weight(),
+        tensors,
+    }
+}
+
+pub(crate) fn report(session: &Session) -> Report {
+    let checkpoint = &session.checkpoint;
+    let shard = |s: &quantscope_audit::Shard| report::Shard {
+        file: s.file.clone(),
+        bytes: s.header.file_len,
+        tensors: crate::count(s.header.tensors.len()),
+    };
+    let declared = checkpoint.declaration().map(|d| report::Declared {
+        quant_method: d.quant_method.clone(),
+        quant_algo: effective_algo(d),
+    });
+    let mut by_scheme: BTreeMap<String, u64> = BTreeMap::new();
+    for layer in session.model.layers.iter().filter(|l| l.kind.is_counted()) {
+        *by_scheme.entry(layer.scheme.id().into()).or_default() += 1;
+    }
+    let mut findings = session.findings.clone();
+    for finding in &mut findings {
+        // The layers are for jumping within a session; the contract names the subject.
+        finding.layers.clear();
+    }
+    Report {
+        schema: 1,
+        tool: report::Tool { name: "quantscope".into(), version: env!("CARGO_PKG_VERSION").into() },
+        checkpoint: report::Checkpoint {
+            path: checkpoint.name.clone(),
+            shards: checkpoint.shards.iter().map(shard).collect(),
+            tensors: checkpoint.tensor_count(),
+            parameters: session.model.parameters(),
+            bytes: checkpoint.byte_len(),
+            bits_per_weight: session.model.bits_per_weight(),
+            declared,
+        },
+        layers: session.model.layers.iter().map(|l| layer(session, l)).collect(),
+        ties: session.ties.clone(),
+        summary: report::Summary {
+            errors: count_of(session, Severity::Error),
+            warnings: count_of(session, Severity::Warning),
+            infos: count_of(session, Severity::Info),
+            by_scheme,
+            bytes_saved_by_ties: session.ties().bytes_saved,
+        },
+        findings,
+    }
+}
