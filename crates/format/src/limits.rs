@@ -61,3 +61,28 @@ impl Limits {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn every_name_sets_its_own_limit() {
+        let fields = |l: &Limits| {
+            [l.header_bytes, l.tensors, l.name_bytes, l.dims, l.json_depth, l.json_bytes, l.tile_bytes]
+        };
+        for (i, name) in ["header", "tensors", "name", "dims", "depth", "json", "tile"].iter().enumerate() {
+            let mut limits = Limits::default();
+            limits.set(name, 77).unwrap();
+            let mut expected = fields(&Limits::default());
+            expected[i] = 77;
+            assert_eq!(fields(&limits), expected, "{name}");
+            assert_eq!(limits.set(name, 0).unwrap_err(), format!("the limit {name} must be at least 1"));
+        }
+        let error = Limits::default().set("size", 1).unwrap_err();
+        assert!(
+            error.contains("\"size\"") && error.contains("header, tensors, name, dims, depth, json and tile"),
+            "{error}"
+        );
+    }
+}
