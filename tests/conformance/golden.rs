@@ -41,7 +41,7 @@ fn verified(path: &str) -> Report {
         let mut session = Session::open(path, files, Limits::default(), &Uncontrolled).await.unwrap();
         let engine = CpuEngine::new();
         let summary = session.verify(Engines { gpu: None, cpu: &engine }, &Uncontrolled).await.unwrap();
-        assert_eq!(summary.engine, "CPU", "{path}");
+        assert!(summary.engine.starts_with("CPU"), "{path}: {}", summary.engine);
         session.report()
     })
 }
@@ -56,7 +56,8 @@ fn sound_exports_have_no_errors() {
     for path in SOUND {
         let report = verified(path);
         assert!(!report.layers.is_empty(), "{path} has no layers");
-        let quantized = report.layers.iter().filter(|layer| !["bf16", "f16", "f32"].contains(&layer.scheme.as_str()));
+        let quantized =
+            report.layers.iter().filter(|layer| !["bf16", "f16", "f32"].contains(&layer.scheme.as_str()));
         assert!(quantized.count() > 0, "{path}: nothing was recognised as quantized");
         wrong.extend(errors(&report).iter().map(|finding| format!("{path}: {finding:?}")));
     }
@@ -71,16 +72,23 @@ fn touched(finding: &Finding) -> impl Iterator<Item = &str> {
 /// The release before packed convolutions: the config says NVFP4, every tensor is plain.
 #[test]
 fn a_promise_that_is_not_kept_is_found() {
-    for (path, promised) in
-        [("golden/e2e_wan_vae_nvfp4_release/expected", 43), ("golden-pr/vae/release_wan21_unpacked/expected", 36)]
-    {
+    for (path, promised) in [
+        ("golden/e2e_wan_vae_nvfp4_release/expected", 43),
+        ("golden-pr/vae/release_wan21_unpacked/expected", 36),
+    ] {
         let config = std::fs::read(data(path).join("config.json")).unwrap();
         let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
-        let ignored: Vec<&str> =
-            config["quantization_config"]["ignore"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+        let ignored: Vec<&str> = config["quantization_config"]["ignore"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p.as_str().unwrap())
+            .collect();
         // Every pattern of these two configs is a name, or the beginning of one with a star.
         let is_ignored = |name: &str| {
-            ignored.iter().any(|p| p.strip_suffix('*').map_or(name == *p, |beginning| name.starts_with(beginning)))
+            ignored
+                .iter()
+                .any(|p| p.strip_suffix('*').map_or(name == *p, |beginning| name.starts_with(beginning)))
         };
         let report = verified(path);
         let expected: BTreeSet<&str> = report
@@ -92,12 +100,20 @@ fn a_promise_that_is_not_kept_is_found() {
         assert_eq!(expected.len(), promised, "{path}");
         let errors = errors(&report);
         assert!(errors.iter().all(|finding| finding.rule == "CF302"), "{path}: {errors:#?}");
-        let found: BTreeSet<&str> =
-            errors.iter().flat_map(|finding| touched(finding)).filter(|name| expected.contains(name)).collect();
+        let found: BTreeSet<&str> = errors
+            .iter()
+            .flat_map(|finding| touched(finding))
+            .filter(|name| expected.contains(name))
+            .collect();
         assert_eq!(found, expected, "{path}");
-        let kept = report.layers.iter().filter(|layer| layer.kind.starts_with("conv") && is_ignored(&layer.name));
+        let kept =
+            report.layers.iter().filter(|layer| layer.kind.starts_with("conv") && is_ignored(&layer.name));
         for layer in kept {
-            assert!(!errors.iter().any(|f| touched(f).any(|name| name == layer.name)), "{path}: {}", layer.name);
+            assert!(
+                !errors.iter().any(|f| touched(f).any(|name| name == layer.name)),
+                "{path}: {}",
+                layer.name
+            );
         }
     }
 }

@@ -28,8 +28,11 @@ pub fn data(path: &str) -> PathBuf {
 #[must_use]
 #[allow(clippy::expect_used, reason = "a test helper; a checkout without manifests has no tests")]
 pub fn manifests() -> Vec<(String, toml::Table)> {
-    let mut folders: Vec<PathBuf> =
-        std::fs::read_dir(root().join("crates")).expect("crates").flatten().map(|entry| entry.path()).collect();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root().join("crates"))
+        .expect("crates")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     folders.extend([root().join("web"), root().join("tests")]);
     folders.sort();
     folders
@@ -62,7 +65,8 @@ impl Source for CountingFile {
             file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(buf))
         };
         self.asked.set(self.asked.get() + buf.len() as u64);
-        let result = result.map_err(|error| SourceError::Io { name: self.name.clone(), reason: error.to_string() });
+        let result =
+            result.map_err(|error| SourceError::Io { name: self.name.clone(), reason: error.to_string() });
         Box::pin(std::future::ready(result))
     }
 }
@@ -75,8 +79,11 @@ impl Source for CountingFile {
 #[allow(clippy::expect_used, reason = "a test helper; without its data a test cannot run")]
 pub fn open_folder(folder: &Path) -> (Vec<InputFile>, Rc<Cell<u64>>) {
     let asked = Rc::new(Cell::new(0));
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("a folder of the golden data").flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("a folder of the golden data")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     let files = paths
         .iter()

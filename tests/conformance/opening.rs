@@ -30,9 +30,14 @@ fn opening_reads_no_tensor_bytes() {
         "golden/e2e_mixtral_nvfp4/expected",
     ] {
         let (files, asked) = open_folder(&data(path));
-        let session = pollster::block_on(Session::open(path, files, Limits::default(), &Uncontrolled)).unwrap();
+        let session =
+            pollster::block_on(Session::open(path, files, Limits::default(), &Uncontrolled)).unwrap();
         let most = bytes_of_facts(&data(path));
-        assert!(asked.get() <= most, "{path}: {} bytes were asked for, headers and JSON have {most}", asked.get());
+        assert!(
+            asked.get() <= most,
+            "{path}: {} bytes were asked for, headers and JSON have {most}",
+            asked.get()
+        );
         assert!(asked.get() > 0, "{path}: nothing was asked for, so nothing was counted");
         assert_eq!(session.overview().bytes_read, asked.get(), "{path}: the overview tells another count");
         let tensors = session.overview().tensor_count;

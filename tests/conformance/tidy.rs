@@ -45,7 +45,9 @@ fn lines_with(file: &Path, text: &str, words: &[String]) -> Vec<String> {
 
 /// Marks of unfinished work. Put together here so that this file does not hold them.
 fn unfinished() -> Vec<String> {
-    [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["to", "do!("], ["unimplemented", "!("]].map(|p| p.concat()).to_vec()
+    [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["to", "do!("], ["unimplemented", "!("]]
+        .map(|p| p.concat())
+        .to_vec()
 }
 
 /// Folders that exist on one machine only.
@@ -76,8 +78,10 @@ fn files_say_what_they_know() {
 #[test]
 fn nothing_is_left_unfinished() {
     let words = unfinished();
-    let found: Vec<String> =
-        sources(&["rs", "wgsl", "css", "mjs"]).iter().flat_map(|(file, text)| lines_with(file, text, &words)).collect();
+    let found: Vec<String> = sources(&["rs", "wgsl", "css", "mjs"])
+        .iter()
+        .flat_map(|(file, text)| lines_with(file, text, &words))
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -85,7 +89,9 @@ fn nothing_is_left_unfinished() {
 fn no_path_of_one_machine() {
     let words = machine_paths();
     let mut files = sources(&["rs", "wgsl", "css", "mjs", "json", "toml"]);
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "Trunk.toml", "index.html", ".ci/run"] {
+    for name in
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "Trunk.toml", "index.html", ".ci/run"]
+    {
         files.push((PathBuf::from(name), std::fs::read_to_string(root().join(name)).unwrap()));
     }
     let found: Vec<String> = files.iter().flat_map(|(file, text)| lines_with(file, text, &words)).collect();
@@ -97,7 +103,8 @@ fn no_path_of_one_machine() {
 fn lock_files_name_no_download_host() {
     let cargo = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
     let allowed = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
-    let foreign: Vec<&str> = cargo.lines().filter(|line| line.starts_with("source = ") && *line != allowed).collect();
+    let foreign: Vec<&str> =
+        cargo.lines().filter(|line| line.starts_with("source = ") && *line != allowed).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
     let npm = std::fs::read_to_string(root().join("tests/e2e/package-lock.json")).unwrap();
     assert!(!npm.contains("\"resolved\""), "tests/e2e/package-lock.json names download addresses");

@@ -28,9 +28,10 @@ pub(super) fn trunk(project: &Project) -> Result<()> {
         return Ok(());
     }
     let root = shown(project, &project.tools()).to_path_buf();
+    // Without its default features it has no TLS, which it needs only to download tools: it never shall.
     let command = cmd!(
         project.sh,
-        "cargo install trunk --version {TRUNK} --locked --debug --no-default-features --features rustls --root {root}"
+        "cargo install trunk --version {TRUNK} --locked --debug --no-default-features --root {root}"
     );
     install(&format!("Trunk {TRUNK} (some minutes, once)"), &[cheap(project, command)])
 }
