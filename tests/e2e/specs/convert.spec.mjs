@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, golden, readJson, scratch, weightFile } from "../lib/folders.mjs";
-import { arrive, openFolder, part, save, view } from "../lib/page.mjs";
+import { arrive, convert, openFolder, part, save } from "../lib/page.mjs";
 import { parseTensors, readTensors } from "../lib/safetensors.mjs";
 
 const cases = [
@@ -23,25 +23,19 @@ for (const engine of ["cpu", "gpu"]) {
   for (const { name, source, result, exclude } of cases) {
     test(`${name} on ${engine}`, async ({ page }) => {
       const folder = scratch("calibration");
-      await arrive(page, engine);
-      await openFolder(page, golden(source));
-      await view(page, "convert");
-      await part(page, "convert-scheme").selectOption("nvfp4");
-      await part(page, "convert-exclude").fill(exclude);
       const calibration = join(folder, "calibration.json");
       writeFileSync(calibration, JSON.stringify(maxima(result)));
-      await part(page, "convert-calibration").setInputFiles(calibration);
-      await part(page, "plan-run").click();
-      await expect(part(page, "plan-packed-count")).toContainText(/[1-9]/);
-      await page.getByRole("button", { name: /^Convert\b/ }).last().click();
-      await expect(part(page, "convert-result")).toContainText(engine === "gpu" ? /WebGPU/ : /CPU/, { timeout: 60_000 });
+      const expected = join(golden(result), "expected");
+      const wantedTensors = readTensors(weightFile(expected)).tensors;
+      const packed = [...wantedTensors.keys()].filter((name) => name.endsWith(".weight_scale_2")).length;
+
+      await arrive(page, engine);
+      await openFolder(page, golden(source));
+      await convert(page, { exclude, calibration, packed: String(packed) });
+      await expect(part(page, "convert-result")).toContainText(engine === "gpu" ? /WebGPU/ : /on CPU/);
       if (engine === "gpu") await expect(part(page, "engine-pill")).toContainText("WebGPU");
 
-      const expected = join(golden(result), "expected");
-      compareTensors(
-        parseTensors(await save(page, basename(weightFile(expected)))).tensors,
-        readTensors(weightFile(expected)).tensors,
-      );
+      compareTensors(parseTensors(await save(page, basename(weightFile(expected)))).tensors, wantedTensors);
       const config = JSON.parse((await save(page, "config.json")).toString("utf8"));
       expect(config.quantization_config.producer.name).toBeTruthy();
       const wanted = readJson(join(expected, "config.json"));

@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
-import { arrive, openSample, part, verify, view } from "../lib/page.mjs";
+import { arrive, convert, openSample, part, verify, view } from "../lib/page.mjs";
 
 const folder = process.env.QUANTSCOPE_SCREENSHOTS;
 const sizes = { 1280: { width: 1280, height: 800 }, 390: { width: 390, height: 844 } };
@@ -45,12 +45,7 @@ for (const colorScheme of ["light", "dark"]) {
       test("conversion finished", async ({ page }) => {
         await arrive(page);
         await openSample(page, "convert");
-        await view(page, "convert");
-        await part(page, "convert-exclude").fill("*conv_in*");
-        await part(page, "plan-run").click();
-        await expect(part(page, "plan-packed-count")).toContainText(/[1-9]/);
-        await page.getByRole("button", { name: /^Convert\b/ }).last().click();
-        await expect(part(page, "convert-result")).toBeVisible();
+        await convert(page, { exclude: "*conv_in*", packed: /[1-9]/ });
         await shoot(page, "converted");
       });
     });
