@@ -7,6 +7,7 @@
 mod config;
 mod declaration;
 mod door;
+mod faults;
 mod fields;
 mod glob;
 mod header;

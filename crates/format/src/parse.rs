@@ -4,6 +4,7 @@
 //! including what its derived readers take beyond the format's description: a tensor as an array of
 //! three, a dtype as `{"F32": null}`. What the entries say about bytes is judged in `spans`.
 
+use crate::faults::{FaultList, MOST_REPORTED};
 use crate::fields::{Dims, DimsReader, Found, StringReader, Tag, TagReader};
 use crate::header::{Defect, Note};
 use crate::json::{Skip, Text, error_index, error_reason, shortened};
@@ -13,9 +14,6 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-
-/// Most faults, and most notes, that are kept of one header; a file made of faults costs no more.
-const MOST_REPORTED: u64 = 10_000;
 
 /// One entry of the header, as far as it was understood.
 pub(crate) struct Entry<'de> {
@@ -33,50 +31,6 @@ pub(crate) struct Entries<'de> {
     pub(crate) report: FaultList,
     /// Whether entries may be missing: broken syntax, a limit, or a tensor without usable offsets.
     pub(crate) incomplete: bool,
-}
-
-/// Faults and notes, bounded.
-#[derive(Default)]
-pub(crate) struct FaultList {
-    pub(crate) defects: Vec<Defect>,
-    pub(crate) notes: Vec<Note>,
-    defect_count: u64,
-}
-
-impl FaultList {
-    pub(crate) fn defect(&mut self, defect: Defect) {
-        self.defect_count += 1;
-        if self.defect_count <= MOST_REPORTED {
-            self.defects.push(defect);
-        }
-    }
-
-    pub(crate) fn note(&mut self, note: Note) {
-        if (self.notes.len() as u64) < MOST_REPORTED {
-            self.notes.push(note);
-        }
-    }
-
-    /// The defects, the gravest first, and last a word on those that were not kept.
-    pub(crate) fn finish(mut self) -> (Vec<Defect>, Vec<Note>) {
-        self.defects.sort_by_key(|defect| match defect {
-            Defect::Unreadable { .. } => 0,
-            Defect::Truncated { .. } => 1,
-            Defect::Span { .. } => 2,
-            Defect::Size { .. } => 3,
-            Defect::UnknownDtype { .. } => 4,
-            Defect::OverLimit { .. } => 5,
-            Defect::Trailing { .. } => 6,
-        });
-        if self.defect_count > MOST_REPORTED {
-            self.defects.push(Defect::OverLimit {
-                what: "faults in one header, the rest is not listed,".to_owned(),
-                limit: MOST_REPORTED,
-                found: self.defect_count,
-            });
-        }
-        (self.defects, self.notes)
-    }
 }
 
 /// Reads the JSON of a header. Never fails: what cannot be understood is in the report.

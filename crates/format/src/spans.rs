@@ -3,9 +3,10 @@
 //! The rules are those of `Metadata::validate` and `SafeTensors::read_metadata` in `safetensors` 0.8.0,
 //! each tensor judged instead of the first fault reported.
 
+use crate::faults::FaultList;
 use crate::header::{Defect, Note, ShardHeader, TensorInfo};
 use crate::limits::Limits;
-use crate::parse::{Entries, Entry, FaultList, parse_entries};
+use crate::parse::{Entries, Entry, parse_entries};
 use quantscope_numeric::Dtype;
 
 impl ShardHeader {
