@@ -1,5 +1,7 @@
 //! What the conformance tests share: where things are, and files as sources that count what is read.
 
+pub mod sink;
+
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Source, SourceError};
 use quantscope_session::InputFile;

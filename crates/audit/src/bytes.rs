@@ -164,7 +164,9 @@ impl<'a> Reader<'a> {
 fn scale_bits(dtype: Dtype, bytes: &[u8]) -> Vec<u32> {
     let pairs = || bytes.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
     match dtype {
-        Dtype::F32 => bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(u32::from_le_bytes).collect(),
+        Dtype::F32 => {
+            bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(u32::from_le_bytes).collect()
+        }
         Dtype::BF16 => pairs().map(f32_bits_from_bf16).collect(),
         Dtype::F16 => pairs().map(f32_bits_from_f16).collect(),
         _ => Vec::new(),
@@ -185,7 +187,10 @@ fn job_bytes(checkpoint: &Checkpoint, job: &LayerJob<'_>) -> u64 {
         let scale = matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale | Role::KvScale);
         (job.layer.is_quantized() && (scale || role == Role::Weight)) || (job.hash_it && m.leaf == "weight")
     });
-    wanted.filter_map(|m| checkpoint.tensor(m.shard, m.tensor)).map(|(_, t)| t.byte_len()).fold(0, u64::saturating_add)
+    wanted
+        .filter_map(|m| checkpoint.tensor(m.shard, m.tensor))
+        .map(|(_, t)| t.byte_len())
+        .fold(0, u64::saturating_add)
 }
 
 /// Reads every byte that a rule needs.
@@ -341,12 +346,18 @@ impl<'r> LayerCheck<'_, 'r> {
         Ok(())
     }
 
-    async fn nvfp4(&mut self, weight: &Readable<'_>, mut hash: Option<&mut Xxh3>) -> Result<bool, ByteAuditError> {
+    async fn nvfp4(
+        &mut self,
+        weight: &Readable<'_>,
+        mut hash: Option<&mut Xxh3>,
+    ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
         let global_is_zero = self.float_scales("weight_scale_2").await?;
         let scale = self.readable("weight_scale").filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
         let blocks = match (weight.tensor.shape.as_slice(), &scale) {
-            (&[rows, row_bytes], Some(s)) if row_bytes % 8 == 0 && s.tensor.shape == [rows, row_bytes / 8] => {
+            (&[rows, row_bytes], Some(s))
+                if row_bytes % 8 == 0 && s.tensor.shape == [rows, row_bytes / 8] =>
+            {
                 row_bytes / 8
             }
             // Another shape is a finding of the header rules, or a legal padded or tiled one whose
@@ -363,8 +374,10 @@ impl<'r> LayerCheck<'_, 'r> {
         for tile in tiles(grid, self.reader.limits().tile_bytes, 8) {
             let codes = self.tile(weight, grid, &tile).await?;
             let first_block = tile.offset(grid) / 8;
-            let scales =
-                self.reader.read_vec(scale.shard_index, scale.tensor, first_block, tile.byte_len() / 8).await?;
+            let scales = self
+                .reader
+                .read_vec(scale.shard_index, scale.tensor, first_block, tile.byte_len() / 8)
+                .await?;
             if let Some(hash) = hash.as_deref_mut() {
                 hash.update(&codes);
             }
@@ -377,7 +390,8 @@ impl<'r> LayerCheck<'_, 'r> {
                     scales: &scales,
                     rows: tile.row_count(),
                     blocks: u32::try_from(columns / 16).unwrap_or(u32::MAX),
-                    logical_cols: u32::try_from(logical.saturating_sub(first_column).min(columns)).unwrap_or(u32::MAX),
+                    logical_cols: u32::try_from(logical.saturating_sub(first_column).min(columns))
+                        .unwrap_or(u32::MAX),
                 })
                 .await?;
             self.reader.return_buffer(codes);

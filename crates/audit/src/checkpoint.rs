@@ -1,8 +1,8 @@
 //! A checkpoint as opened: shards with their headers, the index, the configs. Facts only.
 
 use quantscope_format::{
-    ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader, ShardIndex,
-    Source, SourceError, TensorInfo, read_header, read_small,
+    ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
+    ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
 };
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -130,7 +130,8 @@ impl Checkpoint {
             self.index = Some((name, content));
         } else if is_hf_quant {
             let parse = |bytes: Vec<u8>| QuantDeclaration::parse_hf_quant_config(&bytes, limits);
-            self.hf_quant = Some(ConfigFile { file: name, content: read.ok_or_else(too_long).and_then(parse) });
+            self.hf_quant =
+                Some(ConfigFile { file: name, content: read.ok_or_else(too_long).and_then(parse) });
         } else {
             let parse = |bytes: Vec<u8>| ModelConfig::parse(&bytes, limits);
             let content = read.ok_or_else(too_long).and_then(parse);
@@ -151,7 +152,8 @@ impl Checkpoint {
     /// The declaration that counts: `config.json`'s own, which loaders read first, else the other file's.
     #[must_use]
     pub fn declaration(&self) -> Option<&QuantDeclaration> {
-        let readable = |c: &Option<ConfigFile<QuantDeclaration>>| c.as_ref().is_some_and(|c| c.content.is_ok());
+        let readable =
+            |c: &Option<ConfigFile<QuantDeclaration>>| c.as_ref().is_some_and(|c| c.content.is_ok());
         let chosen = if readable(&self.config_quant) { &self.config_quant } else { &self.hf_quant };
         chosen.as_ref().and_then(|c| c.content.as_ref().ok())
     }

@@ -95,7 +95,10 @@ impl Engine for FallbackEngine<'_> {
         ))
     }
 
-    fn nvfp4_verify<'a>(&'a self, tile: Nvfp4Tile<'a>) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>> {
+    fn nvfp4_verify<'a>(
+        &'a self,
+        tile: Nvfp4Tile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>> {
         fall_back!(self, |engine| engine.nvfp4_verify(tile))
     }
 

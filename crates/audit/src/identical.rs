@@ -57,7 +57,8 @@ pub(crate) async fn confirm(
         groups.extend(split_by_bytes(reader, suspects, &declared).await?);
     }
     for tie in ties::declared_groups(checkpoint, model) {
-        let known = |g: &Tie| tie.aliases.iter().all(|a| g.aliases.contains(a)) && g.canonical == tie.canonical;
+        let known =
+            |g: &Tie| tie.aliases.iter().all(|a| g.aliases.contains(a)) && g.canonical == tie.canonical;
         if !groups.iter().any(known) {
             groups.push(tie);
         }
@@ -113,7 +114,8 @@ async fn tie(
         }
     }
     let names: Vec<String> = aliases.iter().map(|l| l.name.clone()).collect();
-    let is_declared = names.iter().all(|a| declared.iter().any(|d| d.alias == *a && d.canonical == canonical.name));
+    let is_declared =
+        names.iter().all(|a| declared.iter().any(|d| d.alias == *a && d.canonical == canonical.name));
     Ok(Tie {
         canonical: canonical.name.clone(),
         aliases: names,

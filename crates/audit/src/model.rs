@@ -3,8 +3,8 @@
 use crate::checkpoint::{Checkpoint, Shard};
 use quantscope_format::{TensorInfo, natural_cmp};
 use quantscope_schemes::{
-    ConvKernels, Declared, Family, Kind, LayerView, Match, Recognised, Role, Scheme, Stored, recognise, role_of,
-    split_name,
+    ConvKernels, Declared, Family, Kind, LayerView, Match, Recognised, Role, Scheme, Stored, recognise,
+    role_of, split_name,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -207,7 +207,10 @@ fn describe(
     let kind = Kind::of(&view, packed, conv3d);
     let principal = view.principal();
     let mut shape = principal.map(|p| scheme.logical_shape(p)).unwrap_or_default();
-    if packed && kind == Kind::Conv3d && let &[rows, cols] = shape.as_slice() {
+    if packed
+        && kind == Kind::Conv3d
+        && let &[rows, cols] = shape.as_slice()
+    {
         shape = kernels.shape(&layer.name, rows, cols).map_or(shape, |s| s.to_vec());
     }
     let logical = shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d));

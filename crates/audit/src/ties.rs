@@ -20,8 +20,10 @@ pub struct DeclaredTie {
 #[must_use]
 pub fn declared(checkpoint: &Checkpoint, model: &Model) -> Vec<DeclaredTie> {
     let Some(config) = checkpoint.model_config() else { return Vec::new() };
-    let pair = |alias: &str, canonical: &str| DeclaredTie { alias: alias.into(), canonical: canonical.into() };
-    if matches!(config.model_type.as_deref(), Some("t5" | "mt5" | "umt5")) && model.layer("shared").is_some() {
+    let pair =
+        |alias: &str, canonical: &str| DeclaredTie { alias: alias.into(), canonical: canonical.into() };
+    if matches!(config.model_type.as_deref(), Some("t5" | "mt5" | "umt5")) && model.layer("shared").is_some()
+    {
         let aliases = ["encoder.embed_tokens", "decoder.embed_tokens", "lm_head"];
         return aliases.iter().map(|alias| pair(alias, "shared")).collect();
     }

@@ -40,13 +40,21 @@ fn entry(key: &str, value: &Value) -> Result<Entry, ConvertError> {
         Value::Object(fields) => fields.get("amax").unwrap_or(&Value::Null),
         other => other,
     };
-    let bad = |what: &str| ConvertError::Refused(format!("calibration of {key:?} is {what}; a number or null is needed"));
+    let bad = |what: &str| {
+        ConvertError::Refused(format!("calibration of {key:?} is {what}; a number or null is needed"))
+    };
     match amax {
         Value::Null => Ok(Entry::Uncalibrated),
         Value::Array(_) => Ok(Entry::Array),
         Value::Number(n) => {
-            let number = n.as_f64().filter(|v| v.is_finite() && *v >= 0.0).ok_or_else(|| bad("not a finite, positive number"))?;
-            #[allow(clippy::cast_possible_truncation, reason = "maxima are F32 by definition; rounding is meant")]
+            let number = n
+                .as_f64()
+                .filter(|v| v.is_finite() && *v >= 0.0)
+                .ok_or_else(|| bad("not a finite, positive number"))?;
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "maxima are F32 by definition; rounding is meant"
+            )]
             let single = number as f32;
             Ok(Entry::Scalar(single))
         }

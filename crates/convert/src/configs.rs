@@ -98,7 +98,8 @@ fn ignore_list(
             plain.insert(tie.alias);
         }
     }
-    let (plain, packed): (Vec<String>, Vec<String>) = (plain.into_iter().collect(), packed.into_iter().collect());
+    let (plain, packed): (Vec<String>, Vec<String>) =
+        (plain.into_iter().collect(), packed.into_iter().collect());
     exclude::summarise(&plain, &packed)
 }
 

@@ -33,7 +33,9 @@ pub enum ConvertError {
     #[error("quantizing failed: {0}")]
     Engine(#[from] EngineError),
     /// What was read back is not what was planned.
-    #[error("{file}: {what} was read back different from what was written; the medium may be failing, nothing was kept")]
+    #[error(
+        "{file}: {what} was read back different from what was written; the medium may be failing, nothing was kept"
+    )]
     ReadBack {
         /// File.
         file: String,

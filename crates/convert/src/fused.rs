@@ -26,8 +26,15 @@ mod tests {
 
     #[test]
     fn siblings_of_one_scheme_are_fused() {
-        let modules =
-            [("a.q_proj", "x"), ("a.k_proj", "x"), ("a.o_proj", "x"), ("b.q_proj", "x"), ("a.v_proj", "y"), ("w1", "x"), ("w3", "x")];
+        let modules = [
+            ("a.q_proj", "x"),
+            ("a.k_proj", "x"),
+            ("a.o_proj", "x"),
+            ("b.q_proj", "x"),
+            ("a.v_proj", "y"),
+            ("w1", "x"),
+            ("w3", "x"),
+        ];
         assert_eq!(groups(&modules), [vec![5, 6], vec![0, 1]]);
     }
 }

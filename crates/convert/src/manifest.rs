@@ -29,14 +29,17 @@ pub(crate) fn write(
     for file in &plan.files {
         for tensor in &file.tensors {
             let packed = match tensor.step {
-                Step::Codes(i) | Step::BlockScales(i) | Step::GlobalScale(i) => plan.packed.get(i).map(|p| (i, p)),
+                Step::Codes(i) | Step::BlockScales(i) | Step::GlobalScale(i) => {
+                    plan.packed.get(i).map(|p| (i, p))
+                }
                 Step::Copy { .. } | Step::Constant(_) => None,
             };
             let source = match tensor.step {
                 Step::Copy { shard, tensor } => source_name(shard, tensor),
                 _ => packed.and_then(|(_, p)| source_name(p.shard, p.tensor)),
             };
-            let error = packed.filter(|_| matches!(tensor.step, Step::Codes(_))).and_then(|(i, _)| errors.get(i));
+            let error =
+                packed.filter(|_| matches!(tensor.step, Step::Codes(_))).and_then(|(i, _)| errors.get(i));
             tensors.push(json!({
                 "name": tensor.spec.name,
                 "file": file.name,
@@ -50,8 +53,10 @@ pub(crate) fn write(
             }));
         }
     }
-    let sources: Vec<Value> =
-        sources.iter().map(|(file, bytes, sha256)| json!({"file": file, "bytes": bytes, "sha256": sha256})).collect();
+    let sources: Vec<Value> = sources
+        .iter()
+        .map(|(file, bytes, sha256)| json!({"file": file, "bytes": bytes, "sha256": sha256}))
+        .collect();
     let manifest = json!({
         "schema": 1,
         "tool": producer(),

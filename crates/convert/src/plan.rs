@@ -168,7 +168,10 @@ impl Plan {
         refuse_quantized(model)?;
         if let Some(shard) = checkpoint.shards.iter().find(|s| !s.header.is_sound()) {
             let why = shard.header.defects.first().map(ToString::to_string).unwrap_or_default();
-            return Err(ConvertError::Refused(format!("{} is damaged: {why}; mend or fetch it first", shard.file)));
+            return Err(ConvertError::Refused(format!(
+                "{} is damaged: {why}; mend or fetch it first",
+                shard.file
+            )));
         }
         if let Some((name, _)) = model.repeated.first_key_value() {
             return Err(ConvertError::Tensor {
@@ -237,7 +240,8 @@ impl Builder<'_> {
             let reason = reason.unwrap_or_else(|| "; there is no linear or Conv3d layer in it".into());
             return Err(ConvertError::Refused(format!("nothing would be packed{reason}")));
         }
-        let names: Vec<(&str, &str)> = self.plan.packed.iter().map(|p| (p.name.as_str(), p.scheme.id())).collect();
+        let names: Vec<(&str, &str)> =
+            self.plan.packed.iter().map(|p| (p.name.as_str(), p.scheme.id())).collect();
         self.plan.groups = fused::groups(&names);
         Ok(())
     }
@@ -296,7 +300,10 @@ impl Builder<'_> {
         for group in &self.plan.groups {
             let largest = group.iter().filter_map(|i| self.inputs.get(i)).copied().reduce(f32::max);
             if let Some(largest) = largest {
-                for &i in group.iter().filter(|&&i| self.plan.packed.get(i).is_some_and(|p| p.scheme.quantizes_activations())) {
+                for &i in group
+                    .iter()
+                    .filter(|&&i| self.plan.packed.get(i).is_some_and(|p| p.scheme.quantizes_activations()))
+                {
                     self.inputs.insert(i, largest);
                 }
             }
@@ -326,7 +333,10 @@ impl Builder<'_> {
             warnings.push(format!("the calibration names {module}, which is no module of this checkpoint"));
         }
         if strangers.len() > 5 {
-            warnings.push(format!("and {} more calibrated modules are not in this checkpoint", strangers.len() - 5));
+            warnings.push(format!(
+                "and {} more calibrated modules are not in this checkpoint",
+                strangers.len() - 5
+            ));
         }
         for key in calibration.unknown.iter().take(5) {
             warnings.push(format!("the calibration key {key:?} is of no form that can be used"));
@@ -372,7 +382,11 @@ impl Builder<'_> {
     fn packed_tensors(&self, i: usize) -> Vec<(TensorSpec, Step)> {
         let Some(packed) = self.plan.packed.get(i) else { return Vec::new() };
         let blocks = packed.cols.div_ceil(BLOCK);
-        let spec = |leaf: &str, dtype, shape: Vec<u64>| TensorSpec { name: format!("{}.{leaf}", packed.name), dtype, shape };
+        let spec = |leaf: &str, dtype, shape: Vec<u64>| TensorSpec {
+            name: format!("{}.{leaf}", packed.name),
+            dtype,
+            shape,
+        };
         let mut tensors = vec![
             (spec("weight", Dtype::U8, vec![packed.rows, blocks * 8]), Step::Codes(i)),
             (spec("weight_scale", Dtype::F8_E4M3, vec![packed.rows, blocks]), Step::BlockScales(i)),
@@ -397,9 +411,12 @@ impl Builder<'_> {
 
     fn bits_after(&self) -> f64 {
         let (mut bits, mut weights) = (0_u64, 0_u64);
-        let packed: BTreeMap<&str, &PackedLayer> = self.plan.packed.iter().map(|p| (p.name.as_str(), p)).collect();
+        let packed: BTreeMap<&str, &PackedLayer> =
+            self.plan.packed.iter().map(|p| (p.name.as_str(), p)).collect();
         for layer in &self.model.layers {
-            let stored = packed.get(layer.name.as_str()).map_or(layer.weight_bits, |p| p.bytes_after.saturating_mul(8));
+            let stored = packed
+                .get(layer.name.as_str())
+                .map_or(layer.weight_bits, |p| p.bytes_after.saturating_mul(8));
             bits = bits.saturating_add(stored);
             weights = weights.saturating_add(layer.weights);
         }

@@ -63,8 +63,13 @@ fn encodable(id: &str) -> Result<&'static dyn Scheme, ConvertError> {
     };
     match by_id(id) {
         Some(scheme) if scheme.can_encode() => Ok(scheme),
-        Some(_) => Err(ConvertError::Refused(format!("{id} can be read but not written; choose one of {}", writable()))),
-        None => Err(ConvertError::Refused(format!("no scheme is called {id:?}; choose one of {}", writable()))),
+        Some(_) => Err(ConvertError::Refused(format!(
+            "{id} can be read but not written; choose one of {}",
+            writable()
+        ))),
+        None => {
+            Err(ConvertError::Refused(format!("no scheme is called {id:?}; choose one of {}", writable())))
+        }
     }
 }
 

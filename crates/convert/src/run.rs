@@ -298,7 +298,12 @@ impl<'a> Job<'a> {
         Ok(hex(&hash.finalize()))
     }
 
-    async fn write_file(&mut self, sink: &mut dyn Sink, file: &PlanFile, maxima: &[f32]) -> Result<(), ConvertError> {
+    async fn write_file(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        maxima: &[f32],
+    ) -> Result<(), ConvertError> {
         sink.write_at(&file.name, 0, &file.header).await?;
         self.bytes_written = self.bytes_written.saturating_add(file.len);
         for tensor in &file.tensors {
@@ -355,7 +360,13 @@ impl<'a> Job<'a> {
     }
 
     /// Packs one layer: codes and block scales of each tile go to their two places at once.
-    async fn pack(&mut self, sink: &mut dyn Sink, file: &PlanFile, i: usize, amax: f32) -> Result<(), ConvertError> {
+    async fn pack(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        i: usize,
+        amax: f32,
+    ) -> Result<(), ConvertError> {
         let Some(packed) = self.plan.packed.get(i) else { return Ok(()) };
         let place = |step: &Step| file.tensors.iter().find(|t| t.step == *step);
         let (Some(codes), Some(scales)) = (place(&Step::Codes(i)), place(&Step::BlockScales(i))) else {
@@ -424,7 +435,11 @@ impl<'a> Job<'a> {
         Ok((name.to_string(), length(bytes)))
     }
 
-    async fn copy_file(&mut self, sink: &mut dyn Sink, name: &str) -> Result<Option<(String, u64)>, ConvertError> {
+    async fn copy_file(
+        &mut self,
+        sink: &mut dyn Sink,
+        name: &str,
+    ) -> Result<Option<(String, u64)>, ConvertError> {
         let Some(file) = self.checkpoint.other_files.iter().find(|f| f.path == name) else { return Ok(None) };
         let len = file.source.len();
         sink.create(name, len).await?;
@@ -444,7 +459,8 @@ impl<'a> Job<'a> {
     async fn read_back(&mut self, sink: &mut dyn Sink) -> Result<(), ConvertError> {
         self.begin("Reading back", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
         for file in &self.plan.files {
-            let differs = |what: &str| ConvertError::ReadBack { file: file.name.clone(), what: what.to_string() };
+            let differs =
+                |what: &str| ConvertError::ReadBack { file: file.name.clone(), what: what.to_string() };
             let source = sink.read_back(&file.name).await?;
             let mut header = sized(length(&file.header));
             if source.len() != file.len {
@@ -467,7 +483,14 @@ impl<'a> Job<'a> {
 }
 
 /// Adds a tile's error, leaving out the padding of each row.
-fn add_noise(noise: &mut Noise, dtype: FloatType, source: &[u8], decoded: &[f32], cols: u64, stored_cols: u64) {
+fn add_noise(
+    noise: &mut Noise,
+    dtype: FloatType,
+    source: &[u8],
+    decoded: &[f32],
+    cols: u64,
+    stored_cols: u64,
+) {
     let (Ok(cols), Ok(stored)) = (usize::try_from(cols), usize::try_from(stored_cols)) else { return };
     let rows = source.chunks(cols.max(1) * dtype.bytes()).zip(decoded.chunks(stored.max(1)));
     for (row, decoded) in rows {

@@ -124,7 +124,8 @@ fn is_router(module: &str, last: &str) -> bool {
 fn is_expert(module: &str) -> bool {
     let mut segments = module.split('.').peekable();
     while let Some(segment) = segments.next() {
-        let numbered = segments.peek().is_some_and(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
+        let numbered =
+            segments.peek().is_some_and(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
         if segment == "experts" && numbered {
             return true;
         }

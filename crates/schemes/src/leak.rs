@@ -26,7 +26,8 @@ pub(crate) fn state_segment_start(name: &str) -> Option<usize> {
 /// Whether a leaf as [`crate::split_name`] gives it is quantizer state.
 #[must_use]
 pub fn is_state_leaf(leaf: &str) -> bool {
-    leaf.split('.').any(|s| is_quantizer_segment(s) || STATE_LEAVES.contains(&s) || s.starts_with("modelopt_state"))
+    leaf.split('.')
+        .any(|s| is_quantizer_segment(s) || STATE_LEAVES.contains(&s) || s.starts_with("modelopt_state"))
 }
 
 /// Whether a tensor name is quantizer state.

@@ -78,9 +78,9 @@ pub(crate) fn page(session: &Session, query: &LayerQuery) -> LayerPage {
     let layers = &session.model.layers;
     let touched = |index: usize, severity: Option<Severity>, rule: Option<&str>| {
         let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
-        own.iter().filter_map(|&i| finding(session, i)).any(|f| {
-            severity.is_none_or(|s| f.severity == s) && rule.is_none_or(|r| f.rule == r)
-        })
+        own.iter()
+            .filter_map(|&i| finding(session, i))
+            .any(|f| severity.is_none_or(|s| f.severity == s) && rule.is_none_or(|r| f.rule == r))
     };
     let mut hits: Vec<usize> = (0..layers.len())
         .zip(layers)

@@ -55,7 +55,9 @@ impl Session {
         if checkpoint.shards.is_empty() {
             return Err(SessionError {
                 kind: "nothing".into(),
-                message: format!("{name} holds no .safetensors file; choose the folder or the files of a checkpoint"),
+                message: format!(
+                    "{name} holds no .safetensors file; choose the folder or the files of a checkpoint"
+                ),
             });
         }
         let model = Model::of(&checkpoint);
@@ -143,7 +145,8 @@ impl Session {
         let audit = audit_bytes(&self.checkpoint, &self.model, engines, &self.limits, control).await?;
         let before = self.findings.len();
         // A second run replaces what the first one found.
-        let mut findings = header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
+        let mut findings =
+            header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
         self.header_finding_count = findings.len();
         findings.extend(audit.findings.iter().cloned());
         sort_findings(&mut findings);
@@ -235,7 +238,8 @@ impl Session {
         let recipe = Self::recipe(request)?;
         let plan = Plan::new(&self.checkpoint, &self.model, &recipe)?;
         let outcome =
-            quantscope_convert::run(&self.checkpoint, &plan, &recipe, engines, &self.limits, sink, control).await?;
+            quantscope_convert::run(&self.checkpoint, &plan, &recipe, engines, &self.limits, sink, control)
+                .await?;
         let error = |e: quantscope_convert::LayerError| api::LayerError {
             name: e.name,
             sqnr_db: e.sqnr_db,

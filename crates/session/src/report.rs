@@ -35,10 +35,9 @@ pub(crate) fn report(session: &Session) -> Report {
         bytes: s.header.file_len,
         tensors: crate::count(s.header.tensors.len()),
     };
-    let declared = checkpoint.declaration().map(|d| report::Declared {
-        quant_method: d.quant_method.clone(),
-        quant_algo: effective_algo(d),
-    });
+    let declared = checkpoint
+        .declaration()
+        .map(|d| report::Declared { quant_method: d.quant_method.clone(), quant_algo: effective_algo(d) });
     let mut by_scheme: BTreeMap<String, u64> = BTreeMap::new();
     for layer in session.model.layers.iter().filter(|l| l.kind.is_counted()) {
         *by_scheme.entry(layer.scheme.id().into()).or_default() += 1;

@@ -44,7 +44,9 @@ fn principal<'a>(session: &'a Session, layer: &LayerInfo) -> Option<Part<'a>> {
 fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     let pairs = || bytes.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
     match dtype {
-        Dtype::F32 => bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(f32::from_le_bytes).collect(),
+        Dtype::F32 => {
+            bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(f32::from_le_bytes).collect()
+        }
         Dtype::BF16 => pairs().map(|b| f32::from_bits(f32_bits_from_bf16(b))).collect(),
         Dtype::F16 => pairs().map(|b| f32::from_bits(f32_bits_from_f16(b))).collect(),
         Dtype::F8_E4M3 => bytes.iter().map(|&b| e4m3::decode(b)).collect(),
@@ -108,7 +110,9 @@ impl<'a> Sampler<'a> {
         let view = layer.view(&session.checkpoint);
         let layout = layer.scheme.scale_layout(&view);
         let (rows, row_bytes) = match weight.tensor.shape.first() {
-            Some(&rows) if weight.tensor.shape.len() > 1 && rows > 0 => (rows, weight.tensor.byte_len() / rows),
+            Some(&rows) if weight.tensor.shape.len() > 1 && rows > 0 => {
+                (rows, weight.tensor.byte_len() / rows)
+            }
             _ => (1, weight.tensor.byte_len()),
         };
         let cols = match layout {
@@ -123,7 +127,8 @@ impl<'a> Sampler<'a> {
             ScaleLayout::Fp4Blocks { .. } => {
                 let Some(global) = part(session, layer, "weight_scale_2") else { return Ok(None) };
                 let bytes = global.read(0, global.tensor.byte_len().min(4)).await?;
-                sampler.global_scale = floats(global.tensor.dtype, &bytes).first().copied().unwrap_or(f32::NAN);
+                sampler.global_scale =
+                    floats(global.tensor.dtype, &bytes).first().copied().unwrap_or(f32::NAN);
                 sampler.scale = part(session, layer, "weight_scale");
             }
             ScaleLayout::Fp8Tiles { scale, .. } => sampler.scale = part(session, layer, scale),
@@ -217,7 +222,8 @@ fn histogram(values: &[f32]) -> Histogram {
     let finite = || values.iter().copied().filter(|v| v.is_finite()).map(f64::from);
     let extreme = finite().map(f64::abs).fold(0.0, f64::max);
     let extreme = if extreme > 0.0 { extreme } else { 1.0 };
-    let mut histogram = Histogram { low: -extreme, high: extreme, bins: vec![0; BINS], ..Histogram::default() };
+    let mut histogram =
+        Histogram { low: -extreme, high: extreme, bins: vec![0; BINS], ..Histogram::default() };
     let (mut sum, mut squares, mut number) = (0.0, 0.0, 0.0_f64);
     for value in finite() {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bin between 0 and 60")]

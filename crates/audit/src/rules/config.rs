@@ -95,15 +95,22 @@ fn promises(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         if (layer.is_quantized() || has_scales)
             && let Some(pattern) = declared.exclude().naming(name)
         {
-            let message = format!("`{name}` is excluded by `{pattern}` but is stored as {}", layer.scheme.id());
-            let finding = CF301.finding(name, message).in_file(file).expecting("plain weights", layer.scheme.id());
+            let message =
+                format!("`{name}` is excluded by `{pattern}` but is stored as {}", layer.scheme.id());
+            let finding =
+                CF301.finding(name, message).in_file(file).expecting("plain weights", layer.scheme.id());
             findings.push(finding.touching(name));
         }
-        let is_plain_float =
-            layer.scheme.family() == Family::Plain && ["bf16", "f16", "f32", "f64"].contains(&layer.scheme.id());
+        let is_plain_float = layer.scheme.family() == Family::Plain
+            && ["bf16", "f16", "f32", "f64"].contains(&layer.scheme.id());
         // Loaders of the native FP8 form leave output heads alone without being told.
         let is_head = declared.is_native_fp8() && name.ends_with("lm_head");
-        if !is_plain_float || has_scales || !layer.kind.is_quantizable() || is_head || layer.member("weight").is_none() {
+        if !is_plain_float
+            || has_scales
+            || !layer.kind.is_quantizable()
+            || is_head
+            || layer.member("weight").is_none()
+        {
             continue;
         }
         let Some(algo) = declared.promise(name) else { continue };
@@ -127,7 +134,8 @@ impl Canonical {
         let algo = declare::effective_algo(declaration);
         let mixed = algo.as_deref() == Some("MIXED_PRECISION");
         let group_size = declaration.group_size.or_else(|| {
-            let group = declaration.groups.iter().filter_map(|g| g.weights.as_ref()).find_map(|w| w.group_size);
+            let group =
+                declaration.groups.iter().filter_map(|g| g.weights.as_ref()).find_map(|w| w.group_size);
             let block = declaration.weight_block_size.as_ref().and_then(|b| b.first().copied());
             group.or(block).filter(|_| !mixed)
         });
@@ -207,6 +215,10 @@ fn compare(
             m.iter().map(|(name, algo)| format!("{name}={algo}")).collect()
         };
         let (x, y) = (keys(&a.layers), keys(&b.layers));
-        report("quantized_layers", format!("only here: {}", only_in(&x, &y)), format!("only here: {}", only_in(&y, &x)));
+        report(
+            "quantized_layers",
+            format!("only here: {}", only_in(&x, &y)),
+            format!("only here: {}", only_in(&y, &x)),
+        );
     }
 }

@@ -107,11 +107,15 @@ fn check_entries(
         .map(|s| (s.file.as_str(), s.header.tensors.iter().map(|t| t.name.as_str()).collect()))
         .collect();
     // A shard whose header cannot be read is reported as such, not once more for each of its tensors.
-    let readable: HashMap<&str, bool> = shards.iter().map(|s| (s.file.as_str(), s.header.header_len > 0)).collect();
+    let readable: HashMap<&str, bool> =
+        shards.iter().map(|s| (s.file.as_str(), s.header.header_len > 0)).collect();
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in &index.entries {
         if let Some(why) = &entry.leaves_folder {
-            let message = format!("{index_file} maps `{}` to {:?}, outside the folder: {why}", entry.tensor, entry.file);
+            let message = format!(
+                "{index_file} maps `{}` to {:?}, outside the folder: {why}",
+                entry.tensor, entry.file
+            );
             findings.push(IX809.finding(&entry.tensor, message).in_file(index_file));
             continue;
         }
@@ -124,14 +128,17 @@ fn check_entries(
                     format!("`{}` is mapped to {}, whose header lacks it", entry.tensor, entry.file);
                 let elsewhere = names_of_file_with(context, &entry.tensor).unwrap_or("no shard has it");
                 let finding = IX802.finding(&entry.tensor, message).in_file(index_file);
-                findings.push(finding.expecting(elsewhere, &entry.file).touching(split_name(&entry.tensor).0));
+                findings
+                    .push(finding.expecting(elsewhere, &entry.file).touching(split_name(&entry.tensor).0));
             }
         }
     }
     for (file, tensors) in missing {
         let first = tensors.first().copied().unwrap_or_default();
-        let message =
-            format!("{index_file} names {file}, which is not there; {} tensors are in it, e.g. `{first}`", tensors.len());
+        let message = format!(
+            "{index_file} names {file}, which is not there; {} tensors are in it, e.g. `{first}`",
+            tensors.len()
+        );
         findings.push(IX801.finding(file, message).in_file(index_file).expecting(file, "absent"));
     }
     check_unlisted(context, index_file, findings);
@@ -149,8 +156,14 @@ fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut V
         let mut stray = shard.header.tensors.iter().filter(|t| !mapped.contains_key(t.name.as_str()));
         let Some(first) = stray.next() else { continue };
         let count = stray.count() + 1;
-        let message = format!("{count} tensors of {} are not in {index_file}, e.g. `{}`", shard.file, first.name);
-        findings.push(IX803.finding(shard.file.as_str(), message).in_file(index_file).touching(split_name(&first.name).0));
+        let message =
+            format!("{count} tensors of {} are not in {index_file}, e.g. `{}`", shard.file, first.name);
+        findings.push(
+            IX803
+                .finding(shard.file.as_str(), message)
+                .in_file(index_file)
+                .touching(split_name(&first.name).0),
+        );
     }
 }
 
@@ -160,10 +173,14 @@ fn check_total(
     index: &ShardIndex,
     findings: &mut Vec<Finding>,
 ) {
-    let spans = context.checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter().map(TensorInfo::byte_len));
+    let spans =
+        context.checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter().map(TensorInfo::byte_len));
     let sum = spans.fold(0_u64, u64::saturating_add);
-    let every_shard = index.entries.iter().all(|e| context.checkpoint.shards.iter().any(|s| s.file == e.file));
+    let every_shard =
+        index.entries.iter().all(|e| context.checkpoint.shards.iter().any(|s| s.file == e.file));
     let Some(total) = index.total_size.filter(|&t| t != sum && every_shard) else { return };
     let message = format!("{index_file} gives a total size of {total} bytes; the tensors have {sum}");
-    findings.push(IX805.finding(index_file, message).in_file(index_file).expecting(sum.to_string(), total.to_string()));
+    findings.push(
+        IX805.finding(index_file, message).in_file(index_file).expecting(sum.to_string(), total.to_string()),
+    );
 }

@@ -27,7 +27,8 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let Some((shard, tensor)) = context.checkpoint.tensor(first.shard, first.tensor) else { continue };
         let count = leaked.len();
         let tensors = if count == 1 { "tensor" } else { "tensors" };
-        let message = format!("{count} quantizer-state {tensors} leaked ({bytes} bytes), e.g. `{}`", tensor.name);
+        let message =
+            format!("{count} quantizer-state {tensors} leaked ({bytes} bytes), e.g. `{}`", tensor.name);
         findings.push(
             LK401
                 .finding(&layer.name, message)

@@ -62,7 +62,8 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let packed_k = weight.shape.last().copied().unwrap_or(0).saturating_mul(2);
         let is_conv = layer.kind == Kind::Conv3d && layer.scheme.family() == Family::Fp4;
         if is_conv && packed_k % 16 != 0 {
-            let message = format!("`{}` is a flattened Conv3d whose K of {packed_k} is no multiple of 16", layer.name);
+            let message =
+                format!("`{}` is a flattened Conv3d whose K of {packed_k} is no multiple of 16", layer.name);
             let finding = SH505.finding(&layer.name, message);
             let (right, found) = (packed_k.div_ceil(16).saturating_mul(16).to_string(), packed_k.to_string());
             findings.push(finding.expecting(right, found).in_file(file("weight")).touching(&layer.name));
@@ -90,7 +91,11 @@ fn wrong_dtype(layer: &LayerInfo, companion: &Companion, stored: Stored<'_>) -> 
         stored.dtype,
         layer.scheme.id()
     );
-    Some(SH502.finding(format!("{}.{}", layer.name, companion.leaf), message).expecting(legal, stored.dtype.tag()))
+    Some(
+        SH502
+            .finding(format!("{}.{}", layer.name, companion.leaf), message)
+            .expecting(legal, stored.dtype.tag()),
+    )
 }
 
 fn wrong_shape(
@@ -142,7 +147,8 @@ fn check_tile_scale(
     if !both {
         return;
     }
-    let message = format!("`{}` has both `weight_scale` and `weight_scale_inv`; only one can hold", layer.name);
+    let message =
+        format!("`{}` has both `weight_scale` and `weight_scale_inv`; only one can hold", layer.name);
     let file = layer.tensor(context.checkpoint, scale).map(|(s, _)| s.file.clone()).unwrap_or_default();
     let finding = SH501.finding(&layer.name, message).expecting(scale, "weight_scale and weight_scale_inv");
     findings.push(finding.in_file(file).touching(&layer.name));

@@ -9,7 +9,8 @@ use crate::report::{Finding, Severity};
 use quantscope_format::{Defect, Note};
 use quantscope_schemes::split_name;
 
-pub(crate) const RULES: &[Rule] = &[ST001, ST002, ST003, ST006, ST101, ST102, ST103, ST104, ST105, ST106, IX804];
+pub(crate) const RULES: &[Rule] =
+    &[ST001, ST002, ST003, ST006, ST101, ST102, ST103, ST104, ST105, ST106, IX804];
 
 const REFETCH: &str = "Fetch the file again, or save it again with the tool that made it.";
 
@@ -59,7 +60,8 @@ const ST006: Rule = Rule {
 };
 const ST101: Rule = damage("ST101", "Unreadable header", REFETCH);
 const ST102: Rule = damage("ST102", "Hole or overlap between tensors", REFETCH);
-const ST103: Rule = damage("ST103", "Unknown dtype", "Use a newer tool if the dtype is new, or save the file again.");
+const ST103: Rule =
+    damage("ST103", "Unknown dtype", "Use a newer tool if the dtype is new, or save the file again.");
 const ST104: Rule = damage("ST104", "Shape and bytes disagree", REFETCH);
 const ST105: Rule = damage("ST105", "Bytes after the last tensor", "Truncate the file, or fetch it again.");
 const ST106: Rule = damage("ST106", "Over a limit", "If the file is trusted, raise the limit with --limit.");
@@ -118,9 +120,8 @@ fn unaligned(shard: &Shard, findings: &mut Vec<Finding>) {
     let Some((tensor, begin)) = all.next() else { return };
     let more = all.count();
     let others = if more > 0 { format!(", and {more} more") } else { String::new() };
-    let message = format!(
-        "`{tensor}` begins at byte {begin}, which is no multiple of its element size{others}"
-    );
+    let message =
+        format!("`{tensor}` begins at byte {begin}, which is no multiple of its element size{others}");
     findings.push(ST006.finding(shard.file.as_str(), message).in_file(shard.file.as_str()));
 }
 
@@ -128,7 +129,8 @@ fn note(shard: &Shard, note: &Note) -> Option<Finding> {
     let file = shard.file.as_str();
     let finding = match note {
         Note::DuplicateName(name) => {
-            let message = format!("`{name}` stands more than once in the header of {file}; the last entry counts");
+            let message =
+                format!("`{name}` stands more than once in the header of {file}; the last entry counts");
             ST001.finding(name, message).touching(split_name(name).0)
         }
         Note::DuplicateMetadataKey(key) => {
@@ -139,7 +141,9 @@ fn note(shard: &Shard, note: &Note) -> Option<Finding> {
         Note::UnknownField { tensor, field } => {
             ST002.finding(tensor, format!("`{tensor}` has a field {field:?} that no reader knows"))
         }
-        Note::UnusualForm { tensor, what } => ST002.finding(tensor, format!("`{tensor}` is spelled oddly: {what}")),
+        Note::UnusualForm { tensor, what } => {
+            ST002.finding(tensor, format!("`{tensor}` is spelled oddly: {what}"))
+        }
         Note::SuspiciousName(name) => {
             ST003.finding(name, format!("the tensor name {name:?} holds path parts or control characters"))
         }

@@ -91,10 +91,17 @@ pub(crate) fn judge_nvfp4(subject: &Subject<'_>, census: &Nvfp4Census, findings:
     let nan = at(0x7f).saturating_add(at(0xff));
     let negative: u64 = (0x81..0xff).map(at).sum();
     if nan > 0 || negative > 0 {
-        let place = if census.first_bad_scale == NONE { String::new() } else { format!(" (first at {})", census.first_bad_scale) };
+        let place = if census.first_bad_scale == NONE {
+            String::new()
+        } else {
+            format!(" (first at {})", census.first_bad_scale)
+        };
         let message = format!("scale `{scale}` has {nan} NaN and {negative} negative values{place}");
         let finding = SV101.finding(scale.clone(), message);
-        findings.push(subject.place(finding.expecting("positive E4M3 values", format!("{} bad values", nan + negative))));
+        findings.push(
+            subject
+                .place(finding.expecting("positive E4M3 values", format!("{} bad values", nan + negative))),
+        );
     }
     if census.zero_scale_with_codes > 0 {
         let message = format!(
@@ -102,7 +109,11 @@ pub(crate) fn judge_nvfp4(subject: &Subject<'_>, census: &Nvfp4Census, findings:
             census.zero_scale_with_codes, subject.layer.name, census.first_zero_scale_with_codes
         );
         let finding = SV102.finding(subject.layer.name.as_str(), message);
-        findings.push(subject.place(finding.expecting("a scale above 0", format!("{} blocks", census.zero_scale_with_codes))));
+        findings.push(
+            subject.place(
+                finding.expecting("a scale above 0", format!("{} blocks", census.zero_scale_with_codes)),
+            ),
+        );
     }
     if census.padding_not_zero > 0 {
         let message = format!(
@@ -110,7 +121,11 @@ pub(crate) fn judge_nvfp4(subject: &Subject<'_>, census: &Nvfp4Census, findings:
             census.padding_not_zero, subject.layer.name
         );
         let finding = SH505.finding(subject.layer.name.as_str(), message);
-        findings.push(subject.place(finding.expecting("zeros in the padding", format!("{} codes", census.padding_not_zero))));
+        findings.push(
+            subject.place(
+                finding.expecting("zeros in the padding", format!("{} codes", census.padding_not_zero)),
+            ),
+        );
     }
 }
 
@@ -119,7 +134,8 @@ pub(crate) fn judge_fp8(subject: &Subject<'_>, census: &Fp8Census, findings: &mu
     let at = |byte: usize| census.codes.get(byte).copied().unwrap_or(0);
     let nan = at(0x7f).saturating_add(at(0xff));
     if nan > 0 {
-        let message = format!("{nan} NaN codes in `{}` (first at element {})", subject.tensor(), census.first_nan);
+        let message =
+            format!("{nan} NaN codes in `{}` (first at element {})", subject.tensor(), census.first_nan);
         let finding = SV104.finding(subject.tensor(), message);
         findings.push(subject.place(finding.expecting("no NaN codes", format!("{nan} NaN codes"))));
     }
