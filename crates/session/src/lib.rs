@@ -25,11 +25,14 @@ use quantscope_audit::bytes::{ByteAudit, audit_bytes};
 use quantscope_audit::report::{Finding, Tie};
 use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
 use quantscope_convert::{Plan, Recipe, RecipeFields, ZeroTensors};
+use std::rc::Rc;
 
-/// One open checkpoint.
+/// One open checkpoint. A clone shares what was read of the files, so that one can be verified while the other
+/// is looked at.
+#[derive(Clone)]
 pub struct Session {
-    checkpoint: Checkpoint,
-    model: Model,
+    checkpoint: Rc<Checkpoint>,
+    model: Rc<Model>,
     limits: Limits,
     /// Findings of headers and, once verified, of bytes.
     findings: Vec<Finding>,
@@ -66,7 +69,7 @@ impl Session {
         let header_finding_count = findings.len();
         let by_layer = Vec::new();
         let mut session =
-            Self { checkpoint, model, limits, findings, header_finding_count, ties, bytes: None, by_layer };
+            Self { checkpoint: Rc::new(checkpoint), model: Rc::new(model), limits, findings, header_finding_count, ties, bytes: None, by_layer };
         session.index_findings();
         Ok(session)
     }
