@@ -1,0 +1,277 @@
+//! The kernels on a device: each tile cut into parts that fit, each part one dispatch.
+
+use crate::device::{Device, GpuOptions, GpuUnavailable};
+use crate::run::{Runner, Storage};
+use crate::split::{Part, split};
+use futures_util::future::LocalBoxFuture;
+use quantscope_kernels::nvfp4_quantize::{BLOCK, BLOCKS_PER_INVOCATION, Nvfp4Table};
+use quantscope_kernels::{
+    AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, Kernel, Nvfp4Census,
+    Nvfp4Out, Nvfp4Tile, ScaleCensus, absmax, fp8_verify, nvfp4_quantize, nvfp4_verify, scale_verify,
+};
+
+/// A GPU as an engine: WebGPU in a browser, Vulkan, Metal or Direct3D 12 natively.
+pub struct GpuEngine {
+    runner: Runner,
+}
+
+impl GpuEngine {
+    /// Opens a device on the system's preferred adapter. In a browser this works in a page and in a
+    /// dedicated worker.
+    ///
+    /// # Errors
+    /// Why there is none; the CPU engine then does the work.
+    pub async fn request(options: GpuOptions) -> Result<Self, GpuUnavailable> {
+        Ok(Self { runner: Runner::new(Device::request(options).await?) })
+    }
+
+    /// Whether the adapter computes on the CPU (SwiftShader, lavapipe, WARP). The CPU engine is faster.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.runner.device.is_software
+    }
+
+    /// Bytes that one buffer holds; tiles that need more are worked on in parts.
+    #[must_use]
+    pub fn most_buffer_bytes(&self) -> u64 {
+        self.runner.device.most_buffer_bytes
+    }
+
+    /// Gives the device back to the system. What is asked of the engine afterwards, and what is under way,
+    /// is answered with [`EngineError::DeviceLost`].
+    pub fn destroy(&self) {
+        self.runner.device.device.destroy();
+    }
+
+    /// How many units of `bytes` bytes fit a buffer.
+    fn most_units(&self, bytes: u64) -> Result<u64, EngineError> {
+        match self.most_buffer_bytes() / bytes {
+            0 => Err(EngineError::Refused(format!(
+                "a buffer of {} bytes holds nothing",
+                self.most_buffer_bytes()
+            ))),
+            most => Ok(most),
+        }
+    }
+
+    async fn absmax_of(&self, tile: FloatTile<'_>) -> Result<AbsMax, EngineError> {
+        tile.check()?;
+        let mut largest = AbsMax::default();
+        for part in split(1, tile.bytes.len() as u64, self.most_units(1)?) {
+            let bytes = slice(tile.bytes, &part, 1, tile.bytes.len() as u64);
+            let word_count = count(bytes.len().div_ceil(4) as u64);
+            let params = absmax::Params { word_count, narrow: narrow(tile.dtype) };
+            let storage = [Storage::Input(bytes), Storage::Output { bytes: 4, is_zeroed: true }];
+            let invocations = u64::from(word_count.div_ceil(absmax::WORDS_PER_INVOCATION));
+            let result =
+                self.runner.run(Kernel::AbsMax, &params.words(), &storage, invocations, words).await?;
+            let pattern = result.first().copied().unwrap_or_default();
+            largest = largest.max(AbsMax::from_pattern(pattern, tile.dtype));
+        }
+        Ok(largest)
+    }
+
+    async fn quantize(
+        &self,
+        tile: FloatTile<'_>,
+        table: &Nvfp4Table,
+        out: &mut Nvfp4Out<'_>,
+    ) -> Result<(), EngineError> {
+        tile.check()?;
+        out.check(&tile)?;
+        let element = tile.dtype.bytes() as u64;
+        let (row_blocks, cols) = (u64::from(tile.row_blocks()), u64::from(tile.cols));
+        let scale_last = table.scale_words(tile.dtype);
+        let code_last = table.code_words(tile.dtype);
+        let most_blocks = self.most_units(u64::from(BLOCK) * element)?;
+        for part in split(u64::from(tile.rows), row_blocks, most_blocks) {
+            // A part of a row ends at a block; the last one where the row does.
+            let part_cols = part.units.start * u64::from(BLOCK)..cols.min(part.units.end * u64::from(BLOCK));
+            let elements = Part { rows: part.rows.clone(), units: part_cols.clone() };
+            let block_count = part.unit_count();
+            let params = nvfp4_quantize::Params {
+                cols: count(part_cols.end - part_cols.start),
+                row_blocks: count(part.units.end - part.units.start),
+                block_count: count(block_count),
+                narrow: narrow(tile.dtype),
+                zero_scale: u32::from(table.zero_scale()),
+            };
+            let storage = [
+                Storage::Input(slice(tile.bytes, &elements, element, cols)),
+                Storage::Input(bytemuck::cast_slice(&scale_last)),
+                Storage::Input(bytemuck::cast_slice(&code_last)),
+                Storage::Output { bytes: block_count * 8, is_zeroed: false },
+                Storage::Output { bytes: block_count, is_zeroed: false },
+            ];
+            let codes = slice_mut(out.codes, &part, 8, row_blocks);
+            let scales = slice_mut(out.scales, &part, 1, row_blocks);
+            let invocations = block_count.div_ceil(u64::from(BLOCKS_PER_INVOCATION));
+            let write = |results: &[&[u8]]| {
+                if let [new_codes, new_scales] = results {
+                    codes.copy_from_slice(new_codes);
+                    scales.copy_from_slice(new_scales);
+                }
+            };
+            self.runner.run(Kernel::Nvfp4Quantize, &params.words(), &storage, invocations, write).await?;
+        }
+        Ok(())
+    }
+
+    async fn nvfp4_census(&self, tile: Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
+        tile.check()?;
+        let row_blocks = u64::from(tile.blocks);
+        let mut census = Nvfp4Census::default();
+        for part in split(u64::from(tile.rows), row_blocks, self.most_units(8)?) {
+            let block_count = part.unit_count();
+            let params = nvfp4_verify::Params {
+                block_count: count(block_count),
+                row_blocks: count(part.units.end - part.units.start),
+                logical_cols: tile.logical_cols.saturating_sub(count(part.units.start * u64::from(BLOCK))),
+            };
+            let storage = [
+                Storage::Input(slice(tile.codes, &part, 8, row_blocks)),
+                Storage::Input(slice(tile.scales, &part, 1, row_blocks)),
+                census_of(nvfp4_verify::CENSUS_WORDS),
+            ];
+            let invocations = block_count.div_ceil(4 * u64::from(nvfp4_verify::QUADS_PER_INVOCATION));
+            let result =
+                self.runner.run(Kernel::Nvfp4Verify, &params.words(), &storage, invocations, words).await?;
+            let result = Nvfp4Census::from_words(&result).ok_or_else(short)?;
+            census.add(&result, part.first_unit(row_blocks));
+        }
+        Ok(census)
+    }
+
+    async fn fp8_census(&self, tile: Fp8Tile<'_>) -> Result<Fp8Census, EngineError> {
+        tile.check()?;
+        let cols = u64::from(tile.cols);
+        let scale_bytes: &[u8] = bytemuck::cast_slice(tile.scales);
+        if scale_bytes.len() as u64 > self.most_buffer_bytes() {
+            return Err(EngineError::Refused(format!(
+                "{} bytes of scales, a buffer has at most {}",
+                scale_bytes.len(),
+                self.most_buffer_bytes()
+            )));
+        }
+        if tile.first_row.checked_add(tile.rows).is_none() {
+            return Err(EngineError::Refused(format!("row {} plus {} rows", tile.first_row, tile.rows)));
+        }
+        let mut census = Fp8Census::default();
+        for part in split(u64::from(tile.rows), cols, self.most_units(1)?) {
+            let element_count = part.unit_count();
+            let params = fp8_verify::Params {
+                element_count: count(element_count),
+                cols: count(part.units.end - part.units.start),
+                first_row: tile.first_row + count(part.rows.start),
+                first_col: count(part.units.start),
+                block_rows: tile.block_rows,
+                block_cols: tile.block_cols,
+                scale_cols: tile.scale_cols,
+            };
+            let storage = [
+                Storage::Input(slice(tile.codes, &part, 1, cols)),
+                Storage::Input(scale_bytes),
+                census_of(fp8_verify::CENSUS_WORDS),
+            ];
+            let invocations = element_count.div_ceil(4 * u64::from(fp8_verify::WORDS_PER_INVOCATION));
+            let result =
+                self.runner.run(Kernel::Fp8Verify, &params.words(), &storage, invocations, words).await?;
+            let result = Fp8Census::from_words(&result).ok_or_else(short)?;
+            census.add(&result, part.first_unit(cols));
+        }
+        Ok(census)
+    }
+
+    async fn scale_census(&self, scales: &[u32]) -> Result<ScaleCensus, EngineError> {
+        let bytes: &[u8] = bytemuck::cast_slice(scales);
+        let scale_count = scales.len() as u64;
+        let mut census = ScaleCensus::default();
+        for part in split(1, scale_count, self.most_units(4)?) {
+            let params = scale_verify::Params { scale_count: count(part.unit_count()) };
+            let storage =
+                [Storage::Input(slice(bytes, &part, 4, scale_count)), census_of(scale_verify::CENSUS_WORDS)];
+            let invocations = part.unit_count().div_ceil(u64::from(scale_verify::SCALES_PER_INVOCATION));
+            let result =
+                self.runner.run(Kernel::ScaleVerify, &params.words(), &storage, invocations, words).await?;
+            let result = ScaleCensus::from_words(&result).ok_or_else(short)?;
+            census.add(&result, part.first_unit(scale_count));
+        }
+        Ok(census)
+    }
+}
+
+/// A count of a part: a buffer holds the part, so the count fits.
+fn count(of: u64) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
+}
+
+fn narrow(dtype: FloatType) -> u32 {
+    u32::from(dtype.bytes() == 2)
+}
+
+fn census_of(words: u32) -> Storage<'static> {
+    Storage::Output { bytes: u64::from(words) * 4, is_zeroed: true }
+}
+
+/// The first output as words. Copied: a mapped range need not be aligned.
+fn words(results: &[&[u8]]) -> Vec<u32> {
+    let bytes = results.first().copied().unwrap_or_default();
+    bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect()
+}
+
+fn short() -> EngineError {
+    EngineError::Refused("a result of the wrong length came back".to_owned())
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the tile is in memory, so its offsets are usize")]
+fn range(part: &Part, unit_bytes: u64, row_units: u64) -> std::ops::Range<usize> {
+    let first = part.first_unit(row_units) * unit_bytes;
+    first as usize..(first + part.unit_count() * unit_bytes) as usize
+}
+
+/// The bytes of a part. Parts are contiguous: whole rows, or a piece of one.
+fn slice<'t>(tile: &'t [u8], part: &Part, unit_bytes: u64, row_units: u64) -> &'t [u8] {
+    tile.get(range(part, unit_bytes, row_units)).unwrap_or_default()
+}
+
+fn slice_mut<'t>(tile: &'t mut [u8], part: &Part, unit_bytes: u64, row_units: u64) -> &'t mut [u8] {
+    tile.get_mut(range(part, unit_bytes, row_units)).unwrap_or_default()
+}
+
+impl Engine for GpuEngine {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Gpu
+    }
+
+    fn description(&self) -> String {
+        self.runner.device.description.clone()
+    }
+
+    fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
+        Box::pin(self.absmax_of(tile))
+    }
+
+    fn nvfp4_quantize<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        mut out: Nvfp4Out<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { self.quantize(tile, table, &mut out).await })
+    }
+
+    fn nvfp4_verify<'a>(
+        &'a self,
+        tile: Nvfp4Tile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Nvfp4Census, EngineError>> {
+        Box::pin(self.nvfp4_census(tile))
+    }
+
+    fn fp8_verify<'a>(&'a self, tile: Fp8Tile<'a>) -> LocalBoxFuture<'a, Result<Fp8Census, EngineError>> {
+        Box::pin(self.fp8_census(tile))
+    }
+
+    fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
+        Box::pin(self.scale_census(scales))
+    }
+}
