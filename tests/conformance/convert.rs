@@ -1,6 +1,8 @@
 //! Conversions against what the reference wrote, tensor by tensor and byte by byte; their independence of
 //! tile sizes; and that nothing remains of one that failed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
 use quantscope_format::{Limits, MemorySource, ShardHeader, Source as _, Uncontrolled, read_header};
 use quantscope_session::api::{ConvertRequest, SessionError};
 use quantscope_session::{Control, CpuEngine, Engines, Progress, Session};

@@ -1,6 +1,8 @@
 //! Checkpoints that the reference implementation wrote, opened and verified whole: sound ones give no
 //! error, and one whose config promises what its tensors are not is told so.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use quantscope_format::{Limits, Uncontrolled};
 use quantscope_kernels::CpuEngine;
 use quantscope_session::api::{Finding, Report, Severity};

@@ -2,8 +2,13 @@
 
 pub mod sink;
 
+mod memory_sink;
+
+pub use memory_sink::MemorySink;
+
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Source, SourceError};
+use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_session::InputFile;
 use std::cell::Cell;
 use std::fs::File;
@@ -102,4 +107,25 @@ pub fn open_folder(folder: &Path) -> (Vec<InputFile>, Rc<Cell<u64>>) {
         })
         .collect();
     (files, asked)
+}
+
+/// The GPU engine, as `QUANTSCOPE_GPU` asks: `off` never, `required` always, anything else if there is one.
+///
+/// # Panics
+/// If one is required and there is none.
+#[must_use]
+#[allow(clippy::panic, reason = "a skipped test that was required has failed")]
+pub fn gpu() -> Option<GpuEngine> {
+    let wanted = std::env::var("QUANTSCOPE_GPU").unwrap_or_default();
+    if wanted == "off" {
+        return None;
+    }
+    match pollster::block_on(GpuEngine::request(GpuOptions::default())) {
+        Ok(engine) => Some(engine),
+        Err(error) if wanted == "required" => panic!("a GPU is required: {error}"),
+        Err(error) => {
+            println!("SKIPPED: {error}");
+            None
+        }
+    }
 }

@@ -79,7 +79,7 @@ impl Declared {
     #[must_use]
     pub fn hint(&self, module: &str) -> Option<&'static str> {
         let own = self.layers.get(module).copied();
-        own.unwrap_or(self.global).map(|s| s.id())
+        own.unwrap_or(self.global).map(Scheme::id)
     }
 
     /// The algorithm promised for a module, by the name the config uses; `None` if it is excluded or

@@ -248,10 +248,10 @@ async fn scale_map(session: &Session, layer: &LayerInfo) -> Result<Option<ScaleM
     let Some(scale) = leaves.iter().find_map(|leaf| part(session, layer, leaf)) else { return Ok(None) };
     // Rank 4 as [rows, 1, columns, 1]; a vector is one column.
     let sides: Vec<u64> = scale.tensor.shape.iter().copied().filter(|&d| d != 1).collect();
-    let (rows, cols) = match sides.as_slice() {
-        &[rows, cols] => (rows, cols),
-        &[length] if scale.tensor.shape.first() == Some(&length) => (length, 1),
-        &[length] => (1, length),
+    let (rows, cols) = match *sides.as_slice() {
+        [rows, cols] => (rows, cols),
+        [length] if scale.tensor.shape.first() == Some(&length) => (length, 1),
+        [length] => (1, length),
         _ => return Ok(None),
     };
     let width = scale.tensor.dtype.bits() / 8;

@@ -9,8 +9,7 @@ use crate::report::{Finding, Severity};
 use quantscope_format::{Defect, Note};
 use quantscope_schemes::split_name;
 
-pub(crate) const RULES: &[Rule] =
-    &[ST001, ST002, ST003, ST006, ST101, ST102, ST103, ST104, ST105, ST106, IX804];
+pub(crate) const RULES: &[Rule] = &[ST001, ST002, ST003, ST101, ST102, ST103, ST104, ST105, ST106, IX804];
 
 const REFETCH: &str = "Fetch the file again, or save it again with the tool that made it.";
 
@@ -48,16 +47,6 @@ const ST003: Rule = Rule {
     fix: "Rename the tensor; treat the file's origin with care.",
     repairable: false,
 };
-const ST006: Rule = Rule {
-    id: "ST006",
-    severity: Severity::Warning,
-    needs: "H",
-    title: "Unaligned tensor",
-    why: "A tensor that does not begin at a multiple of its element size cannot be mapped into memory by some \
-          loaders.",
-    fix: "Write the file again with a padded header.",
-    repairable: true,
-};
 const ST101: Rule = damage("ST101", "Unreadable header", REFETCH);
 const ST102: Rule = damage("ST102", "Hole or overlap between tensors", REFETCH);
 const ST103: Rule =
@@ -78,7 +67,6 @@ const IX804: Rule = Rule {
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     for shard in &context.checkpoint.shards {
         findings.extend(shard.header.defects.iter().map(|d| defect(shard, d)));
-        unaligned(shard, findings);
         findings.extend(shard.header.notes.iter().filter_map(|n| note(shard, n)));
     }
 }
@@ -111,20 +99,6 @@ fn defect(shard: &Shard, defect: &Defect) -> Finding {
     }
 }
 
-/// One finding a file for all its unaligned tensors: they come in thousands.
-fn unaligned(shard: &Shard, findings: &mut Vec<Finding>) {
-    let mut all = shard.header.notes.iter().filter_map(|n| match n {
-        Note::Unaligned { tensor, begin } => Some((tensor, begin)),
-        _ => None,
-    });
-    let Some((tensor, begin)) = all.next() else { return };
-    let more = all.count();
-    let others = if more > 0 { format!(", and {more} more") } else { String::new() };
-    let message =
-        format!("`{tensor}` begins at byte {begin}, which is no multiple of its element size{others}");
-    findings.push(ST006.finding(shard.file.as_str(), message).in_file(shard.file.as_str()));
-}
-
 fn note(shard: &Shard, note: &Note) -> Option<Finding> {
     let file = shard.file.as_str();
     let finding = match note {
@@ -148,6 +122,7 @@ fn note(shard: &Shard, note: &Note) -> Option<Finding> {
             ST003.finding(name, format!("the tensor name {name:?} holds path parts or control characters"))
         }
         Note::EmptyName => ST003.finding(file, "a tensor has an empty name"),
+        // Legal, and harmless to every reader that copies.
         Note::Unaligned { .. } => return None,
     };
     Some(finding.in_file(file))
