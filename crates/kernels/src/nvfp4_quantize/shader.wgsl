@@ -69,10 +69,15 @@ fn main(
         let begin = row * params.cols + col;
         let count = min(BLOCK, params.cols - col);
 
+        // Every element is stored, padding too: the array is not zero again in each turn of the loop on
+        // every implementation, whatever the language promises (seen in Chromium on SwiftShader).
         var patterns: array<u32, BLOCK>;
         var amax = 0;
-        for (var e = 0u; e < count; e = e + 1u) {
-            let pattern = element(begin + e);
+        for (var e = 0u; e < BLOCK; e = e + 1u) {
+            var pattern = 0u;
+            if e < count {
+                pattern = element(begin + e);
+            }
             patterns[e] = pattern;
             amax = max(amax, magnitude(pattern));
         }
