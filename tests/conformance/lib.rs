@@ -2,10 +2,6 @@
 
 pub mod sink;
 
-mod memory_sink;
-
-pub use memory_sink::MemorySink;
-
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Source, SourceError};
 use quantscope_gpu::{GpuEngine, GpuOptions};

@@ -40,5 +40,8 @@ fn the_page_of_rules_is_what_the_registry_says() {
         std::fs::write(&path, page()).unwrap();
     }
     let stands = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stands == page(), "docs/rules.md is stale; write it again with {WRITE}=1 cargo test -p quantscope-tests");
+    assert!(
+        stands == page(),
+        "docs/rules.md is stale; write it again with {WRITE}=1 cargo test -p quantscope-tests"
+    );
 }

@@ -1,5 +1,7 @@
 //! House rules that no compiler checks: the size of files, how they open, what they must not say.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use quantscope_tests::root;
 use std::path::{Path, PathBuf};
 
