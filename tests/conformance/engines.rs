@@ -1,5 +1,7 @@
 //! A conversion gives the same bytes on the GPU engine as on the CPU engine, for every type of source.
 
+#![allow(clippy::panic, reason = "helpers of tests fail as tests do")]
+
 use quantscope_format::{Limits, Uncontrolled};
 use quantscope_kernels::{CpuEngine, Engine};
 use quantscope_session::api::ConvertRequest;

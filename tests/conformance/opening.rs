@@ -1,5 +1,7 @@
 //! Opening reads headers and JSON only, whatever the size of the tensors.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use quantscope_format::{Limits, Uncontrolled};
 use quantscope_session::Session;
 use quantscope_tests::{data, open_folder};

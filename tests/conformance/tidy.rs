@@ -112,6 +112,17 @@ fn lock_files_name_no_download_host() {
     assert!(!npm.contains("\"resolved\""), "tests/e2e/package-lock.json names download addresses");
 }
 
+/// Trunk looks for the command-line tool of this version, which must be that of the library.
+#[test]
+fn trunk_wants_the_wasm_bindgen_of_the_lock_file() {
+    let read =
+        |name: &str| std::fs::read_to_string(root().join(name)).unwrap().parse::<toml::Table>().unwrap();
+    let (trunk, lock) = (read("Trunk.toml"), read("Cargo.lock"));
+    let packages = lock["package"].as_array().unwrap();
+    let locked = packages.iter().find(|package| package["name"].as_str() == Some("wasm-bindgen")).unwrap();
+    assert_eq!(trunk["tools"]["wasm_bindgen"], locked["version"]);
+}
+
 #[test]
 fn the_searches_find_what_they_look_for() {
     let file = Path::new("a.rs");
