@@ -2,7 +2,6 @@
 //! error, and one whose config promises what its tensors are not is told so.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use quantscope_format::{Limits, Uncontrolled};
 use quantscope_kernels::CpuEngine;
