@@ -1,6 +1,6 @@
 //! Each rule with a checkpoint that trips it and one that nearly does and must not.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 #![allow(clippy::cast_possible_truncation, reason = "fixtures of a few bytes")]
 
 mod fixture;

@@ -36,7 +36,6 @@ pub struct Session {
     limits: Limits,
     /// Findings of headers and, once verified, of bytes.
     findings: Vec<Finding>,
-    header_finding_count: usize,
     ties: Vec<Tie>,
     bytes: Option<ByteAudit>,
     /// For each layer of the model, by index: its findings, by index.
@@ -66,10 +65,16 @@ impl Session {
         let model = Model::of(&checkpoint);
         let findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model });
         let ties = ties::declared_groups(&checkpoint, &model);
-        let header_finding_count = findings.len();
         let by_layer = Vec::new();
-        let mut session =
-            Self { checkpoint: Rc::new(checkpoint), model: Rc::new(model), limits, findings, header_finding_count, ties, bytes: None, by_layer };
+        let mut session = Self {
+            checkpoint: Rc::new(checkpoint),
+            model: Rc::new(model),
+            limits,
+            findings,
+            ties,
+            bytes: None,
+            by_layer,
+        };
         session.index_findings();
         Ok(session)
     }
@@ -150,7 +155,6 @@ impl Session {
         // A second run replaces what the first one found.
         let mut findings =
             header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
-        self.header_finding_count = findings.len();
         findings.extend(audit.findings.iter().cloned());
         sort_findings(&mut findings);
         self.findings = findings;

@@ -1,0 +1,151 @@
+//! What the boundary answers, on golden checkpoints and on synthetic large ones.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use quantscope_session::api::{LayerQuery, Severity};
+use quantscope_session::{CpuEngine, Engines, InputFile, Limits, MemorySource, Session, Uncontrolled};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::rc::Rc;
+
+fn file(path: &str, bytes: Vec<u8>) -> InputFile {
+    InputFile { path: path.into(), source: Rc::new(MemorySource::new(path, bytes)) }
+}
+
+/// A folder of the golden data, its paths prefixed as a dropped folder gives them.
+fn folder(path: &str) -> Vec<InputFile> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(path);
+    let entries = std::fs::read_dir(root).unwrap().flatten();
+    entries
+        .map(|e| {
+            file(&format!("dropped/{}", e.file_name().to_string_lossy()), std::fs::read(e.path()).unwrap())
+        })
+        .collect()
+}
+
+fn open(files: Vec<InputFile>) -> Session {
+    pollster::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
+}
+
+fn query(text: &str) -> LayerQuery {
+    LayerQuery { text: text.into(), count: 500, ..LayerQuery::default() }
+}
+
+/// A header of `count` BF16 layers over a file that is all zeros.
+fn many_layers(count: u64) -> InputFile {
+    let mut header = String::from("{");
+    for i in 0..count {
+        let comma = if i == 0 { "" } else { "," };
+        let (from, to) = (i * 8, i * 8 + 8);
+        write!(
+            header,
+            "{comma}\"model.layers.{i}.mlp.up_proj.weight\":{{\"dtype\":\"BF16\",\"shape\":[2,2],\"data_offsets\":[{from},{to}]}}"
+        )
+        .unwrap();
+    }
+    header.push('}');
+    let mut bytes = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
+    bytes.extend(header.into_bytes());
+    bytes.resize(bytes.len() + usize::try_from(count * 8).unwrap(), 0);
+    file("model.safetensors", bytes)
+}
+
+#[test]
+fn the_small_vae_is_described() {
+    let session = open(folder("golden/e2e_wan_vae_nvfp4_conv3d/expected"));
+    let overview = session.overview();
+    assert_eq!(overview.verdict.state, "sound", "{:?}", overview.verdict);
+    assert_eq!(overview.declared, "NVFP4 (modelopt)");
+    let report = session.report();
+    assert_eq!(report.summary.by_scheme["nvfp4"], 43);
+    // The class fixes the kernel, so the logical shape is known again: 3 channels in and out.
+    let layer = session.layer("decoder.conv_out").unwrap();
+    assert_eq!((layer.row.kind.as_str(), layer.row.shape.as_slice()), ("conv3d", &[3, 3, 3, 3, 3][..]));
+    assert!(layer.stored_as.contains("15 of it padding"), "{}", layer.stored_as);
+    assert!((layer.row.bits_per_weight - 96.0 * 4.5 / 81.0).abs() < 1e-9);
+}
+
+#[test]
+fn queries_narrow_and_windows_cut() {
+    let session = open(folder("golden/e2e_llama_nvfp4/expected"));
+    let all = session.layers(&query(""));
+    assert_eq!(all.total, all.all);
+    assert_eq!(session.layers(&query("UP_PROJ")).total, 2);
+    assert_eq!(session.layers(&query("*.0.self_attn.?_proj")).total, 4);
+    let plain =
+        session.layers(&LayerQuery { scheme: Some("bf16".into()), kind: Some("norm".into()), ..query("") });
+    assert_eq!(plain.total, 5);
+    let window = session.layers(&LayerQuery { start: 3, count: 2, ..query("") });
+    let names =
+        |rows: &[quantscope_session::api::LayerRow]| rows.iter().map(|r| r.name.clone()).collect::<Vec<_>>();
+    assert_eq!((window.total, names(&window.rows)), (all.total, names(&all.rows[3..5])));
+    let largest = session.layers(&LayerQuery { sort: "-size".into(), count: 1, ..query("") });
+    assert_eq!(largest.rows[0].bytes, all.rows.iter().map(|r| r.bytes).max().unwrap());
+    assert_eq!(session.layers(&LayerQuery { start: u64::MAX, ..query("") }).rows, []);
+}
+
+#[test]
+fn natural_order_and_large_windows() {
+    let session = open(vec![many_layers(20_000)]);
+    let page = session.layers(&LayerQuery { start: 9, count: 10_000, ..query("") });
+    assert_eq!((page.total, page.rows.len()), (20_000, 500));
+    assert_eq!(page.rows[0].name, "model.layers.9.mlp.up_proj");
+    assert_eq!(page.rows[1].name, "model.layers.10.mlp.up_proj");
+}
+
+/// Decoded values against the source they were quantized from: no further off than half the widest step of
+/// their block, and the same in number.
+#[test]
+fn decoded_values_are_those_of_the_source() {
+    let packed = open(folder("golden/e2e_llama_nvfp4/expected"));
+    let source = open(folder("golden/_src/llama"));
+    for name in ["model.layers.0.mlp.up_proj", "model.layers.1.self_attn.q_proj"] {
+        let read = |s: &Session| pollster::block_on(s.layer_values(name, &Uncontrolled)).unwrap();
+        let (decoded, original) = (read(&packed), read(&source));
+        assert_eq!(
+            (decoded.values_read, decoded.values_total),
+            (original.values_read, original.values_total)
+        );
+        assert!((decoded.histogram.std / original.histogram.std - 1.0).abs() < 0.05, "{name}");
+        assert!((decoded.histogram.high / original.histogram.high - 1.0).abs() < 0.05, "{name}");
+        assert_eq!(decoded.histogram.bins.iter().sum::<u64>(), decoded.values_read);
+        let map = decoded.scale_map.unwrap();
+        assert_eq!((map.tensor_rows, map.tensor_cols), (64, 4));
+        assert_eq!(decoded.first_block.unwrap().values.len(), 16);
+        assert!(original.first_block.is_none() && original.scale_map.is_none());
+    }
+}
+
+#[test]
+fn verifying_finds_equal_weights_and_the_union_of_findings() {
+    let mut session = open(folder("golden-pr/tied/nvfp4_canonical_on/source_duplicated"));
+    assert!(!session.ties().bytes_compared);
+    let engine = CpuEngine::new();
+    let engines = || Engines { gpu: None, cpu: &engine };
+    let first = pollster::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
+    let ties = session.ties();
+    assert!(ties.bytes_compared && ties.group_count > 0, "{ties:?}");
+    assert!(ties.groups.iter().all(|g| g.bytes_saved > 0));
+    let infos =
+        session.findings().iter().filter(|g| g.severity == Severity::Info).map(|g| g.count).sum::<u64>();
+    assert_eq!(infos, ties.group_count);
+    // Verifying again replaces, it does not add.
+    let again = pollster::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
+    assert_eq!(again.findings_after, first.findings_after);
+}
+
+#[test]
+fn nothing_to_read_is_said() {
+    let refused =
+        pollster::block_on(Session::open("x", vec![file("a.txt", vec![])], Limits::default(), &Uncontrolled));
+    assert_eq!(refused.err().unwrap().kind, "nothing");
+}
+
+#[test]
+fn rubbish_is_a_finding_and_the_rest_is_still_read() {
+    let mut files = folder("golden/e2e_llama_nvfp4/expected");
+    files.push(file("dropped/rubbish.safetensors", vec![0xff; 100]));
+    let session = open(files);
+    assert_eq!(session.findings()[0].rule, "ST101");
+    assert!(session.layer("model.layers.0.mlp.up_proj").is_some());
+}
