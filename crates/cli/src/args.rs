@@ -1,0 +1,217 @@
+//! What the command line takes: commands, flags, limits. Their meaning is in `commands`.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use quantscope_format::Limits;
+use quantscope_session::api::EngineChoice;
+use std::path::PathBuf;
+
+/// Reads, checks and converts safetensors checkpoints with quantized layers (NVFP4, FP8).
+#[derive(Debug, Parser)]
+#[command(name = "quantscope", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Raise or lower a limit: header, tensors, name, dims, depth, json or tile.
+    #[arg(long = "limit", value_name = "NAME=VALUE", global = true, value_parser = parse_limit)]
+    pub(crate) limits: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What it is: shards, layers, schemes, sizes, bits per weight.
+    Inspect(Inspect),
+    /// What is wrong with it.
+    Audit(Audit),
+    /// Write a copy whose layers are quantized.
+    Convert(Convert),
+    /// Explain a rule, or list all.
+    Rules(Rules),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// A file, a folder with its index and configs, or a glob. Files of one folder are one checkpoint.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Audit {
+    /// A file, a folder with its index and configs, or a glob. Files of one folder are one checkpoint.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Check headers and configs only; read no tensor bytes.
+    #[arg(long)]
+    pub(crate) headers_only: bool,
+    /// Engine that checks the bytes.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) engine: EngineArg,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Gravity of findings from which the exit status is 1.
+    #[arg(long, value_enum, default_value = "error")]
+    pub(crate) fail_on: FailOn,
+    /// Leave out the findings of a rule.
+    #[arg(long, value_name = "RULE")]
+    pub(crate) disable: Vec<String>,
+    /// The same as --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Convert {
+    /// The checkpoint: a file, a folder or a glob.
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Folder to write. It must not exist, or be empty.
+    #[arg(short, long, value_name = "OUT", required_unless_present = "plan")]
+    pub(crate) output: Option<PathBuf>,
+    /// Scheme of the layers, such as nvfp4 or w4a16-nvfp4.
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: String,
+    /// Scheme of the modules that match, or `keep`; the first match wins.
+    #[arg(long = "layer", value_name = "GLOB=ID|keep")]
+    pub(crate) layers: Vec<String>,
+    /// Keep the modules that match as they are.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Cast packed weights to this type before their codes are taken.
+    #[arg(long, value_enum)]
+    pub(crate) dtype: Option<Dtype>,
+    /// Maxima of activations and weights under ModelOpt's state names: JSON, or safetensors (a file or folder).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// What to do with a tensor of zeros only, which the reference turns into NaN.
+    #[arg(long, value_enum, default_value = "refuse")]
+    pub(crate) zero_tensors: ZeroTensors,
+    /// Engine that quantizes; the bytes are the same.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) engine: EngineArg,
+    /// Print what would be written and read no tensor bytes.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rules {
+    /// A rule, such as LK401; all without it.
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// A hardware GPU if there is one, else the CPU.
+    Auto,
+    /// The CPU on all its cores.
+    Cpu,
+    /// WebGPU through Vulkan, Metal or DirectX, even if software.
+    Gpu,
+}
+
+impl From<EngineArg> for EngineChoice {
+    fn from(arg: EngineArg) -> Self {
+        match arg {
+            EngineArg::Auto => Self::Auto,
+            EngineArg::Cpu => Self::Cpu,
+            EngineArg::Gpu => Self::Gpu,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    Error,
+    Warning,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    Bf16,
+    F16,
+    F32,
+}
+
+impl Dtype {
+    pub(crate) fn id(self) -> &'static str {
+        match self {
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ZeroTensors {
+    /// Refuse the conversion, naming the tensor.
+    Refuse,
+    /// Write the NaN bytes that the reference writes.
+    Reference,
+}
+
+impl Args {
+    pub(crate) fn wants_json(&self) -> bool {
+        match &self.command {
+            Command::Inspect(c) => c.json,
+            Command::Audit(c) => c.json || c.format == Format::Json,
+            Command::Convert(c) => c.json,
+            Command::Rules(c) => c.json,
+        }
+    }
+
+    /// The default limits with those of `--limit`.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (name, value) in &self.limits {
+            // Names and values were checked when they were parsed.
+            let _ = limits.set(name, *value);
+        }
+        limits
+    }
+}
+
+fn parse_limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as tile=4194304")?;
+    let number = value.parse().map_err(|_| format!("{value:?} is no whole number"))?;
+    Limits::default().set(name, number)?;
+    Ok((name.to_owned(), number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, parse_limit};
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_checked_as_they_are_read() {
+        assert_eq!(parse_limit("tile=1024"), Ok(("tile".to_owned(), 1024)));
+        for wrong in ["tile", "tile=", "tile=-1", "tile=0", "size=3", "=3"] {
+            assert!(parse_limit(wrong).is_err(), "{wrong}");
+        }
+    }
+}

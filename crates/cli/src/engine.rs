@@ -1,0 +1,36 @@
+//! Which engine works: the GPU where one is wanted and there, the CPU always behind it.
+
+use crate::exit::Failure;
+use quantscope_gpu::{GpuEngine, GpuOptions};
+use quantscope_session::{CpuEngine, EngineChoice, Engines};
+
+/// The engines of one run, kept for as long as it lasts.
+pub(crate) struct EngineSet {
+    cpu: CpuEngine,
+    gpu: Option<GpuEngine>,
+}
+
+impl EngineSet {
+    /// Opens what the choice asks for. `auto` takes a hardware GPU if there is one; a software adapter is
+    /// slower than the CPU engine.
+    pub(crate) async fn open(choice: EngineChoice) -> Result<Self, Failure> {
+        let cpu = CpuEngine::new();
+        let gpu = match choice {
+            EngineChoice::Cpu => None,
+            EngineChoice::Auto => {
+                GpuEngine::request(GpuOptions::default()).await.ok().filter(|gpu| !gpu.is_software())
+            }
+            EngineChoice::Gpu => Some(GpuEngine::request(GpuOptions::default()).await.map_err(|error| {
+                Failure::new(
+                    "refused",
+                    format!("{error}; leave out --engine gpu, the CPU writes the same bytes"),
+                )
+            })?),
+        };
+        Ok(Self { cpu, gpu })
+    }
+
+    pub(crate) fn engines(&self) -> Engines<'_> {
+        Engines { gpu: self.gpu.as_ref().map(|gpu| gpu as _), cpu: &self.cpu }
+    }
+}

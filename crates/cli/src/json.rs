@@ -1,0 +1,27 @@
+//! `--json`: one document on standard output.
+
+use crate::exit::Failure;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io::{self, Write as _};
+
+/// Name and version, as every document but the report itself carries them.
+pub(crate) fn tool() -> Value {
+    json!({"name": "quantscope", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// Prints one document.
+pub(crate) fn print(document: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::new("refused", format!("the report cannot be written: {error}")))?;
+    text.push('\n');
+    crate::text::out(&text)
+}
+
+/// Prints why nothing was done, so that a reader of JSON always gets a document.
+pub(crate) fn print_failure(failure: &Failure) {
+    let document =
+        json!({"schema": 1, "tool": tool(), "error": {"kind": failure.kind, "message": failure.message}});
+    // The message stands on standard error already; if this pipe is closed, that must do.
+    let _ = writeln!(io::stdout(), "{document:#}");
+}

@@ -1,0 +1,118 @@
+//! `convert` for people: what would be written, what was.
+
+use super::{Paint, bytes, decimal, paint, plural, printable, table};
+use quantscope_session::api::{ConvertSummary, LayerError, PlanLayer, PlanView};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Rows of a table of layers; `--json` has all.
+const LISTED: usize = 40;
+
+/// The plan in full.
+pub(crate) fn describe(plan: &PlanView) -> String {
+    let mut text = in_one_line(plan);
+    text.push('\n');
+    if !plan.packed.is_empty() {
+        let row = |layer: &PlanLayer| {
+            let change = format!("{} -> {}", bytes(layer.bytes_before), bytes(layer.bytes_after));
+            vec![
+                printable(&layer.name),
+                layer.kind.clone(),
+                shape(&layer.shape),
+                format!("{} -> {}", layer.from, layer.to),
+                change,
+            ]
+        };
+        let rows = plan.packed.iter().take(LISTED).map(row).collect();
+        let _ = write!(text, "\n{}", table(&["packed", "kind", "shape", "scheme", "size"], &[4], rows));
+        more(&mut text, plan.packed.len());
+    }
+    let mut reasons: BTreeMap<&str, Vec<&PlanLayer>> = BTreeMap::new();
+    for layer in &plan.kept {
+        reasons.entry(&layer.reason).or_default().push(layer);
+    }
+    for (reason, layers) in reasons {
+        let _ = writeln!(text, "\nkept, {}: {}", printable(reason), plural(layers.len() as u64, "layer"));
+        for layer in layers.iter().take(LISTED) {
+            let _ = writeln!(text, "  {} ({}, {})", printable(&layer.name), layer.kind, layer.to);
+        }
+        more(&mut text, layers.len());
+    }
+    let _ = writeln!(text, "\nfiles:");
+    for (name, len) in &plan.files {
+        let _ = writeln!(text, "  {} ({})", printable(name), bytes(*len));
+    }
+    for name in &plan.other_files {
+        let _ = writeln!(text, "  {}", printable(name));
+    }
+    warnings(&mut text, &plan.warnings);
+    text
+}
+
+/// Layers and sizes before and after.
+pub(crate) fn in_one_line(plan: &PlanView) -> String {
+    format!(
+        "{} packed, {} kept: {} -> {}, {} -> {} bits per weight",
+        plural(plan.packed.len() as u64, "layer"),
+        plan.kept.len(),
+        bytes(plan.bytes_before),
+        bytes(plan.bytes_after),
+        decimal(plan.bits_before),
+        decimal(plan.bits_after),
+    )
+}
+
+/// The finished conversion.
+pub(crate) fn describe_done(plan: &PlanView, summary: &ConvertSummary, output: &Path) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}: {}",
+        output.display(),
+        paint(Paint::Good, "written, read back and equal to the plan")
+    );
+    let _ = writeln!(
+        text,
+        "{} packed, {} copied unchanged, {} written, {} -> {} bits per weight, engine {}",
+        plural(summary.packed, "layer"),
+        plural(summary.copied, "tensor"),
+        bytes(summary.bytes_written),
+        decimal(plan.bits_before),
+        decimal(plan.bits_after),
+        summary.engine,
+    );
+    let mut worst: Vec<&LayerError> = summary.errors.iter().filter(|layer| layer.sqnr_db.is_some()).collect();
+    worst.sort_by(|a, b| a.sqnr_db.unwrap_or_default().total_cmp(&b.sqnr_db.unwrap_or_default()));
+    if !worst.is_empty() {
+        let row = |layer: &&LayerError| {
+            let sqnr = layer.sqnr_db.map_or_else(String::new, |db| format!("{db:.1} dB"));
+            vec![printable(&layer.name), sqnr, format!("{:.4e}", layer.max_abs)]
+        };
+        let rows = worst.iter().take(5).map(row).collect();
+        let title = if worst.len() > 5 { "largest loss" } else { "loss" };
+        let _ = write!(text, "\n{}", table(&[title, "signal/noise", "largest error"], &[1, 2], rows));
+    }
+    warnings(&mut text, &summary.warnings);
+    text
+}
+
+fn warnings(text: &mut String, warnings: &[String]) {
+    if !warnings.is_empty() {
+        text.push('\n');
+    }
+    for warning in warnings {
+        let _ = writeln!(text, "{} {}", paint(Paint::Doubtful, "warning:"), printable(warning));
+    }
+}
+
+fn more(text: &mut String, count: usize) {
+    if count > LISTED {
+        let _ = writeln!(text, "  and {} more; --json lists them all", count - LISTED);
+    }
+}
+
+fn shape(shape: &[u64]) -> String {
+    let dims: Vec<String> = shape.iter().map(u64::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
