@@ -1,0 +1,191 @@
+//! Joins state and services: actions go in, commands are carried out, the frame is drawn.
+
+use crate::components::SEARCH_ID;
+use crate::pages::Frame;
+use crate::protocol::{FromWorker, Reply, Request, RequestId};
+use crate::services::files::{self, PickedFile};
+use crate::services::worker_link::{Incoming, WorkerLink};
+use crate::services::{address, clock, dom, download, theme};
+use crate::state::load::Shared;
+use crate::state::picked::checkpoint_of;
+use crate::state::{Action, Command, State};
+use gloo_events::EventListener;
+use std::collections::BTreeMap;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::Blob;
+use yew::platform::spawn_local;
+use yew::{Callback, Component, Context, DragEvent, Event, Html, html};
+
+/// Mounts the page on the document.
+pub fn start_page() {
+    console_error_panic_hook::set_once();
+    theme::apply(theme::stored());
+    yew::Renderer::<App>::new().render();
+}
+
+/// What reaches the application.
+enum Msg {
+    /// The user or the state's own doing.
+    Act(Action),
+    /// Files were picked or dropped.
+    Files(Result<Vec<PickedFile>, String>),
+    /// A calibration file was picked.
+    Calibration(Vec<PickedFile>),
+    /// The worker said something.
+    Incoming(Incoming),
+}
+
+/// The application: the state, and the handles that are no plain data.
+struct App {
+    state: State,
+    worker: Option<WorkerLink>,
+    /// Files that go with the next `Open` or `Calibration`.
+    held: Vec<JsValue>,
+    /// Blobs of the last result, by file name.
+    output: BTreeMap<String, Blob>,
+    _listeners: [Option<EventListener>; 2],
+}
+
+impl Component for App {
+    type Message = Msg;
+    type Properties = ();
+
+    fn create(ctx: &Context<Self>) -> Self {
+        let link = ctx.link().clone();
+        let worker = WorkerLink::start(move |incoming| link.send_message(Msg::Incoming(incoming)));
+        let act = ctx.link().callback(Msg::Act);
+        let on_address = act.clone();
+        let listeners = [
+            address::watch(move |route| on_address.emit(Action::Navigated(route))),
+            theme::watch_system(move |dark| act.emit(Action::SystemDark(dark))),
+        ];
+        let state = State::new(address::route(), theme::stored(), theme::system_is_dark());
+        let mut app =
+            Self { state, worker: None, held: Vec::new(), output: BTreeMap::new(), _listeners: listeners };
+        match worker {
+            Ok(worker) => {
+                app.worker = Some(worker);
+                app.act(ctx, Action::SetEngine(address::engine_choice()));
+            }
+            Err(reason) => app.act(
+                ctx,
+                Action::WorkerFailed(format!("It could not be started: {reason}. Reload the page.")),
+            ),
+        }
+        app
+    }
+
+    fn update(&mut self, ctx: &Context<Self>, msg: Msg) -> bool {
+        match msg {
+            Msg::Act(action) => self.act(ctx, action),
+            Msg::Files(Ok(picked)) => {
+                let paths: Vec<String> = picked.iter().map(|file| file.path.clone()).collect();
+                let checkpoint = checkpoint_of(&paths);
+                self.held = checkpoint
+                    .files
+                    .iter()
+                    .filter_map(|(place, _)| picked.get(*place))
+                    .map(|picked| picked.file.clone().into())
+                    .collect();
+                let paths = checkpoint.files.into_iter().map(|(_, path)| path).collect();
+                self.act(ctx, Action::OpenFiles { name: checkpoint.name, paths });
+            }
+            Msg::Files(Err(reason)) => self.act(ctx, Action::PickFailed(reason)),
+            Msg::Calibration(picked) => {
+                if let Some(file) = picked.into_iter().next() {
+                    self.held = vec![file.file.into()];
+                    self.act(ctx, Action::SetCalibration(Some(file.path)));
+                }
+            }
+            Msg::Incoming(Incoming::Failed(reason)) => self.act(ctx, Action::WorkerFailed(reason)),
+            Msg::Incoming(Incoming::Message(FromWorker::Event(event), _)) => {
+                self.act(ctx, Action::Told(event))
+            }
+            Msg::Incoming(Incoming::Message(FromWorker::Reply { id, result }, attached)) => {
+                if let Ok(reply) = &result {
+                    self.take_blobs(reply, attached);
+                }
+                self.act(ctx, Action::Answer { id, result: Box::new(result) });
+            }
+        }
+        true
+    }
+
+    fn view(&self, ctx: &Context<Self>) -> Html {
+        let on_drop = ctx.link().callback_future(|event: DragEvent| {
+            event.prevent_default();
+            let files = files::from_drop(&event);
+            async move { Msg::Files(files.await) }
+        });
+        let on_pick = ctx.link().callback(|event: Event| Msg::Files(Ok(files::from_input(&event))));
+        let on_calibration = ctx.link().callback(|event: Event| Msg::Calibration(files::from_input(&event)));
+        let dispatch = ctx.link().callback(Msg::Act);
+        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {on_pick} {on_drop} {on_calibration} /> }
+    }
+}
+
+impl App {
+    fn act(&mut self, ctx: &Context<Self>, action: Action) {
+        for command in self.state.update(action, clock::now_ms()) {
+            self.carry_out(ctx, command);
+        }
+    }
+
+    fn carry_out(&mut self, ctx: &Context<Self>, command: Command) {
+        match command {
+            Command::Send { id, request } => self.send(ctx, id, request),
+            Command::SetAddress { fragment, replace } => address::set(&fragment, replace),
+            Command::SetTheme(chosen) => theme::apply(chosen),
+            Command::Save(file) => {
+                let saved = match self.output.get(&file) {
+                    Some(blob) => download::save(&file, blob),
+                    None => Err(format!("{file} is no longer there; convert again.")),
+                };
+                if let Err(reason) = saved {
+                    ctx.link().send_message(Msg::Act(Action::SaveFailed(reason)));
+                }
+            }
+            Command::SaveAll => {
+                let files = self.output.iter().map(|(name, blob)| (name.clone(), blob.clone())).collect();
+                let failed: Callback<String> =
+                    ctx.link().callback(|reason| Msg::Act(Action::SaveFailed(reason)));
+                spawn_local(async move {
+                    if let Err(reason) = download::save_all(files).await {
+                        failed.emit(reason);
+                    }
+                });
+            }
+            Command::ForgetOutput => self.output.clear(),
+            Command::FocusSearch => dom::focus(SEARCH_ID),
+        }
+    }
+
+    fn send(&mut self, ctx: &Context<Self>, id: RequestId, request: Request) {
+        let attached = match request {
+            Request::Open { .. } | Request::Calibration => std::mem::take(&mut self.held),
+            _ => Vec::new(),
+        };
+        let sent = self
+            .worker
+            .as_ref()
+            .map_or_else(|| Err("it is not running".into()), |worker| worker.send(id, request, &attached));
+        if let Err(reason) = sent {
+            ctx.link().send_message(Msg::Act(Action::WorkerFailed(format!(
+                "A request could not be sent: {reason}. Reload the page."
+            ))));
+        }
+    }
+
+    fn take_blobs(&mut self, reply: &Reply, attached: Vec<JsValue>) {
+        let names: Vec<&String> = match reply {
+            Reply::Converted(result) => {
+                self.output.clear();
+                result.files.iter().map(|(name, _)| name).collect()
+            }
+            Reply::Report { file } => vec![file],
+            _ => return,
+        };
+        let blobs = attached.into_iter().filter_map(|blob| blob.dyn_into::<Blob>().ok());
+        self.output.extend(names.into_iter().cloned().zip(blobs));
+    }
+}

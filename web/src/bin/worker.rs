@@ -1,0 +1,5 @@
+//! The worker's program: waits for requests.
+
+fn main() {
+    quantscope_web::start_worker();
+}

@@ -1,0 +1,68 @@
+//! The summary band: verdict, size, weights, bits per weight, schemes; always there while something is open.
+
+use super::ShareBar;
+use crate::state::load::Shared;
+use crate::state::text;
+use quantscope_session::api::Overview;
+use yew::{Callback, Html, MouseEvent, Properties, classes, component, html};
+
+/// Properties of [`Band`].
+#[derive(Properties, PartialEq)]
+pub(crate) struct BandProps {
+    /// The checkpoint.
+    pub(crate) overview: Shared<Overview>,
+    /// Whether a job runs.
+    pub(crate) busy: bool,
+    /// Verify bytes.
+    pub(crate) on_verify: Callback<MouseEvent>,
+}
+
+/// The icon of a verdict.
+pub(crate) fn verdict_icon(state: &str) -> &'static str {
+    match state {
+        "broken" => "✕",
+        "warnings" => "!",
+        "sound" => "✓",
+        _ => "·",
+    }
+}
+
+/// The band.
+#[component]
+pub(crate) fn Band(props: &BandProps) -> Html {
+    let overview = &*props.overview;
+    let files = text::counted(overview.shards.len() as u64, "file");
+    let keys = overview.schemes.iter().map(|share| {
+        html! {
+            <li title={text::exact_size(share.bytes)}>
+                <i class={classes!("swatch", format!("family-{}", share.family))} aria-hidden="true" />
+                { format!("{} {} · {}", share.scheme, text::counted(share.layers, "layer"), text::size(share.bytes)) }
+            </li>
+        }
+    });
+    let verify = match &overview.verified_by {
+        Some(engine) => format!("Verified · {engine}"),
+        None => "Verify bytes".to_owned(),
+    };
+    html! {
+        <section class="band" aria-label="Summary">
+            <span class={classes!("verdict", format!("verdict-{}", overview.verdict.state))} data-testid="band-verdict">
+                <span aria-hidden="true">{ verdict_icon(&overview.verdict.state) }</span>
+                { &overview.verdict.title }
+            </span>
+            <span class="fact" data-testid="band-size" title={text::exact_size(overview.bytes)}><b>{ text::size(overview.bytes) }</b>{ format!(" in {files}") }</span>
+            <span class="fact optional" title={text::count(overview.parameters)}><b>{ text::short_count(overview.parameters) }</b>{ " weights" }</span>
+            <span class="fact"><b>{ text::bits(overview.bits_per_weight) }</b>{ " bits per weight" }</span>
+            <span class="fact faint" data-testid="bytes-read" data-bytes={overview.bytes_read.to_string()}
+                title={format!("{} of {}", text::exact_size(overview.bytes_read), text::exact_size(overview.bytes))}>
+                { format!("Read {} of {}", text::size(overview.bytes_read), text::size(overview.bytes)) }
+            </span>
+            <div class="mix">
+                <ShareBar schemes={overview.schemes.clone()} label="Stored bytes by scheme" />
+                <ul class="mix-keys">{ for keys }</ul>
+            </div>
+            <button class="verify" data-testid="verify-button" disabled={props.busy} onclick={props.on_verify.clone()}
+                title="Read every scale and code, and compare tensors that may be identical">{ verify }</button>
+        </section>
+    }
+}

@@ -1,0 +1,105 @@
+//! The top line: what is open, search, engine, theme.
+
+use crate::services::dom;
+use crate::state::route::{Filter, Route, View};
+use crate::state::{Action, EngineState, Theme};
+use quantscope_session::api::EngineChoice;
+use yew::{AttrValue, Callback, Event, Html, InputEvent, Properties, classes, component, html};
+
+/// Properties of [`Header`].
+#[derive(Properties, PartialEq)]
+pub(crate) struct HeaderProps {
+    /// Name of the checkpoint; `None` if nothing is open.
+    pub(crate) name: Option<AttrValue>,
+    /// Where the user is.
+    pub(crate) route: Route,
+    /// Which engine works.
+    pub(crate) engine: EngineState,
+    /// Theme chosen.
+    pub(crate) theme: Theme,
+    /// What the user does.
+    pub(crate) dispatch: Callback<Action>,
+}
+
+/// The element that [`Action::Search`] puts the keyboard into.
+pub(crate) const SEARCH_ID: &str = "layer-search";
+
+/// The top line.
+#[component]
+pub(crate) fn Header(props: &HeaderProps) -> Html {
+    let dispatch = &props.dispatch;
+    let on_search = {
+        let (dispatch, filter) = (dispatch.clone(), props.route.filter.clone());
+        Callback::from(move |event: InputEvent| {
+            dispatch.emit(Action::SetFilter(Filter { text: dom::value_of(&event), ..filter.clone() }));
+        })
+    };
+    let (next, theme_word) = match props.theme {
+        Theme::System => (Theme::Light, "as the system"),
+        Theme::Light => (Theme::Dark, "light"),
+        Theme::Dark => (Theme::System, "dark"),
+    };
+    let theme_icon = match props.theme {
+        Theme::System => "◐",
+        Theme::Light => "○",
+        Theme::Dark => "●",
+    };
+    html! {
+        <header class="top">
+            <b class="brand">{ "quantscope" }</b>
+            if let Some(name) = &props.name {
+                <span class="open-name" title={name.clone()}>{ name }</span>
+                <button class="quiet" data-testid="close-checkpoint" onclick={dispatch.reform(|_| Action::Close)}>{ "Open another" }</button>
+                <span class="grow" />
+                <label class={classes!("search", (props.route.view == View::Layers).then_some("in-view"))}>
+                    <span aria-hidden="true">{ "⌕" }</span>
+                    <input id={SEARCH_ID} data-testid="layer-search" type="search" placeholder="Search layers, or a glob" autocomplete="off"
+                        spellcheck="false" aria-label="Search layers" value={props.route.filter.text.clone()} oninput={on_search} />
+                    <kbd aria-hidden="true">{ "/" }</kbd>
+                </label>
+            } else {
+                <span class="grow" />
+            }
+            <EnginePill engine={props.engine.clone()} dispatch={dispatch.clone()} />
+            <button class="square" data-testid="theme-toggle" title={format!("Theme: {theme_word}")} aria-label={format!("Theme: {theme_word}. Change")}
+                onclick={dispatch.reform(move |_| Action::SetTheme(next))}><span aria-hidden="true">{ theme_icon }</span></button>
+        </header>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct EnginePillProps {
+    engine: EngineState,
+    dispatch: Callback<Action>,
+}
+
+/// Which engine works, and the choice.
+#[component]
+fn EnginePill(props: &EnginePillProps) -> Html {
+    let (label, note, gpu) = match &props.engine.status {
+        Some(status) => (status.label.clone(), status.note.clone(), status.gpu),
+        None => ("…".into(), "looking for an adapter".into(), false),
+    };
+    let on_change = props.dispatch.reform(|event: Event| {
+        Action::SetEngine(match dom::value_of(&event).as_str() {
+            "cpu" => EngineChoice::Cpu,
+            "gpu" => EngineChoice::Gpu,
+            _ => EngineChoice::Auto,
+        })
+    });
+    let whole = if note.is_empty() { label.clone() } else { format!("{label} · {note}") };
+    html! {
+        <span class="engine">
+            <span class="engine-pill" data-testid="engine-pill" title={whole} role="status" aria-label="Engine">
+                <i class={classes!("dot", gpu.then_some("is-gpu"))} aria-hidden="true" />
+                <b>{ label }</b>
+                if !note.is_empty() { <span class="engine-note">{ format!(" · {note}") }</span> }
+            </span>
+            <select data-testid="engine-select" aria-label="Which engine jobs use" onchange={on_change}>
+                { for [(EngineChoice::Auto, "auto", "auto"), (EngineChoice::Cpu, "cpu", "CPU"), (EngineChoice::Gpu, "gpu", "WebGPU")].map(|(choice, value, word)| html! {
+                    <option {value} selected={props.engine.choice == choice}>{ word }</option>
+                }) }
+            </select>
+        </span>
+    }
+}

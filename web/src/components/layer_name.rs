@@ -1,0 +1,23 @@
+//! A module path that is cut in the middle where room is short: its end tells layers apart.
+
+use crate::state::text;
+use yew::{AttrValue, Html, Properties, component, html};
+
+/// Characters at the end that are never cut.
+const TAIL: usize = 22;
+
+/// Properties of [`LayerName`].
+#[derive(Properties, PartialEq)]
+pub(crate) struct LayerNameProps {
+    /// Module path.
+    pub(crate) name: AttrValue,
+}
+
+/// A name; the whole of it is in the tooltip.
+#[component]
+pub(crate) fn LayerName(props: &LayerNameProps) -> Html {
+    let (head, tail) = text::split_for_cut(&props.name, TAIL);
+    html! {
+        <span class="layer-name" title={props.name.clone()}><span class="layer-name-head">{ head }</span><span class="layer-name-tail">{ tail }</span></span>
+    }
+}

@@ -1,0 +1,9 @@
+//! What components share that has to do with the document: custom properties, windows of rows, keys.
+
+mod use_css_vars;
+mod use_row_window;
+mod use_shortcuts;
+
+pub(crate) use use_css_vars::use_css_vars;
+pub(crate) use use_row_window::{RowWindow, use_row_window};
+pub(crate) use use_shortcuts::use_shortcuts;

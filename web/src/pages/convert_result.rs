@@ -1,0 +1,64 @@
+//! What a conversion did: proof, files to save, and the error it made in each layer.
+
+use crate::components::LayerName;
+use crate::state::convert::ResultShown;
+use crate::state::{Action, text};
+use yew::{Callback, Html, Properties, component, html};
+
+/// Properties of [`ResultSection`].
+#[derive(Properties, PartialEq)]
+pub(crate) struct ResultSectionProps {
+    /// The result.
+    pub(crate) result: ResultShown,
+    /// What the user does.
+    pub(crate) dispatch: Callback<Action>,
+}
+
+/// The result.
+#[component]
+pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
+    let (result, dispatch) = (&*props.result.summary, &props.dispatch);
+    let files = result.files.iter().map(|(file, bytes)| {
+        let name = file.clone();
+        html! {
+            <tr>
+                <td><code>{ file }</code></td>
+                <td class="n" title={text::exact_size(*bytes)}>{ text::size(*bytes) }</td>
+                <td class="c-save"><button data-testid="save-file" data-file={file.clone()} onclick={dispatch.reform(move |_| Action::Save(name.clone()))}>{ "Save" }</button></td>
+            </tr>
+        }
+    });
+    let proof = if result.read_back_equal { "read back and equal to the plan" } else { "not read back" };
+    let left = props.result.rows.total.saturating_sub(props.result.rows.len());
+    html! {
+        <section class="result" data-testid="convert-result" aria-label="Result">
+            <h2><span class="is-sound" aria-hidden="true">{ "✓ " }</span>{ "Converted" }
+                <span>{ format!("{} packed, {} copied unchanged, on {}", text::counted(result.packed, "layer"), text::counted(result.copied, "tensor"), result.engine) }</span></h2>
+            <p>{ format!("{} written, {proof}. The files wait in this tab until they are saved.", text::size(result.bytes_written)) }</p>
+            { for result.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span>{ warning }</p> }) }
+            <table class="facts"><tbody>{ for files }</tbody></table>
+            <p class="next-ways">
+                <button class="primary" data-testid="save-all" onclick={dispatch.reform(|_| Action::SaveAll)}>{ "Save all" }</button>
+                <button data-testid="drop-output" onclick={dispatch.reform(|_| Action::DropOutput)}>{ "Discard" }</button>
+            </p>
+            if props.result.rows.total > 0 {
+                <details class="more">
+                    <summary>{ "Round-trip error by layer" }
+                        if let Some((name, db)) = &result.worst { <span class="faint">{ format!("  lowest {db:.1} dB, {name}") }</span> }
+                    </summary>
+                    <table class="facts" data-testid="error-table"><thead><tr><th>{ "Layer" }</th><th class="n">{ "Signal to noise" }</th><th class="n">{ "Largest error" }</th></tr></thead>
+                    <tbody>{ for props.result.rows.rows.iter().map(|row| html! {
+                        <tr key={row.name.clone()}>
+                            <td class="c-plan-name"><LayerName name={row.name.clone()} /></td>
+                            <td class="n">{ row.sqnr_db.map_or_else(|| "exact".to_owned(), |db| format!("{db:.1} dB")) }</td>
+                            <td class="n">{ text::number(row.max_abs) }</td>
+                        </tr>
+                    }) }</tbody></table>
+                    if left > 0 {
+                        <button class="quiet" disabled={props.result.rows.asked} onclick={dispatch.reform(|_| Action::MoreResultRows)}>{ format!("Show more ({} left)", text::count(left)) }</button>
+                    }
+                </details>
+            }
+        </section>
+    }
+}

@@ -1,0 +1,79 @@
+//! The frame: header, band, rail, the view in the middle, and the job bar.
+
+use super::arrival::Arrival;
+use super::convert::ConvertPage;
+use super::findings::FindingsPage;
+use super::layers::LayersPage;
+use super::overview::OverviewPage;
+use super::ties::TiesPage;
+use crate::components::{Band, Header, JobBar, KeysHelp, NoticeBox, Rail};
+use crate::hooks::use_shortcuts;
+use crate::state::load::Shared;
+use crate::state::route::View;
+use crate::state::{Action, State};
+use yew::{AttrValue, Callback, DragEvent, Event, Html, Properties, component, html};
+
+/// Properties of [`Frame`].
+#[derive(Properties, PartialEq)]
+pub(crate) struct FrameProps {
+    /// The page's state.
+    pub(crate) state: Shared<State>,
+    /// What the user does.
+    pub(crate) dispatch: Callback<Action>,
+    /// Files or a folder were picked.
+    pub(crate) on_pick: Callback<Event>,
+    /// Something was dropped.
+    pub(crate) on_drop: Callback<DragEvent>,
+    /// A calibration file was picked.
+    pub(crate) on_calibration: Callback<Event>,
+}
+
+/// The whole page.
+#[component]
+pub(crate) fn Frame(props: &FrameProps) -> Html {
+    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration } = props;
+    use_shortcuts(dispatch.clone(), state.overview().is_some() && state.route.view == View::Layers);
+    let engine = state.engine.status.as_ref().map(|status| status.label.clone()).unwrap_or_default();
+    let name = state.overview().map(|overview| AttrValue::from(overview.name.clone()));
+    let view = state.route.view;
+    let middle = match state.overview() {
+        None => {
+            html! { <Arrival state={state.clone()} dispatch={dispatch.clone()} on_pick={on_pick.clone()} /> }
+        }
+        Some(overview) => html! {
+            <>
+                <Band overview={overview.clone()} busy={state.job.is_some()} on_verify={dispatch.reform(|_| Action::Verify)} />
+                <div class="middle">
+                    <Rail {view} layers={overview.layer_count} findings={(overview.errors, overview.warnings, overview.infos)}
+                        ties={state.ties.value.as_ref().map(|ties| ties.group_count)} on_go={dispatch.reform(Action::Go)} />
+                    <div class="view">
+                        if let Some(notice) = &state.notice {
+                            <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />
+                        }
+                        { match view {
+                            View::Overview => html! { <OverviewPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Layers => html! { <LayersPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Findings => html! { <FindingsPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Ties => html! { <TiesPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Convert => html! {
+                                <ConvertPage state={state.clone()} dispatch={dispatch.clone()} on_calibration={on_calibration.clone()} />
+                            },
+                        } }
+                    </div>
+                </div>
+            </>
+        },
+    };
+    html! {
+        <div class="app" ondragover={|event: DragEvent| event.prevent_default()} ondrop={on_drop.clone()}>
+            <Header {name} route={state.route.clone()} engine={state.engine.clone()} theme={state.theme} dispatch={dispatch.clone()} />
+            { middle }
+            if let Some(job) = &state.job {
+                <JobBar job={job.clone()} {engine} on_cancel={dispatch.reform(|_| Action::CancelJob)} />
+            }
+            if state.keys_open {
+                <KeysHelp on_close={dispatch.reform(|_| Action::Keys(false))} />
+            }
+        </div>
+    }
+}

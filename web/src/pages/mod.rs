@@ -1,0 +1,13 @@
+//! The screens: one file each. They join components and say what the user can do.
+
+mod arrival;
+mod convert;
+mod convert_plan;
+mod convert_result;
+mod findings;
+mod frame;
+mod layers;
+mod overview;
+mod ties;
+
+pub(crate) use frame::Frame;

@@ -1,0 +1,146 @@
+//! What is this, and is it right: verdict, size by scheme and layer, declared against found, files.
+
+use crate::components::{SchemeTag, SizeMap};
+use crate::state::load::Shared;
+use crate::state::route::View;
+use crate::state::{Action, State, text};
+use quantscope_session::api::{Overview, ShardView};
+use yew::{Callback, Html, Properties, classes, component, html};
+
+/// Properties of [`OverviewPage`].
+#[derive(Properties, PartialEq)]
+pub(crate) struct OverviewPageProps {
+    /// The page's state.
+    pub(crate) state: Shared<State>,
+    /// What the user does.
+    pub(crate) dispatch: Callback<Action>,
+}
+
+/// The screen.
+#[component]
+pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
+    let OverviewPageProps { state, dispatch } = props;
+    let Some(overview) = state.overview() else { return Html::default() };
+    html! {
+        <main class="page overview">
+            { verdict(overview, dispatch) }
+            <section>
+                <h2>{ "Where the bytes are" }<span>{ "the largest layers, by scheme" }</span></h2>
+                if let Some(rows) = &state.size_map.value {
+                    <SizeMap rows={rows.clone()} layer_count={overview.layer_count} bytes={overview.bytes}
+                        on_layer={dispatch.reform(|name| Action::Select(Some(name)))} />
+                } else {
+                    <div class="size-map waits" role="status">{ "Reading" }</div>
+                }
+            </section>
+            <div class="columns">
+                { schemes(overview) }
+                { declared(overview) }
+            </div>
+            { shards(overview) }
+            <p class="overview-end">
+                <button onclick={dispatch.reform(|_| Action::SaveReport)} data-testid="save-report">{ "Save the report as JSON" }</button>
+                <span class="faint">{ "the same report as " }<code>{ "quantscope audit --format json" }</code></span>
+            </p>
+        </main>
+    }
+}
+
+fn verdict(overview: &Overview, dispatch: &Callback<Action>) -> Html {
+    let verdict = &overview.verdict;
+    let found = overview.errors + overview.warnings + overview.infos;
+    html! {
+        <section class="verdict-words">
+            <h1 class={classes!(format!("verdict-ink-{}", verdict.state))}>{ &verdict.title }</h1>
+            if !verdict.next.is_empty() {
+                <ul class="next">{ for verdict.next.iter().map(|step| html! { <li>{ step }</li> }) }</ul>
+            }
+            <p class="next-ways">
+                if found > 0 {
+                    <button class="primary" onclick={dispatch.reform(|_| Action::Go(View::Findings))}>{ format!("See {}", text::counted(found, "finding")) }</button>
+                }
+                <button onclick={dispatch.reform(|_| Action::Go(View::Layers))}>{ "Look at the layers" }</button>
+                <button onclick={dispatch.reform(|_| Action::Go(View::Convert))}>{ "Plan a conversion" }</button>
+            </p>
+        </section>
+    }
+}
+
+fn schemes(overview: &Overview) -> Html {
+    let whole: u64 = overview.schemes.iter().map(|share| share.bytes).sum();
+    let rows = overview.schemes.iter().map(|share| {
+        html! {
+            <tr>
+                <td><SchemeTag scheme={share.scheme.clone()} family={share.family.clone()} /></td>
+                <td class="n">{ text::count(share.layers) }</td>
+                <td class="n" title={text::count(share.parameters)}>{ text::short_count(share.parameters) }</td>
+                <td class="n" title={text::exact_size(share.bytes)}>{ text::size(share.bytes) }</td>
+                <td class="n">{ text::percent(share.bytes, whole) }</td>
+            </tr>
+        }
+    });
+    html! {
+        <section>
+            <h2>{ "Schemes" }<span>{ format!("{} bits per weight", text::bits(overview.bits_per_weight)) }</span></h2>
+            <table class="facts" data-testid="scheme-table">
+                <thead><tr><th>{ "Scheme" }</th><th class="n">{ "Layers" }</th><th class="n">{ "Weights" }</th><th class="n">{ "Stored" }</th><th class="n">{ "Share" }</th></tr></thead>
+                <tbody>{ for rows }</tbody>
+            </table>
+        </section>
+    }
+}
+
+fn declared(overview: &Overview) -> Html {
+    let found: Vec<String> = overview
+        .schemes
+        .iter()
+        .filter(|share| share.layers > 0)
+        .map(|share| format!("{} in {}", share.scheme, text::counted(share.layers, "layer")))
+        .collect();
+    let declared = if overview.declared.is_empty() { "nothing" } else { &overview.declared };
+    let found = if found.is_empty() { "no layers".to_owned() } else { found.join(", ") };
+    let verified = match &overview.verified_by {
+        Some(engine) => format!("bytes verified on {engine}"),
+        None => "headers and configs only; scales and codes not yet".to_owned(),
+    };
+    html! {
+        <section>
+            <h2>{ "Declared and found" }</h2>
+            <dl class="pairs">
+                <dt>{ "configs declare" }</dt><dd data-testid="declared">{ declared }</dd>
+                <dt>{ "tensors are" }</dt><dd>{ found }</dd>
+                <dt>{ "checked" }</dt><dd>{ verified }</dd>
+                <dt>{ "to open it" }</dt><dd title={text::exact_size(overview.bytes_read)}>{ format!("{} read of {}", text::size(overview.bytes_read), text::size(overview.bytes)) }</dd>
+                <dt>{ "in all" }</dt><dd>{ format!("{} in {}", text::counted(overview.tensor_count, "tensor"), text::counted(overview.layer_count, "layer")) }</dd>
+            </dl>
+        </section>
+    }
+}
+
+fn shards(overview: &Overview) -> Html {
+    let row = |shard: &ShardView| {
+        let sound = shard.state == "sound";
+        html! {
+            <tr>
+                <td><code>{ &shard.file }</code></td>
+                <td class="n">{ text::count(shard.tensors) }</td>
+                <td class="n" title={text::exact_size(shard.bytes)}>{ text::size(shard.bytes) }</td>
+                <td class={if sound { "is-sound" } else { "is-error" }}>
+                    <span aria-hidden="true">{ if sound { "✓ " } else { "✕ " } }</span>{ &shard.state }
+                </td>
+            </tr>
+        }
+    };
+    html! {
+        <section>
+            <h2>{ "Files" }<span>{ text::counted(overview.shards.len() as u64, "weight file") }</span></h2>
+            <table class="facts" data-testid="shard-table">
+                <thead><tr><th>{ "File" }</th><th class="n">{ "Tensors" }</th><th class="n">{ "Size" }</th><th>{ "State" }</th></tr></thead>
+                <tbody>{ for overview.shards.iter().map(row) }</tbody>
+            </table>
+            if !overview.other_files.is_empty() {
+                <p class="faint">{ "also " }<code>{ overview.other_files.join(", ") }</code></p>
+            }
+        </section>
+    }
+}

@@ -1,0 +1,235 @@
+//! What page and worker say to each other: plain data, next to which files and blobs travel as attachments.
+//!
+//! Replies are small on purpose. Lists that grow with the checkpoint (layers, plan rows, error rows) are asked
+//! for in windows, so that a checkpoint of 100,000 layers costs the main thread no more than one of 30.
+
+use quantscope_session::api::{
+    ConvertRequest, EngineChoice, FindingGroup, LayerDetail, LayerError, LayerPage, LayerQuery, LayerValues,
+    Overview, PlanLayer, Progress, SessionError, TieReport, VerifySummary,
+};
+use serde::{Deserialize, Serialize};
+
+/// Numbers the requests, so that an answer finds its question.
+pub(crate) type RequestId = u32;
+
+/// From the page to the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ToWorker {
+    /// The page's number for it; jobs are cancelled by it.
+    pub(crate) id: RequestId,
+    /// What is asked.
+    pub(crate) request: Request,
+}
+
+/// From the worker to the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum FromWorker {
+    /// The answer to one request.
+    Reply {
+        /// Number of the request.
+        id: RequestId,
+        /// The answer, or why there is none.
+        result: Result<Reply, SessionError>,
+    },
+    /// Something worth knowing that nobody asked for.
+    Event(Event),
+}
+
+/// What the page can ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Open files. Attached: one `File` for each path.
+    Open {
+        /// What to call the checkpoint.
+        name: String,
+        /// Path of each file within the folder.
+        paths: Vec<String>,
+    },
+    /// Open a built-in sample.
+    OpenSample {
+        /// Its folder under `samples/`.
+        folder: String,
+        /// What to call it.
+        name: String,
+    },
+    /// A window of the layer list.
+    Layers(LayerQuery),
+    /// One layer from headers.
+    Layer {
+        /// Module path.
+        name: String,
+    },
+    /// One layer from its bytes.
+    Values {
+        /// Module path.
+        name: String,
+    },
+    /// Findings by rule.
+    Findings,
+    /// Tie groups.
+    Ties,
+    /// The whole report as a JSON file. Attached to the reply: the blob.
+    Report,
+    /// Read every byte that a rule needs.
+    Verify,
+    /// Use this file as calibration of the next plans. Attached: the `File`.
+    Calibration,
+    /// What a conversion would write. The worker puts the calibration in.
+    Plan {
+        /// The recipe.
+        convert: ConvertRequest,
+        /// Whether the calibration given before is used.
+        calibrated: bool,
+    },
+    /// A window of the last plan's layers.
+    PlanRows {
+        /// Packed layers, or those that are kept.
+        packed: bool,
+        /// First row.
+        start: u64,
+        /// Rows wanted.
+        count: u64,
+    },
+    /// Convert. Attached to the reply: one blob for each file, in the order of the result.
+    Convert {
+        /// The recipe.
+        convert: ConvertRequest,
+        /// Whether the calibration given before is used.
+        calibrated: bool,
+    },
+    /// A window of the last conversion's error rows.
+    ResultRows {
+        /// First row.
+        start: u64,
+        /// Rows wanted.
+        count: u64,
+    },
+    /// Free the space that the last conversion takes in the browser.
+    DropOutput,
+    /// Which engine jobs shall use from now on.
+    SetEngine(EngineChoice),
+    /// Stop a job within a tile.
+    Cancel {
+        /// Request that began the job.
+        job: RequestId,
+    },
+}
+
+/// What the worker answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// A checkpoint is open.
+    Opened(Overview),
+    /// To [`Request::Layers`].
+    Layers(LayerPage),
+    /// To [`Request::Layer`]; `None` if there is no layer of that name.
+    Layer(Option<LayerDetail>),
+    /// To [`Request::Values`].
+    Values(LayerValues),
+    /// To [`Request::Findings`].
+    Findings(Vec<FindingGroup>),
+    /// To [`Request::Ties`].
+    Ties(TieReport),
+    /// To [`Request::Report`]: the name for the attached blob.
+    Report {
+        /// File name.
+        file: String,
+    },
+    /// To [`Request::Verify`].
+    Verified {
+        /// What was done.
+        summary: VerifySummary,
+        /// The band as it is now.
+        overview: Overview,
+    },
+    /// To [`Request::Calibration`].
+    Calibrated {
+        /// Entries found.
+        entries: u64,
+    },
+    /// To [`Request::Plan`].
+    Planned(PlanSummary),
+    /// To [`Request::PlanRows`].
+    PlanRows(Vec<PlanLayer>),
+    /// To [`Request::Convert`].
+    Converted(ResultSummary),
+    /// To [`Request::ResultRows`].
+    ResultRows(Vec<LayerError>),
+    /// To requests that only do something.
+    Done,
+}
+
+/// What the worker tells unasked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The worker listens; requests sent before this would be lost.
+    Ready,
+    /// The worker cannot go on; the words are for the user.
+    Failed(String),
+    /// Which engine jobs will run on.
+    Engine(EngineStatus),
+    /// How far a job is; at most 20 a second.
+    Progress {
+        /// Request that began the job.
+        job: RequestId,
+        /// How far.
+        progress: Progress,
+    },
+}
+
+/// Which engine jobs will run on, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EngineStatus {
+    /// `WebGPU` or `CPU`.
+    pub(crate) label: String,
+    /// The adapter's name, or why the CPU is used.
+    pub(crate) note: String,
+    /// Whether a GPU does the work.
+    pub(crate) gpu: bool,
+}
+
+/// A plan without its rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlanSummary {
+    /// Layers that are packed.
+    pub(crate) packed_count: u64,
+    /// Layers that are kept.
+    pub(crate) kept_count: u64,
+    /// Weight files with their lengths.
+    pub(crate) files: Vec<(String, u64)>,
+    /// Other files written.
+    pub(crate) other_files: Vec<String>,
+    /// Bytes of the source's tensors.
+    pub(crate) bytes_before: u64,
+    /// Bytes of the output's tensors.
+    pub(crate) bytes_after: u64,
+    /// Bits per weight before.
+    pub(crate) bits_before: f64,
+    /// Bits per weight after.
+    pub(crate) bits_after: f64,
+    /// What to know before going on.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A conversion without its error rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ResultSummary {
+    /// Files with their lengths.
+    pub(crate) files: Vec<(String, u64)>,
+    /// Layers packed.
+    pub(crate) packed: u64,
+    /// Tensors copied unchanged.
+    pub(crate) copied: u64,
+    /// Bytes written.
+    pub(crate) bytes_written: u64,
+    /// Engine that quantized.
+    pub(crate) engine: String,
+    /// Whether what was written was read back and equals the plan.
+    pub(crate) read_back_equal: bool,
+    /// Rows of [`Request::ResultRows`].
+    pub(crate) error_rows: u64,
+    /// Lowest signal to noise ratio, in dB, and its layer.
+    pub(crate) worst: Option<(String, f64)>,
+    /// Warnings of the plan and of the run.
+    pub(crate) warnings: Vec<String>,
+}

@@ -1,0 +1,40 @@
+//! The address bar: fragment, history, and the query that tests choose an engine by.
+
+use crate::state::route::Route;
+use gloo_events::EventListener;
+use quantscope_session::api::EngineChoice;
+use wasm_bindgen::JsValue;
+
+/// Where the address says the user is.
+pub(crate) fn route() -> Route {
+    let fragment = web_sys::window().and_then(|window| window.location().hash().ok());
+    Route::parse(&fragment.unwrap_or_default())
+}
+
+/// Writes the fragment.
+pub(crate) fn set(fragment: &str, replace: bool) {
+    let Some(history) = web_sys::window().and_then(|window| window.history().ok()) else { return };
+    // A browser that limits how often addresses change loses an entry of the history, nothing else.
+    let _ = if replace {
+        history.replace_state_with_url(&JsValue::NULL, "", Some(fragment))
+    } else {
+        history.push_state_with_url(&JsValue::NULL, "", Some(fragment))
+    };
+}
+
+/// Tells when the user goes back, forward, or edits the fragment.
+pub(crate) fn watch(on_change: impl Fn(Route) + 'static) -> Option<EventListener> {
+    let window = web_sys::window()?;
+    Some(EventListener::new(&window, "popstate", move |_| on_change(route())))
+}
+
+/// The engine that `?engine=cpu` or `?engine=gpu` asks for.
+pub(crate) fn engine_choice() -> EngineChoice {
+    let query = web_sys::window().and_then(|window| window.location().search().ok()).unwrap_or_default();
+    let asked = query.trim_start_matches('?').split('&').find_map(|pair| pair.strip_prefix("engine="));
+    match asked {
+        Some("cpu") => EngineChoice::Cpu,
+        Some("gpu") => EngineChoice::Gpu,
+        _ => EngineChoice::Auto,
+    }
+}

@@ -1,0 +1,73 @@
+//! What form controls say, and small things of the document.
+
+use wasm_bindgen::JsCast;
+use web_sys::{
+    Element, Event, FocusOptions, HtmlElement, HtmlInputElement, HtmlSelectElement, HtmlTextAreaElement,
+    KeyboardEvent,
+};
+
+/// The text or choice of the control that an event is about.
+pub(crate) fn value_of(event: &Event) -> String {
+    let Some(target) = event.target() else { return String::new() };
+    if let Some(input) = target.dyn_ref::<HtmlInputElement>() {
+        input.value()
+    } else if let Some(select) = target.dyn_ref::<HtmlSelectElement>() {
+        select.value()
+    } else if let Some(area) = target.dyn_ref::<HtmlTextAreaElement>() {
+        area.value()
+    } else {
+        String::new()
+    }
+}
+
+/// Whether the checkbox that an event is about is ticked.
+pub(crate) fn is_checked(event: &Event) -> bool {
+    event
+        .target()
+        .and_then(|target| target.dyn_into::<HtmlInputElement>().ok())
+        .is_some_and(|input| input.checked())
+}
+
+/// Whether keys belong to a control that the user types into.
+pub(crate) fn is_typing(event: &KeyboardEvent) -> bool {
+    event
+        .target()
+        .and_then(|target| target.dyn_into::<Element>().ok())
+        .is_some_and(|element| matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"))
+}
+
+/// Whether a key would press the control that has the focus.
+pub(crate) fn is_on_control(event: &KeyboardEvent) -> bool {
+    event
+        .target()
+        .and_then(|target| target.dyn_into::<Element>().ok())
+        .is_some_and(|element| matches!(element.tag_name().as_str(), "BUTTON" | "A" | "SUMMARY"))
+}
+
+/// Moves the focus to an element of a list if the focus is in that list, without scrolling.
+pub(crate) fn follow_focus(list: &HtmlElement, id: &str) {
+    let Some(document) = web_sys::window().and_then(|window| window.document()) else { return };
+    let target = document.get_element_by_id(id).and_then(|element| element.dyn_into::<HtmlElement>().ok());
+    let inside = document.active_element().is_some_and(|focus| list.contains(Some(&focus)));
+    if let Some(target) = target.filter(|target| inside && document.active_element().as_ref() != Some(target))
+    {
+        let options = FocusOptions::new();
+        options.set_prevent_scroll(true);
+        // A row that cannot take the focus leaves it where it is.
+        let _ = target.focus_with_options(&options);
+    }
+}
+
+/// Puts the keyboard into an element.
+pub(crate) fn focus(id: &str) {
+    let element = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|document| document.get_element_by_id(id));
+    if let Some(element) = element.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
+        // An element that cannot take the focus leaves it where it is.
+        let _ = element.focus();
+        if let Some(input) = element.dyn_ref::<HtmlInputElement>() {
+            input.select();
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The line to the worker: requests out, answers and events in.
+
+use super::reason;
+use crate::protocol::{Event, FromWorker, Request, RequestId, ToWorker};
+use crate::wire;
+use gloo_events::EventListener;
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
+
+/// What comes from the worker.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A message, and what is attached to it.
+    Message(FromWorker, Vec<JsValue>),
+    /// The worker cannot go on; why, in words.
+    Failed(String),
+}
+
+/// Messages that wait for the worker to listen; `None` once it does.
+type Queue = Rc<RefCell<Option<Vec<JsValue>>>>;
+
+/// The worker.
+#[derive(Debug)]
+pub(crate) struct WorkerLink {
+    worker: Worker,
+    queue: Queue,
+    _listeners: [EventListener; 2],
+}
+
+impl WorkerLink {
+    /// Starts the worker.
+    ///
+    /// # Errors
+    /// What the browser says.
+    pub(crate) fn start(on_incoming: impl Fn(Incoming) + 'static) -> Result<Self, String> {
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let worker =
+            Worker::new_with_options("./worker_start.js", &options).map_err(|error| reason(&error))?;
+        let queue: Queue = Rc::new(RefCell::new(Some(Vec::new())));
+        let on_incoming = Rc::new(on_incoming);
+        let messages = {
+            let (worker, queue, on_incoming) = (worker.clone(), Rc::clone(&queue), Rc::clone(&on_incoming));
+            EventListener::new(&worker.clone(), "message", move |event| {
+                let incoming = match wire::unpack(&event.unchecked_ref::<MessageEvent>().data()) {
+                    Ok((message, attached)) => Incoming::Message(message, attached),
+                    Err(error) => Incoming::Failed(format!(
+                        "Its answer could not be read ({}). Reload the page: page and worker are of two versions.",
+                        reason(&error)
+                    )),
+                };
+                if matches!(incoming, Incoming::Message(FromWorker::Event(Event::Ready), _)) {
+                    for message in queue.borrow_mut().take().into_iter().flatten() {
+                        post(&worker, &message, &*on_incoming);
+                    }
+                }
+                on_incoming(incoming);
+            })
+        };
+        let errors = EventListener::new(&worker, "error", move |event| {
+            on_incoming(Incoming::Failed(format!(
+                "{}. Reload the page; this browser may be too old, or a file of the page is missing.",
+                reason(event)
+            )));
+        });
+        Ok(Self { worker, queue, _listeners: [messages, errors] })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// What the browser says.
+    pub(crate) fn send(&self, id: RequestId, request: Request, attached: &[JsValue]) -> Result<(), String> {
+        let message = wire::pack(&ToWorker { id, request }, attached).map_err(|error| reason(&error))?;
+        match &mut *self.queue.borrow_mut() {
+            Some(waiting) => {
+                waiting.push(message);
+                Ok(())
+            }
+            None => self.worker.post_message(&message).map_err(|error| reason(&error)),
+        }
+    }
+}
+
+fn post(worker: &Worker, message: &JsValue, on_incoming: &dyn Fn(Incoming)) {
+    if let Err(error) = worker.post_message(message) {
+        on_incoming(Incoming::Failed(reason(&error)));
+    }
+}

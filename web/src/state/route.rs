@@ -1,0 +1,238 @@
+//! Where the user is, as the address fragment writes it: view, layer, filters.
+//!
+//! `#/layers?layer=decoder.conv_in&q=conv&scheme=nvfp4`. What is not said has its default, and what is not
+//! understood is left out, so that an old address still opens.
+
+use quantscope_session::api::LayerQuery;
+
+/// The views of an open checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum View {
+    /// What is this, and is it right?
+    #[default]
+    Overview,
+    /// The layer list and the panel of one layer.
+    Layers,
+    /// What is wrong, by rule.
+    Findings,
+    /// What is stored twice.
+    Ties,
+    /// Recipe, plan, run, result.
+    Convert,
+}
+
+impl View {
+    /// All of them, in the order of the rail.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Overview, Self::Layers, Self::Findings, Self::Ties, Self::Convert];
+
+    /// The word in the address.
+    pub(crate) fn slug(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Layers => "layers",
+            Self::Findings => "findings",
+            Self::Ties => "ties",
+            Self::Convert => "convert",
+        }
+    }
+
+    /// The word on the rail.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Layers => "Layers",
+            Self::Findings => "Findings",
+            Self::Ties => "Ties",
+            Self::Convert => "Convert",
+        }
+    }
+}
+
+/// Which layers the list shows, and in which order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Part of a name, or a glob.
+    pub(crate) text: String,
+    /// Only this scheme.
+    pub(crate) scheme: Option<String>,
+    /// Only this kind.
+    pub(crate) kind: Option<String>,
+    /// Only layers with findings.
+    pub(crate) with_findings: bool,
+    /// Only layers that this rule touches.
+    pub(crate) rule: Option<String>,
+    /// `name`, `size`, `bits`, `scheme`, with `-` for descending; empty for the default.
+    pub(crate) sort: String,
+}
+
+impl Filter {
+    /// The filter as the session asks it, with a window.
+    pub(crate) fn query(&self, start: u64, count: u64) -> LayerQuery {
+        LayerQuery {
+            text: self.text.clone(),
+            scheme: self.scheme.clone(),
+            kind: self.kind.clone(),
+            with_findings: self.with_findings,
+            rule: self.rule.clone(),
+            sort: self.sort.clone(),
+            start,
+            count,
+        }
+    }
+
+    /// Whether it leaves anything out.
+    pub(crate) fn narrows(&self) -> bool {
+        Self { sort: String::new(), ..self.clone() } != Self::default()
+    }
+
+    /// The sort after a click on the heading of `column`: ascending, descending, default.
+    pub(crate) fn next_sort(&self, column: &str) -> String {
+        match self.sort.strip_prefix('-') {
+            Some(current) if current == column => String::new(),
+            None if self.sort == column => format!("-{column}"),
+            _ => column.into(),
+        }
+    }
+}
+
+/// Where the user is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// View.
+    pub(crate) view: View,
+    /// Layer in the panel.
+    pub(crate) layer: Option<String>,
+    /// Filters of the layer list.
+    pub(crate) filter: Filter,
+}
+
+impl Route {
+    /// The address fragment, beginning with `#/`.
+    pub(crate) fn fragment(&self) -> String {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        if self.view == View::Layers {
+            let filter = &self.filter;
+            let optional = [
+                ("layer", &self.layer),
+                ("scheme", &filter.scheme),
+                ("kind", &filter.kind),
+                ("rule", &filter.rule),
+            ];
+            pairs.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))));
+            let texts = [("q", &filter.text), ("sort", &filter.sort)];
+            pairs.extend(
+                texts
+                    .into_iter()
+                    .filter(|(_, value)| !value.is_empty())
+                    .map(|(key, value)| (key, value.as_str())),
+            );
+            if filter.with_findings {
+                pairs.push(("found", "1"));
+            }
+        }
+        let query: Vec<String> =
+            pairs.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("#/{}{mark}{}", self.view.slug(), query.join("&"))
+    }
+
+    /// Reads a fragment. Anything that is not understood is taken as not said.
+    pub(crate) fn parse(fragment: &str) -> Self {
+        let rest = fragment.trim_start_matches('#').trim_start_matches('/');
+        let (view, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let view = View::ALL.into_iter().find(|known| known.slug() == view).unwrap_or_default();
+        let mut route = Self { view, ..Self::default() };
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let Some(value) = decode(value).filter(|value| !value.is_empty()) else { continue };
+            match key {
+                "layer" => route.layer = Some(value),
+                "scheme" => route.filter.scheme = Some(value),
+                "kind" => route.filter.kind = Some(value),
+                "rule" => route.filter.rule = Some(value),
+                "q" => route.filter.text = value,
+                "sort" => route.filter.sort = value,
+                "found" => route.filter.with_findings = value == "1",
+                _ => {}
+            }
+        }
+        route
+    }
+}
+
+/// Percent-encodes everything but letters, digits and `-._~`.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Undoes [`encode`]; `None` for a broken escape or bytes that are no text.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_where_the_user_is() {
+        let route = Route {
+            view: View::Layers,
+            layer: Some("decoder.conv in&=%é".into()),
+            filter: Filter {
+                text: "conv*".into(),
+                scheme: Some("nvfp4".into()),
+                kind: None,
+                with_findings: true,
+                rule: Some("SH501".into()),
+                sort: "-size".into(),
+            },
+        };
+        let fragment = "#/layers?layer=decoder.conv%20in%26%3D%25%C3%A9&scheme=nvfp4&rule=SH501&q=conv%2A&sort=-size&found=1";
+        assert_eq!(route.fragment(), fragment);
+        assert_eq!(Route::parse(fragment), route);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_out() {
+        assert_eq!(Route::parse(""), Route::default());
+        assert_eq!(Route::parse("#/nowhere?x=1&layer"), Route::default());
+        assert_eq!(Route::parse("#/ties?q=%zz&scheme=%F").view, View::Ties);
+        assert_eq!(Route::parse("#/layers?q=%ff").filter.text, "");
+    }
+
+    #[test]
+    fn filters_belong_to_the_layer_list() {
+        let route = Route { view: View::Ties, layer: Some("a".into()), ..Route::default() };
+        assert_eq!(route.fragment(), "#/ties");
+    }
+
+    #[test]
+    fn a_heading_sorts_up_then_down_then_not() {
+        let mut filter = Filter::default();
+        for expected in ["size", "-size", "", "size"] {
+            filter.sort = filter.next_sort("size");
+            assert_eq!(filter.sort, expected);
+        }
+        assert_eq!(filter.next_sort("bits"), "bits");
+    }
+}

@@ -1,0 +1,302 @@
+//! Answers requests: the one place that joins session, engines, sources and sink.
+
+use super::blob::BlobSource;
+use super::control::Jobs;
+use super::engines::EngineRoom;
+use super::js;
+use super::output::{Folder, Output};
+use super::samples;
+use super::sink::{OpfsSink, Sources};
+use super::tell;
+use crate::protocol::{Event, PlanSummary, Reply, Request, RequestId, ResultSummary};
+use quantscope_session::api::{
+    ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanView, SessionError,
+};
+use quantscope_session::{InputFile, Limits, Session, Sink as _};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Blob, BlobPropertyBag};
+
+/// Most layers of a finding that travel; the page jumps to them by rule, not by name.
+const LAYERS_OF_A_FINDING: usize = 12;
+/// Room that the headers and configs of an output take, beside its packed tensors.
+const HEADERS: u64 = 8 << 20;
+
+/// An answer: the reply, and what is attached to it.
+type Answer = Result<(Reply, Vec<JsValue>), SessionError>;
+
+/// The open checkpoint.
+#[derive(Clone)]
+struct Checkpoint {
+    session: Rc<Session>,
+    sources: Sources,
+}
+
+/// Everything that the worker holds.
+pub(super) struct Desk {
+    engines: EngineRoom,
+    jobs: Rc<Jobs>,
+    output: Output,
+    checkpoint: RefCell<Option<Checkpoint>>,
+    calibration: RefCell<Option<String>>,
+    plan: RefCell<PlanView>,
+    errors: RefCell<Vec<LayerError>>,
+    written: RefCell<Option<Folder>>,
+}
+
+impl Desk {
+    /// A desk with nothing on it.
+    pub(super) fn new() -> Self {
+        Self {
+            engines: EngineRoom::new(),
+            jobs: Rc::default(),
+            output: Output::new(),
+            checkpoint: RefCell::default(),
+            calibration: RefCell::default(),
+            plan: RefCell::default(),
+            errors: RefCell::default(),
+            written: RefCell::default(),
+        }
+    }
+
+    /// What is done once, after the worker listens.
+    pub(super) async fn begin(&self) {
+        if let Err(error) = self.output.clean_up().await {
+            web_sys::console::warn_1(&error);
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, id: RequestId, request: Request, attached: Vec<JsValue>) -> Answer {
+        let reply = match request {
+            Request::Open { name, paths } => {
+                let files = paths.into_iter().zip(attached.into_iter().map(JsCast::unchecked_into)).collect();
+                self.open(id, &name, files).await?
+            }
+            Request::OpenSample { folder, name } => {
+                let files = samples::fetch(&folder).await?;
+                self.open(id, &name, files).await?
+            }
+            Request::Layers(query) => Reply::Layers(self.session()?.layers(&query)),
+            Request::Layer { name } => Reply::Layer(self.session()?.layer(&name)),
+            Request::Values { name } => {
+                let control = self.jobs.begin(id);
+                Reply::Values(self.session()?.layer_values(&name, &control).await?)
+            }
+            Request::Findings => {
+                let mut groups = self.session()?.findings();
+                for finding in groups.iter_mut().flat_map(|group| &mut group.findings) {
+                    finding.layers.truncate(LAYERS_OF_A_FINDING);
+                }
+                Reply::Findings(groups)
+            }
+            Request::Ties => Reply::Ties(self.session()?.ties()),
+            Request::Report => return self.report(),
+            Request::Verify => self.verify(id).await?,
+            Request::Calibration => self.take_calibration(&attached).await?,
+            Request::Plan { convert, calibrated } => {
+                let plan = self.session()?.plan(&self.calibrated(convert, calibrated))?;
+                let summary = summary_of(&plan);
+                *self.plan.borrow_mut() = plan;
+                Reply::Planned(summary)
+            }
+            Request::PlanRows { packed, start, count } => {
+                let plan = self.plan.borrow();
+                let rows: &[PlanLayer] = if packed { &plan.packed } else { &plan.kept };
+                Reply::PlanRows(window(rows, start, count))
+            }
+            Request::Convert { convert, calibrated } => return self.convert(id, convert, calibrated).await,
+            Request::ResultRows { start, count } => {
+                Reply::ResultRows(window(&self.errors.borrow(), start, count))
+            }
+            Request::DropOutput => {
+                self.drop_output().await;
+                Reply::Done
+            }
+            Request::SetEngine(choice) => {
+                tell(Event::Engine(self.engines.choose(choice).await));
+                Reply::Done
+            }
+            Request::Cancel { job } => {
+                self.jobs.cancel(job);
+                Reply::Done
+            }
+        };
+        Ok((reply, Vec::new()))
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint, SessionError> {
+        self.checkpoint
+            .borrow()
+            .clone()
+            .ok_or_else(|| js::error("nothing", "No checkpoint is open. Drop files first."))
+    }
+
+    fn session(&self) -> Result<Rc<Session>, SessionError> {
+        Ok(self.checkpoint()?.session)
+    }
+
+    async fn open(
+        &self,
+        id: RequestId,
+        name: &str,
+        files: Vec<(String, Blob)>,
+    ) -> Result<Reply, SessionError> {
+        let control = self.jobs.begin(id);
+        let mut inputs = Vec::with_capacity(files.len());
+        for (path, blob) in &files {
+            let source = BlobSource::new(path, blob.clone())
+                .map_err(|error| js::error("source", error.to_string()))?;
+            inputs.push(InputFile { path: path.clone(), source: Rc::new(source) });
+        }
+        let session = Session::open(name, inputs, Limits::default(), &control).await?;
+        let overview = session.overview();
+        let sources: Sources = Rc::new(files.into_iter().collect());
+        *self.checkpoint.borrow_mut() = Some(Checkpoint { session: Rc::new(session), sources });
+        *self.calibration.borrow_mut() = None;
+        *self.plan.borrow_mut() = PlanView::default();
+        Ok(Reply::Opened(overview))
+    }
+
+    /// Works on a copy of the session, so that the page can look around meanwhile, and so that a verification
+    /// that is cancelled leaves everything as it was.
+    async fn verify(&self, id: RequestId) -> Result<Reply, SessionError> {
+        let control = self.jobs.begin(id);
+        let checkpoint = self.checkpoint()?;
+        let mut session = Session::clone(&checkpoint.session);
+        let engines = self.engines.ready().await;
+        let result = session.verify(engines.engines(), &control).await;
+        tell(Event::Engine(self.engines.release(engines)));
+        let summary = result?;
+        let overview = session.overview();
+        let mut open = self.checkpoint.borrow_mut();
+        match open.as_mut().filter(|open| Rc::ptr_eq(&open.session, &checkpoint.session)) {
+            Some(open) => open.session = Rc::new(session),
+            None => return Err(js::error("cancelled", "Another checkpoint was opened meanwhile.")),
+        }
+        Ok(Reply::Verified { summary, overview })
+    }
+
+    async fn convert(&self, id: RequestId, convert: ConvertRequest, calibrated: bool) -> Answer {
+        let control = self.jobs.begin(id);
+        let Checkpoint { session, sources } = self.checkpoint()?;
+        let convert = self.calibrated(convert, calibrated);
+        self.drop_output().await;
+        let plan = session.plan(&convert)?;
+        let packed: u64 = plan.packed.iter().map(|layer| layer.bytes_after).fold(0, u64::saturating_add);
+        let folder = self.output.begin(packed.saturating_add(HEADERS)).await?;
+        let mut sink = OpfsSink::new(folder.clone(), sources);
+        let engines = self.engines.ready().await;
+        let result = session.convert(&convert, engines.engines(), &mut sink, &control).await;
+        tell(Event::Engine(self.engines.release(engines)));
+        let summary = match result {
+            Ok(summary) => summary,
+            Err(error) => {
+                sink.abandon().await;
+                return Err(error);
+            }
+        };
+        let files = sink.into_files();
+        *self.written.borrow_mut() = Some(folder);
+        let (summary, errors) = split(summary, &files);
+        *self.errors.borrow_mut() = errors;
+        let blobs = files.into_iter().map(|(_, blob)| blob.into()).collect();
+        Ok((Reply::Converted(summary), blobs))
+    }
+
+    async fn drop_output(&self) {
+        let folder = self.written.borrow_mut().take();
+        if let Some(folder) = folder {
+            folder.remove().await;
+        }
+    }
+
+    fn calibrated(&self, convert: ConvertRequest, calibrated: bool) -> ConvertRequest {
+        let calibration_json = calibrated.then(|| self.calibration.borrow().clone()).flatten();
+        ConvertRequest { calibration_json, ..convert }
+    }
+
+    async fn take_calibration(&self, attached: &[JsValue]) -> Result<Reply, SessionError> {
+        let file = attached.first().and_then(|file| file.dyn_ref::<Blob>());
+        let file = file.ok_or_else(|| js::error("refused", "No calibration file was given."))?;
+        let text = JsFuture::from(file.text())
+            .await
+            .map_err(|error| {
+                js::error("source", format!("The calibration file could not be read: {}", js::reason(&error)))
+            })?
+            .as_string()
+            .unwrap_or_default();
+        let entries =
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(|error| {
+                js::error(
+                    "refused",
+                    format!(
+                        "The calibration file is no JSON object ({error}). It has to look like \
+                     {{\"decoder.conv_out.input_quantizer\": {{\"amax\": 0.1}}}}."
+                    ),
+                )
+            })?;
+        let entries = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        *self.calibration.borrow_mut() = Some(text);
+        Ok(Reply::Calibrated { entries })
+    }
+
+    fn report(&self) -> Answer {
+        let report = self.session()?.report();
+        let text =
+            serde_json::to_string_pretty(&report).map_err(|error| js::error("refused", error.to_string()))?;
+        let options = BlobPropertyBag::new();
+        options.set_type("application/json");
+        let blob = Blob::new_with_str_sequence_and_options(&js_sys::Array::of1(&text.into()), &options)
+            .map_err(|error| js::error("refused", js::reason(&error)))?;
+        let name = report.checkpoint.path.rsplit('/').next().unwrap_or_default();
+        Ok((Reply::Report { file: format!("{name}.quantscope.json") }, vec![blob.into()]))
+    }
+}
+
+fn window<T: Clone>(rows: &[T], start: u64, count: u64) -> Vec<T> {
+    let start = usize::try_from(start).unwrap_or(usize::MAX);
+    rows.iter().skip(start).take(usize::try_from(count).unwrap_or(usize::MAX)).cloned().collect()
+}
+
+fn summary_of(plan: &PlanView) -> PlanSummary {
+    PlanSummary {
+        packed_count: plan.packed.len() as u64,
+        kept_count: plan.kept.len() as u64,
+        files: plan.files.clone(),
+        other_files: plan.other_files.clone(),
+        bytes_before: plan.bytes_before,
+        bytes_after: plan.bytes_after,
+        bits_before: plan.bits_before,
+        bits_after: plan.bits_after,
+        warnings: plan.warnings.clone(),
+    }
+}
+
+/// The result without its rows, which stay here, the worst layer first. All files that the sink holds are named,
+/// in its order: the blobs that travel beside have no names.
+fn split(summary: ConvertSummary, files: &[(String, Blob)]) -> (ResultSummary, Vec<LayerError>) {
+    let ConvertSummary {
+        packed, copied, bytes_written, engine, read_back_equal, mut errors, warnings, ..
+    } = summary;
+    let noise = |error: &LayerError| error.sqnr_db.unwrap_or(f64::INFINITY);
+    errors.sort_by(|a, b| noise(a).total_cmp(&noise(b)).then_with(|| a.name.cmp(&b.name)));
+    let worst = errors.first().and_then(|error| Some((error.name.clone(), error.sqnr_db?)));
+    let files =
+        files.iter().map(|(name, blob)| (name.clone(), js::to_u64(blob.size()).unwrap_or(0))).collect();
+    let error_rows = errors.len() as u64;
+    let result = ResultSummary {
+        files,
+        packed,
+        copied,
+        bytes_written,
+        engine,
+        read_back_equal,
+        error_rows,
+        worst,
+        warnings,
+    };
+    (result, errors)
+}

@@ -1,0 +1,74 @@
+//! The worker: owns the session, the engines and every byte; answers the page's requests.
+
+mod blob;
+mod control;
+mod desk;
+mod engines;
+mod js;
+mod output;
+mod samples;
+mod segments;
+mod sink;
+
+use crate::protocol::{Event, FromWorker, Reply, ToWorker};
+use crate::wire;
+use desk::Desk;
+use quantscope_session::api::SessionError;
+use std::rc::Rc;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+
+/// Starts the worker: listens, then says that it does.
+pub fn start_worker() {
+    std::panic::set_hook(Box::new(|panic| {
+        console_error_panic_hook::hook(panic);
+        tell(Event::Failed(format!("{panic}")));
+    }));
+    let desk = Rc::new(Desk::new());
+    let listener = Rc::clone(&desk);
+    let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
+        match wire::unpack::<ToWorker>(&message.data()) {
+            Ok((ToWorker { id, request }, attached)) => {
+                let desk = Rc::clone(&listener);
+                spawn_local(async move {
+                    let (result, attached) = match desk.answer(id, request, attached).await {
+                        Ok((reply, attached)) => (Ok(reply), attached),
+                        Err(error) => (Err(error), Vec::new()),
+                    };
+                    reply(id, result, &attached);
+                });
+            }
+            Err(error) => tell(Event::Failed(format!(
+                "A message could not be read ({}). Reload the page: page and worker are of two versions.",
+                js::reason(&error)
+            ))),
+        }
+    });
+    scope().set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+    // The listener lives as long as the worker.
+    on_message.forget();
+    tell(Event::Ready);
+    spawn_local(async move { desk.begin().await });
+}
+
+fn scope() -> DedicatedWorkerGlobalScope {
+    js_sys::global().unchecked_into()
+}
+
+fn reply(id: u32, result: Result<Reply, SessionError>, attached: &[JsValue]) {
+    post(&FromWorker::Reply { id, result }, attached);
+}
+
+/// Tells the page something it did not ask for.
+fn tell(event: Event) {
+    post(&FromWorker::Event(event), &[]);
+}
+
+fn post(message: &FromWorker, attached: &[JsValue]) {
+    // A message that cannot be packed or posted is a fault of this program; the console is the last resort.
+    if let Err(error) = wire::pack(message, attached).and_then(|message| scope().post_message(&message)) {
+        web_sys::console::error_1(&error);
+    }
+}

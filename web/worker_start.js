@@ -1,0 +1,4 @@
+// Loads the worker's program.
+import init from "./worker.js";
+
+init({ module_or_path: "./worker_bg.wasm" });
