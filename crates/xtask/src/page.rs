@@ -1,7 +1,7 @@
 //! Builds the page with Trunk, as the root's `Trunk.toml` says.
 
 use crate::project::Project;
-use crate::setup::PageTools;
+use crate::setup::{self, PageTools};
 use anyhow::{Context as _, Result};
 use std::time::Instant;
 use xshell::cmd;
@@ -10,6 +10,9 @@ use xshell::cmd;
 pub(crate) fn build(project: &Project, tools: &PageTools) -> Result<()> {
     println!("Building the page");
     let start = Instant::now();
+    // Trunk hands its own offline flag down to cargo, so the crates have to be there before.
+    let target = setup::WASM_TARGET;
+    cmd!(project.sh, "cargo fetch --locked --target {target} --target host-tuple").run()?;
     cmd!(project.sh, "trunk build --offline true --skip-version-check")
         // Trunk takes the tool on the path only if its version is the one it wants, so it is told the one there is.
         .env("TRUNK_TOOLS_WASM_OPT", &tools.wasm_opt_version)

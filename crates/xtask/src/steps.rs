@@ -131,7 +131,7 @@ fn clippy_native(project: &Project) -> Result<()> {
 fn clippy_wasm(project: &Project) -> Result<()> {
     let packages = ON_WASM.iter().flat_map(|name| ["-p", name]);
     let deny = ["-D", "warnings"];
-    let target = "wasm32-unknown-unknown";
+    let target = setup::WASM_TARGET;
     Ok(cmd!(project.sh, "cargo clippy --locked --target {target} {packages...} -- {deny...}")
         .env("CLIPPY_CONF_DIR", project.root.join("crates/xtask/clippy-wasm"))
         .run()?)

@@ -14,6 +14,7 @@ use std::time::Instant;
 use xshell::{Cmd, cmd};
 
 pub(crate) use system::BrowserTools;
+pub(crate) use wasm::TARGET as WASM_TARGET;
 
 /// What building the page needs to know of its tools.
 pub(crate) struct PageTools {

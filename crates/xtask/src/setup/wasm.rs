@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use xshell::cmd;
 
 const TRUNK: &str = "0.21.14";
-const TARGET: &str = "wasm32-unknown-unknown";
+/// What the page and its worker are compiled for.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The standard library for wasm.
 pub(super) fn target(project: &Project) -> Result<()> {
