@@ -17,6 +17,7 @@ impl EngineSet {
         let cpu = CpuEngine::new();
         let gpu = match choice {
             EngineChoice::Cpu => None,
+            EngineChoice::Auto if !may_have_gpu() => None,
             EngineChoice::Auto => {
                 GpuEngine::request(GpuOptions::default()).await.ok().filter(|gpu| !gpu.is_software())
             }
@@ -33,4 +34,11 @@ impl EngineSet {
     pub(crate) fn engines(&self) -> Engines<'_> {
         Engines { gpu: self.gpu.as_ref().map(|gpu| gpu as _), cpu: &self.cpu }
     }
+}
+
+/// Whether this machine can have a hardware GPU at all. On Linux one shows as a device file; without any,
+/// asking the drivers would only cost time and make them complain of a missing display.
+fn may_have_gpu() -> bool {
+    let devices = ["/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"];
+    !cfg!(target_os = "linux") || devices.iter().any(|device| std::path::Path::new(device).exists())
 }
