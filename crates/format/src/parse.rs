@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use quantscope_numeric::Dtype;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::fmt;
 
 /// One entry of the header, as far as it was understood.
@@ -139,11 +139,9 @@ impl<'de> Reading<'de> {
 
     fn tensor(&mut self, name: Cow<'de, str>, fields: Fields<'de>) {
         let name_len = name.len() as u64;
-        let shown = if name_len > self.limits.name_bytes {
-            shortened(&name).into_owned()
-        } else {
-            name.clone().into_owned()
-        };
+        let too_long = name_len > self.limits.name_bytes;
+        // Made only for a message: most tensors need none.
+        let shown = || if too_long { shortened(&name).into_owned() } else { name.clone().into_owned() };
         let at = self.at;
         let mut faults = fields.faults;
         // A value that is no object at all is one fault, not four.
@@ -163,7 +161,7 @@ impl<'de> Reading<'de> {
         if let (Some(tag), Some(shape)) = (&dtype, shape) {
             let known = Dtype::from_tag(&tag.text);
             if shape.count > self.limits.dims {
-                let what = format!("number of dimensions of {shown}");
+                let what = format!("number of dimensions of {}", shown());
                 self.report.defect(Defect::OverLimit { what, limit: self.limits.dims, found: shape.count });
             } else {
                 form = known.map(|dtype| (dtype, shape.kept));
@@ -172,43 +170,45 @@ impl<'de> Reading<'de> {
         if let Some(tag) = dtype {
             if Dtype::from_tag(&tag.text).is_none() {
                 let dtype = shortened(&tag.text).into_owned();
-                self.report.defect(Defect::UnknownDtype { tensor: shown.clone(), dtype });
+                self.report.defect(Defect::UnknownDtype { tensor: shown(), dtype });
             }
             if tag.as_object {
                 let what = "its dtype is an object with one key".to_owned();
-                self.report.note(Note::UnusualForm { tensor: shown.clone(), what });
+                self.report.note(Note::UnusualForm { tensor: shown(), what });
             }
         }
         for fault in faults {
             self.incomplete |= span.is_none();
-            self.report.defect(Defect::Unreadable { reason: format!("{shown}: {fault}"), at });
+            self.report.defect(Defect::Unreadable { reason: format!("{}: {fault}", shown()), at });
         }
         for field in fields.unknown {
-            self.report.note(Note::UnknownField { tensor: shown.clone(), field });
+            self.report.note(Note::UnknownField { tensor: shown(), field });
         }
         if let Some(what) = fields.unusual {
-            self.report.note(Note::UnusualForm { tensor: shown.clone(), what });
+            self.report.note(Note::UnusualForm { tensor: shown(), what });
         }
-        if name_len > self.limits.name_bytes {
-            let what = format!("bytes of the name {shown}");
+        if too_long {
+            let what = format!("bytes of the name {}", shown());
             self.report.defect(Defect::OverLimit { what, limit: self.limits.name_bytes, found: name_len });
             // Kept for its span only; two such names are not compared.
-            self.entries.push(Entry { name: Cow::Owned(shown), form: None, span });
+            self.entries.push(Entry { name: Cow::Owned(shown()), form: None, span });
             return;
         }
         if name.is_empty() {
             self.report.note(Note::EmptyName);
         } else if is_suspicious(&name) {
-            self.report.note(Note::SuspiciousName(shown.clone()));
+            self.report.note(Note::SuspiciousName(shown()));
         }
         let entry = Entry { name: name.clone(), form, span };
-        match self.index_by_name.get(&name).and_then(|&index| self.entries.get_mut(index)) {
-            Some(earlier) => {
-                *earlier = entry;
-                self.report.note(Note::DuplicateName(shown));
+        match self.index_by_name.entry(name) {
+            hash_map::Entry::Occupied(known) => {
+                self.report.note(Note::DuplicateName(known.key().clone().into_owned()));
+                if let Some(earlier) = self.entries.get_mut(*known.get()) {
+                    *earlier = entry;
+                }
             }
-            None => {
-                self.index_by_name.insert(name, self.entries.len());
+            hash_map::Entry::Vacant(free) => {
+                free.insert(self.entries.len());
                 self.entries.push(entry);
             }
         }
@@ -235,10 +235,15 @@ fn take_field<T>(name: &str, field: Option<Found<T>>, judged: bool, faults: &mut
 pub(crate) fn is_suspicious(name: &str) -> bool {
     let turns_text = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     let drive = matches!(name.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
-    name.chars().any(|c| c.is_control() || turns_text(c))
+    let odd_characters = if name.is_ascii() {
+        name.bytes().any(|b| b.is_ascii_control())
+    } else {
+        name.chars().any(|c| c.is_control() || turns_text(c))
+    };
+    odd_characters
         || name.starts_with(['/', '\\'])
         || drive
-        || name.split(['/', '\\']).any(|segment| segment == "..")
+        || (name.contains("..") && name.split(['/', '\\']).any(|segment| segment == ".."))
 }
 
 /// The outermost object.
