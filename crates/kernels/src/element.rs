@@ -1,20 +1,37 @@
-//! Elements of a plain float tile as patterns of bits: the magnitude, and whether the sign bit is set.
+//! Elements of a plain float tile as patterns of bits.
 
 use crate::nvfp4_quantize::Nvfp4Table;
 use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16};
-use std::ops::Add;
+use std::ops::{Add, BitAnd};
 
 /// How the CPU twins read an element type. The loops over it are the same for all three; the narrow types
 /// fit twice as many lanes into a vector.
 pub(crate) trait Element {
-    /// A magnitude's pattern, signed so that the comparison is the one every processor has.
-    type Pattern: Copy + Ord + Default + From<bool> + Add<Output = Self::Pattern>;
+    /// A pattern, signed: the comparison every processor has, and the element's sign is the number's.
+    type Pattern: Copy
+        + Ord
+        + Default
+        + From<bool>
+        + Add<Output = Self::Pattern>
+        + BitAnd<Output = Self::Pattern>;
 
     /// Bytes of one element.
     const BYTES: usize;
 
-    /// The magnitude of the element in `bytes` (of [`Self::BYTES`]), and whether its sign bit is set.
-    fn split(bytes: &[u8]) -> (Self::Pattern, bool);
+    /// All bits but the sign.
+    const MAGNITUDE: Self::Pattern;
+
+    /// The bytes of a whole block. Its length is in its type, so that loading it becomes vector loads.
+    type Block: Copy;
+
+    /// The whole blocks of a row, and the bytes of the last one if it is not whole.
+    fn blocks(row: &[u8]) -> (&[Self::Block], &[u8]);
+
+    /// A block that `bytes` fill in part; the rest is zero.
+    fn padded(bytes: &[u8]) -> Self::Block;
+
+    /// The patterns of a block.
+    fn patterns(block: &Self::Block) -> [Self::Pattern; 16];
 
     /// The pattern of the F32 that equals a magnitude.
     fn f32_bits(magnitude: Self::Pattern) -> u32;
@@ -26,23 +43,36 @@ pub(crate) trait Element {
     fn code_last(table: &Nvfp4Table) -> &[[Self::Pattern; 8]];
 }
 
+fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut block = [0; N];
+    for (into, from) in block.iter_mut().zip(bytes) {
+        *into = *from;
+    }
+    block
+}
+
 pub(crate) struct F32;
 pub(crate) struct Bf16;
 pub(crate) struct F16;
 
-fn narrow(bytes: &[u8]) -> (i16, bool) {
-    let bits = bytes.try_into().map_or(0, i16::from_le_bytes);
-    (bits & i16::MAX, bits < 0)
-}
-
 impl Element for F32 {
     type Pattern = i32;
     const BYTES: usize = 4;
+    const MAGNITUDE: i32 = i32::MAX;
+
+    type Block = [u8; 64];
+
+    fn blocks(row: &[u8]) -> (&[[u8; 64]], &[u8]) {
+        row.as_chunks()
+    }
+
+    fn padded(bytes: &[u8]) -> [u8; 64] {
+        padded(bytes)
+    }
 
     #[inline(always)]
-    fn split(bytes: &[u8]) -> (i32, bool) {
-        let bits = bytes.try_into().map_or(0, i32::from_le_bytes);
-        (bits & i32::MAX, bits < 0)
+    fn patterns(block: &[u8; 64]) -> [i32; 16] {
+        bytemuck::cast::<_, [i32; 16]>(*block).map(i32::from_le)
     }
 
     fn f32_bits(magnitude: i32) -> u32 {
@@ -62,10 +92,21 @@ impl Element for F32 {
 impl Element for Bf16 {
     type Pattern = i16;
     const BYTES: usize = 2;
+    const MAGNITUDE: i16 = i16::MAX;
+
+    type Block = [u8; 32];
+
+    fn blocks(row: &[u8]) -> (&[[u8; 32]], &[u8]) {
+        row.as_chunks()
+    }
+
+    fn padded(bytes: &[u8]) -> [u8; 32] {
+        padded(bytes)
+    }
 
     #[inline(always)]
-    fn split(bytes: &[u8]) -> (i16, bool) {
-        narrow(bytes)
+    fn patterns(block: &[u8; 32]) -> [i16; 16] {
+        bytemuck::cast::<_, [i16; 16]>(*block).map(i16::from_le)
     }
 
     fn f32_bits(magnitude: i16) -> u32 {
@@ -85,10 +126,21 @@ impl Element for Bf16 {
 impl Element for F16 {
     type Pattern = i16;
     const BYTES: usize = 2;
+    const MAGNITUDE: i16 = i16::MAX;
+
+    type Block = [u8; 32];
+
+    fn blocks(row: &[u8]) -> (&[[u8; 32]], &[u8]) {
+        row.as_chunks()
+    }
+
+    fn padded(bytes: &[u8]) -> [u8; 32] {
+        padded(bytes)
+    }
 
     #[inline(always)]
-    fn split(bytes: &[u8]) -> (i16, bool) {
-        narrow(bytes)
+    fn patterns(block: &[u8; 32]) -> [i16; 16] {
+        bytemuck::cast::<_, [i16; 16]>(*block).map(i16::from_le)
     }
 
     fn f32_bits(magnitude: i16) -> u32 {

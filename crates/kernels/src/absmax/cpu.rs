@@ -1,22 +1,23 @@
 //! The CPU twin.
 
-use crate::element::{Bf16, Element, F16, F32};
 use crate::engine::{AbsMax, FloatType};
 
-/// The largest magnitude of whole elements in `bytes`.
+/// The largest magnitude of whole elements in `bytes`. Patterns without their sign are compared as signed
+/// numbers, the comparison every processor has.
 pub(crate) fn absmax(dtype: FloatType, bytes: &[u8]) -> AbsMax {
-    let bits = match dtype {
-        FloatType::F32 => F32::f32_bits(largest::<F32>(bytes)),
-        FloatType::Bf16 => Bf16::f32_bits(largest::<Bf16>(bytes)),
-        FloatType::F16 => F16::f32_bits(largest::<F16>(bytes)),
+    let pattern = match dtype {
+        FloatType::F32 => {
+            let elements = bytes.as_chunks().0.iter();
+            elements
+                .fold(0, |largest, &bytes| largest.max(i32::from_le_bytes(bytes) & i32::MAX))
+                .cast_unsigned()
+        }
+        FloatType::Bf16 | FloatType::F16 => {
+            let elements = bytes.as_chunks().0.iter();
+            let largest =
+                elements.fold(0, |largest, &bytes| largest.max(i16::from_le_bytes(bytes) & i16::MAX));
+            u32::from(largest.cast_unsigned())
+        }
     };
-    AbsMax { bits }
-}
-
-fn largest<E: Element>(bytes: &[u8]) -> E::Pattern {
-    let mut largest = E::Pattern::default();
-    for element in bytes.chunks_exact(E::BYTES) {
-        largest = largest.max(E::split(element).0);
-    }
-    largest
+    AbsMax::from_pattern(pattern, dtype)
 }

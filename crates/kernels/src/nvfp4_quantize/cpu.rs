@@ -6,6 +6,9 @@ use crate::engine::{FloatTile, FloatType};
 
 const BLOCK_ELEMS: usize = BLOCK as usize;
 
+/// Blocks whose source stays in the nearest cache between its two readings.
+const RUN: usize = 128;
+
 /// Quantizes the tile's blocks from `first_block` on: as many as `scales` has room for. `codes` has eight
 /// bytes a block. Tile and room have been checked.
 pub(crate) fn quantize(
@@ -33,52 +36,76 @@ fn quantize_elements<E: Element>(
     let row_bytes = tile.cols as usize * E::BYTES;
     let row_blocks = tile.row_blocks().max(1) as usize;
     let (mut row, mut block) = (first_block / row_blocks, first_block % row_blocks);
-    for (codes, scale) in codes.as_chunks_mut::<8>().0.iter_mut().zip(scales) {
-        let begin = block * BLOCK_ELEMS * E::BYTES;
-        let end = row_bytes.min(begin + BLOCK_ELEMS * E::BYTES);
-        let source = tile.bytes.get(row * row_bytes + begin..row * row_bytes + end).unwrap_or_default();
-        *scale = if source.len() == BLOCK_ELEMS * E::BYTES {
-            quantize_block::<E>(source, table, code_last, codes)
-        } else {
-            let mut padded = [0; BLOCK_ELEMS * 4];
-            padded[..source.len()].copy_from_slice(source);
-            quantize_block::<E>(&padded[..BLOCK_ELEMS * E::BYTES], table, code_last, codes)
-        };
-        block += 1;
-        if block == row_blocks {
-            (row, block) = (row + 1, 0);
+    let (mut codes, mut scales) = (codes.as_chunks_mut::<8>().0, scales);
+    while !scales.is_empty() {
+        // From `block` to the end of the row, or as far as there is room.
+        let begin = row * row_bytes + block * BLOCK_ELEMS * E::BYTES;
+        let source = tile.bytes.get(begin..(row + 1) * row_bytes).unwrap_or_default();
+        let count = scales.len().min(row_blocks - block);
+        let (row_codes, row_scales);
+        (row_codes, codes) = codes.split_at_mut(count);
+        (row_scales, scales) = scales.split_at_mut(count);
+        let (whole, rest) = E::blocks(source);
+        let whole = whole.get(..count).unwrap_or(whole);
+        let (whole_codes, last_codes) = row_codes.split_at_mut(whole.len());
+        let (whole_scales, last_scales) = row_scales.split_at_mut(whole.len());
+        let places = whole_codes.chunks_mut(RUN).zip(whole_scales.chunks_mut(RUN));
+        for (blocks, (codes, scales)) in whole.chunks(RUN).zip(places) {
+            quantize_run::<E>(blocks, table, code_last, codes, scales);
+        }
+        // What is left of the row is nothing, or one block that the row fills in part.
+        quantize_run::<E>(&[E::padded(rest)], table, code_last, last_codes, last_scales);
+        (row, block) = (row + 1, 0);
+    }
+}
+
+/// Quantizes whole blocks, as many as there is room for. First all scales, then all codes: looking a scale
+/// up takes a while, and the processor does so for several blocks at once if nothing waits for the result.
+fn quantize_run<E: Element>(
+    blocks: &[E::Block],
+    table: &Nvfp4Table,
+    code_last: &[[E::Pattern; 8]],
+    codes: &mut [[u8; 8]],
+    scales: &mut [u8],
+) {
+    for (scale, block) in scales.iter_mut().zip(blocks) {
+        let magnitudes = E::patterns(block).map(|pattern| pattern & E::MAGNITUDE);
+        let amax = magnitudes.into_iter().fold(E::Pattern::default(), Ord::max);
+        *scale = table.scale_byte(E::f32_bits(amax));
+    }
+    for ((codes, scale), block) in codes.iter_mut().zip(scales).zip(blocks) {
+        if let Some(thresholds) = code_last.get(usize::from(*scale)) {
+            quantize_block::<E>(block, thresholds, codes);
         }
     }
 }
 
-/// Quantizes one whole block; gives its scale byte.
+/// Writes the codes of one block. Every loop runs over the sixteen elements side by side, which the compiler
+/// turns into vectors (but not, as measured, if the codes are returned as an array).
 #[inline(always)]
 fn quantize_block<E: Element>(
-    source: &[u8],
-    table: &Nvfp4Table,
-    code_last: &[[E::Pattern; 8]],
+    block: &E::Block,
+    [last @ .., sign_last]: &[E::Pattern; 8],
     codes: &mut [u8; 8],
-) -> u8 {
-    let mut magnitudes = [E::Pattern::default(); BLOCK_ELEMS];
-    let mut negative = [false; BLOCK_ELEMS];
-    let elements = source.chunks_exact(E::BYTES);
-    for ((magnitude, negative), element) in magnitudes.iter_mut().zip(&mut negative).zip(elements) {
-        (*magnitude, *negative) = E::split(element);
-    }
-    let amax = magnitudes.iter().fold(E::Pattern::default(), |a, &m| a.max(m));
-    let scale = table.scale_byte(E::f32_bits(amax));
-    let Some(last) = code_last.get(usize::from(scale)) else { return scale };
-    let mut block_codes = [0_u8; BLOCK_ELEMS];
-    for ((code, &magnitude), negative) in block_codes.iter_mut().zip(&magnitudes).zip(negative) {
-        let mut count = E::Pattern::default();
-        for &last in &last[..7] {
-            count = count + E::Pattern::from(magnitude > last);
+) {
+    let zero = E::Pattern::default();
+    let patterns = E::patterns(block);
+    let magnitudes = patterns.map(|pattern| pattern & E::MAGNITUDE);
+    let mut counts = [zero; BLOCK_ELEMS];
+    for &last in last {
+        for (count, &magnitude) in counts.iter_mut().zip(&magnitudes) {
+            *count = *count + E::Pattern::from(magnitude > last);
         }
-        let sign = u8::from(negative & (magnitude > last[7]));
-        *code = E::low_byte(count) | (sign << 3);
     }
-    for (byte, pair) in codes.iter_mut().zip(block_codes.as_chunks::<2>().0) {
-        *byte = pair[0] | (pair[1] << 4);
+    let mut signs = [zero; BLOCK_ELEMS];
+    for ((sign, &pattern), &magnitude) in signs.iter_mut().zip(&patterns).zip(&magnitudes) {
+        *sign = E::Pattern::from((pattern < zero) & (magnitude > *sign_last));
     }
-    scale
+    let mut block_codes = [0; BLOCK_ELEMS];
+    for ((code, &count), &sign) in block_codes.iter_mut().zip(&counts).zip(&signs) {
+        *code = E::low_byte(count) | (E::low_byte(sign) << 3);
+    }
+    for (byte, [even, odd]) in codes.iter_mut().zip(block_codes.as_chunks::<2>().0) {
+        *byte = even | (odd << 4);
+    }
 }

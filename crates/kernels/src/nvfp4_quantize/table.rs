@@ -37,9 +37,9 @@ pub struct Nvfp4Table {
     /// `scale_last[i]` is the last F32 pattern of a block maximum whose scale byte is below `i`, for
     /// 1 to 126. Entry 0 is not used, entry 127 is never exceeded.
     scale_last: [i32; 128],
-    /// For the upper 11 bits of a pattern, how many thresholds lie below every pattern that has them:
+    /// For the upper 13 bits of a pattern, how many thresholds lie below every pattern that has them:
     /// where the search of [`Self::scale_byte`] starts. It rarely goes further than one step.
-    scale_start: Vec<u8>,
+    scale_start: Box<[u8; 0x2000]>,
     /// By scale byte, over patterns of F32, BF16 and F16 magnitudes.
     code_last: Vec<CodeThresholds<i32>>,
     code_last_bf16: Vec<CodeThresholds<i16>>,
@@ -67,7 +67,7 @@ impl Nvfp4Table {
             ws2_bits: ws2.to_bits(),
             cast,
             zero_scale: block_scale(0.0, ws2).unwrap_or(ONE),
-            scale_start: (0..0x800).map(|high| count_below(&scale_last, high << 20)).collect(),
+            scale_start: scale_start(&scale_last),
             scale_last,
             code_last_bf16: narrowed(&code_last, last_bf16),
             code_last_f16: narrowed(&code_last, last_f16),
@@ -91,10 +91,12 @@ impl Nvfp4Table {
     #[inline]
     #[must_use]
     pub fn scale_byte(&self, bits: u32) -> u8 {
+        let start = self.scale_start[(bits >> 18) as usize & 0x1fff];
         let bits = bits.cast_signed();
-        let start = usize::try_from(bits >> 20).ok().and_then(|high| self.scale_start.get(high));
-        let mut byte = start.copied().unwrap_or(0);
-        while self.scale_last.get(usize::from(byte) + 1).is_some_and(|&last| bits > last) {
+        let exceeds = |byte: u8| bits > self.scale_last[usize::from(byte & 0x7f)];
+        // One step without a jump that nobody can predict; after it nearly always none is left.
+        let mut byte = start + u8::from(exceeds(start + 1));
+        while exceeds(byte + 1) {
             byte += 1;
         }
         if byte == 0 { self.zero_scale } else { byte }
@@ -188,10 +190,18 @@ fn last_below(guess: f32, holds: impl Fn(f32) -> bool) -> i32 {
     low
 }
 
-/// How many of the scale thresholds lie below a pattern.
-#[allow(clippy::cast_possible_truncation, reason = "there are 126 thresholds that can be exceeded")]
-fn count_below(scale_last: &[i32; 128], pattern: i32) -> u8 {
-    scale_last.iter().skip(1).filter(|&&last| pattern > last).count() as u8
+/// How many of the scale thresholds lie below the first pattern with each of the upper 13 bits.
+fn scale_start(scale_last: &[i32; 128]) -> Box<[u8; 0x2000]> {
+    let mut start = Box::new([0; 0x2000]);
+    let mut byte = 0;
+    for (start, first) in start.iter_mut().zip((0_i32..).step_by(1 << 18)) {
+        // Entry 127 is never exceeded.
+        while first > scale_last[usize::from(byte) + 1] {
+            byte += 1;
+        }
+        *start = byte;
+    }
+    start
 }
 
 fn last_pattern(dtype: FloatType) -> fn(i32) -> i32 {
