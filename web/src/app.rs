@@ -98,15 +98,15 @@ impl Component for App {
                 }
             }
             Msg::Incoming(Incoming::Failed(reason)) => self.act(ctx, Action::WorkerFailed(reason)),
-            Msg::Incoming(Incoming::Message(FromWorker::Event(event), _)) => {
-                self.act(ctx, Action::Told(event))
-            }
-            Msg::Incoming(Incoming::Message(FromWorker::Reply { id, result }, attached)) => {
-                if let Ok(reply) = &result {
-                    self.take_blobs(reply, attached);
+            Msg::Incoming(Incoming::Message(message, attached)) => match *message {
+                FromWorker::Event(event) => self.act(ctx, Action::Told(event)),
+                FromWorker::Reply { id, result } => {
+                    if let Ok(reply) = &result {
+                        self.take_blobs(reply, attached);
+                    }
+                    self.act(ctx, Action::Answer { id, result: Box::new(result) });
                 }
-                self.act(ctx, Action::Answer { id, result: Box::new(result) });
-            }
+            },
         }
         true
     }

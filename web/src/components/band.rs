@@ -40,9 +40,12 @@ pub(crate) fn Band(props: &BandProps) -> Html {
             </li>
         }
     });
-    let verify = match &overview.verified_by {
-        Some(engine) => format!("Verified · {engine}"),
-        None => "Verify bytes".to_owned(),
+    let (verify, title) = match &overview.verified_by {
+        Some(engine) => ("Verify again", format!("Every byte that a rule needs was read on {engine}")),
+        None => (
+            "Verify bytes",
+            "Read every scale and code, and compare tensors that may be identical".to_owned(),
+        ),
     };
     html! {
         <section class="band" aria-label="Summary">
@@ -53,16 +56,11 @@ pub(crate) fn Band(props: &BandProps) -> Html {
             <span class="fact" data-testid="band-size" title={text::exact_size(overview.bytes)}><b>{ text::size(overview.bytes) }</b>{ format!(" in {files}") }</span>
             <span class="fact optional" title={text::count(overview.parameters)}><b>{ text::short_count(overview.parameters) }</b>{ " weights" }</span>
             <span class="fact"><b>{ text::bits(overview.bits_per_weight) }</b>{ " bits per weight" }</span>
-            <span class="fact faint" data-testid="bytes-read" data-bytes={overview.bytes_read.to_string()}
-                title={format!("{} of {}", text::exact_size(overview.bytes_read), text::exact_size(overview.bytes))}>
-                { format!("Read {} of {}", text::size(overview.bytes_read), text::size(overview.bytes)) }
-            </span>
             <div class="mix">
                 <ShareBar schemes={overview.schemes.clone()} label="Stored bytes by scheme" />
                 <ul class="mix-keys">{ for keys }</ul>
             </div>
-            <button class="verify" data-testid="verify-button" disabled={props.busy} onclick={props.on_verify.clone()}
-                title="Read every scale and code, and compare tensors that may be identical">{ verify }</button>
+            <button class="verify" data-testid="verify-button" disabled={props.busy} onclick={props.on_verify.clone()} {title}>{ verify }</button>
         </section>
     }
 }

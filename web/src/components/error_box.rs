@@ -1,5 +1,6 @@
 //! What went wrong, where the user looks: what happened, to what, and the next step.
 
+use super::Words;
 use crate::state::Notice;
 use quantscope_session::api::SessionError;
 use yew::{AttrValue, Callback, Html, MouseEvent, Properties, component, html};
@@ -22,7 +23,7 @@ pub(crate) fn ErrorBox(props: &ErrorBoxProps) -> Html {
     html! {
         <div class="notice is-error" role="alert" data-testid="error-box">
             <p><b>{ "✕ " }{ &props.title }</b></p>
-            <p class="notice-text">{ &props.error.message }</p>
+            <p class="notice-text"><Words text={props.error.message.clone()} /></p>
             if let Some(on_retry) = &props.on_retry {
                 <button onclick={on_retry}>{ "Try again" }</button>
             }
@@ -52,7 +53,7 @@ pub(crate) fn NoticeBox(props: &NoticeBoxProps) -> Html {
         <div {class} {role} data-testid={id}>
             <button class="notice-close plain" aria-label="Close this message" onclick={props.on_close.clone()}>{ "×" }</button>
             <p><b><span aria-hidden="true">{ icon }</span>{ title }</b></p>
-            <p class="notice-text">{ text }</p>
+            <p class="notice-text"><Words text={text.clone()} /></p>
         </div>
     }
 }

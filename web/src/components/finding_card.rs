@@ -1,6 +1,6 @@
 //! One finding: what is wrong, expected and found, what to do.
 
-use super::severity_class;
+use super::{Words, severity_class};
 use quantscope_session::api::Finding;
 use yew::{Callback, Html, Properties, classes, component, html};
 
@@ -31,7 +31,7 @@ pub(crate) fn FindingCard(props: &FindingCardProps) -> Html {
                     <span class="finding-file">{ format!(" in {file}") }</span>
                 }
             </p>
-            <p>{ &finding.message }</p>
+            <p><Words text={finding.message.clone()} /></p>
             if finding.expected.is_some() || finding.found.is_some() {
                 <dl class="expected">
                     if let Some(expected) = &finding.expected { <dt>{ "expected" }</dt><dd><code>{ expected }</code></dd> }
@@ -39,7 +39,7 @@ pub(crate) fn FindingCard(props: &FindingCardProps) -> Html {
                 </dl>
             }
             if !finding.fix.is_empty() {
-                <p class="fix"><b>{ "Fix " }</b>{ &finding.fix }</p>
+                <p class="fix"><b>{ "Fix " }</b><Words text={finding.fix.clone()} /></p>
             }
             if let Some((name, on_layer)) = layer {
                 <button onclick={move |_| on_layer.emit(name.clone())}>{ "Open the layer" }</button>

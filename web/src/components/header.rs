@@ -1,16 +1,17 @@
 //! The top line: what is open, search, engine, theme.
 
 use crate::services::dom;
+use crate::state::load::Shared;
 use crate::state::route::{Filter, Route, View};
-use crate::state::{Action, EngineState, Theme};
-use quantscope_session::api::EngineChoice;
-use yew::{AttrValue, Callback, Event, Html, InputEvent, Properties, classes, component, html};
+use crate::state::{Action, EngineState, Theme, text};
+use quantscope_session::api::{EngineChoice, Overview};
+use yew::{Callback, Event, Html, InputEvent, Properties, classes, component, html};
 
 /// Properties of [`Header`].
 #[derive(Properties, PartialEq)]
 pub(crate) struct HeaderProps {
-    /// Name of the checkpoint; `None` if nothing is open.
-    pub(crate) name: Option<AttrValue>,
+    /// The checkpoint, if one is open.
+    pub(crate) overview: Option<Shared<Overview>>,
     /// Where the user is.
     pub(crate) route: Route,
     /// Which engine works.
@@ -47,9 +48,13 @@ pub(crate) fn Header(props: &HeaderProps) -> Html {
     html! {
         <header class="top">
             <b class="brand">{ "quantscope" }</b>
-            if let Some(name) = &props.name {
-                <span class="open-name" title={name.clone()}>{ name }</span>
-                <button class="quiet" data-testid="close-checkpoint" onclick={dispatch.reform(|_| Action::Close)}>{ "Open another" }</button>
+            if let Some(overview) = &props.overview {
+                <span class="open-name" title={overview.name.clone()}>{ &overview.name }</span>
+                <span class="bytes-read" data-testid="bytes-read" data-bytes={overview.bytes_read.to_string()}
+                    title={format!("{} of {}", text::exact_size(overview.bytes_read), text::exact_size(overview.bytes))}>
+                    { format!("Read {} of {}", text::size(overview.bytes_read), text::size(overview.bytes)) }
+                </span>
+                <button class="quiet" data-testid="close-checkpoint" aria-label="Open another" onclick={dispatch.reform(|_| Action::Close)}><span aria-hidden="true" class="narrow-only">{ "Open" }</span><span class="wide-only">{ "Open another" }</span></button>
                 <span class="grow" />
                 <label class={classes!("search", (props.route.view == View::Layers).then_some("in-view"))}>
                     <span aria-hidden="true">{ "⌕" }</span>

@@ -63,7 +63,7 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
     {
         let on_window = props.on_window.clone();
         use_effect_with((first, last), move |(first, last)| {
-            on_window.emit((*first, last.saturating_sub(*first)))
+            on_window.emit((*first, last.saturating_sub(*first)));
         });
     }
     {

@@ -50,7 +50,7 @@ fn detail_view(detail: &LayerDetail, props: &LayerPanelProps) -> Html {
     html! {
         <>
             <p class="panel-facts">{ facts.join(" · ") }
-                if !stored_as.is_empty() { <><br />{ "stored as " }{ stored_as.strip_prefix("stored as ").unwrap_or(stored_as) }</> }
+                if !stored_as.is_empty() { <><br />{ stored_as }</> }
             </p>
             { for findings.iter().map(|finding| html! { <FindingCard finding={finding.clone()} on_rule={on_rule.clone()} /> }) }
             <section>

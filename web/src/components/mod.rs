@@ -16,6 +16,7 @@ mod rail;
 mod scale_map;
 mod share_bar;
 mod size_map;
+mod words;
 
 pub(crate) use band::Band;
 pub(crate) use drop_area::DropArea;
@@ -33,3 +34,4 @@ pub(crate) use rail::Rail;
 pub(crate) use scale_map::ScalePicture;
 pub(crate) use share_bar::ShareBar;
 pub(crate) use size_map::SizeMap;
+pub(crate) use words::Words;

@@ -47,9 +47,8 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
             ),
             None => ("cell cell-rest".to_owned(), format!("{} smaller layers · {}", text::count(others), text::size(rest))),
         };
-        let label = row.map_or_else(|| format!("{others} others"), |row| short(&row.name));
-        // About 7 units a character at this size; a label that does not fit is left to the tooltip.
-        let fits = rect.height > 18.0 && rect.width > 7.4 * label.chars().count() as f64 + 10.0;
+        let name = row.map_or_else(|| format!("{others} others"), |row| row.name.clone());
+        let label = if rect.height > 18.0 { label_that_fits(&name, rect.width) } else { None };
         let onclick = row.map(|row| {
             let (on_layer, name) = (props.on_layer.clone(), row.name.clone());
             Callback::from(move |_| on_layer.emit(name.clone()))
@@ -58,7 +57,7 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
             <g class={if onclick.is_some() { "reach" } else { "" }} {onclick}>
                 <title>{ title }</title>
                 <rect {class} x={format!("{:.1}", rect.x)} y={format!("{:.1}", rect.y)} width={format!("{:.1}", (rect.width - 1.5).max(0.5))} height={format!("{:.1}", (rect.height - 1.5).max(0.5))} rx="2" />
-                if fits {
+                if let Some(label) = label {
                     <text class={row.map(|row| format!("on-{}", row.family))} x={format!("{:.1}", rect.x + 6.0)} y={format!("{:.1}", rect.y + 15.0)}>{ label }</text>
                 }
             </g>
@@ -72,8 +71,11 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
     }
 }
 
-/// The last two parts of a module path.
-fn short(name: &str) -> String {
-    let parts: Vec<&str> = name.rsplitn(3, '.').take(2).collect();
-    parts.into_iter().rev().collect::<Vec<_>>().join(".")
+/// As much of the end of a module path as fits; what does not is left to the tooltip.
+#[expect(clippy::cast_precision_loss, reason = "pixels")]
+fn label_that_fits(name: &str, width: f64) -> Option<String> {
+    // About 7 units a character at this size.
+    let fits = |label: &str| width > 7.4 * label.chars().count() as f64 + 12.0;
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+    starts.filter_map(|start| name.get(start..)).find(|label| fits(label)).map(str::to_owned)
 }

@@ -12,7 +12,7 @@ const SAMPLES: [(&str, &str, &str, &str); 3] = [
         "sample-faults",
         "faults",
         "One with faults",
-        "the same, with leaked state, wrong shapes and a cut file",
+        "the same, with leaked state, a missing scale, wrong shapes",
     ),
     ("sample-convert", "convert", "A BF16 VAE to convert", "plain weights: see the plan, convert, save"),
 ];

@@ -31,15 +31,15 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
     html! {
         <main class="page convert">
             <div class="page-head"><h1>{ "Convert" }</h1><p>{ "The plan below is what will be written, byte for byte as the reference exporter does; nothing has been read for it yet." }</p></div>
+            if let Some(error) = &convert.failed {
+                <ErrorBox title="Not converted" error={error.clone()} />
+            }
+            if let Some(result) = &convert.result {
+                <ResultSection result={result.clone()} dispatch={dispatch.clone()} />
+            }
             <div class="convert-sides">
                 { form_view(props) }
                 <div class="convert-plan">
-                    if let Some(error) = &convert.failed {
-                        <ErrorBox title="Not converted" error={error.clone()} />
-                    }
-                    if let Some(result) = &convert.result {
-                        <ResultSection result={result.clone()} dispatch={dispatch.clone()} />
-                    }
                     if let Some(error) = &convert.plan.failed {
                         <ErrorBox title="No plan" error={error.clone()} />
                     } else if let Some(plan) = &convert.shown {

@@ -1,6 +1,6 @@
 //! What a conversion would write: totals before and after, files, and each layer with its reason.
 
-use crate::components::LayerName;
+use crate::components::{LayerName, Words};
 use crate::services::dom;
 use crate::state::convert::{Form, Growing, PlanShown};
 use crate::state::{Action, text};
@@ -37,7 +37,7 @@ pub(crate) fn PlanSection(props: &PlanSectionProps) -> Html {
                 <div><span>{ "Layers packed" }</span><b data-testid="plan-packed-count">{ text::count(plan.packed_count) }</b><em>{ format!("{} kept", text::count(plan.kept_count)) }</em></div>
                 <button class="primary" data-testid="plan-run" disabled={props.busy || nothing} onclick={dispatch.reform(|_| Action::RunConvert)}>{ "Convert" }</button>
             </div>
-            { for plan.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span>{ warning }</p> }) }
+            { for plan.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span><Words text={warning.clone()} /></p> }) }
             if nothing {
                 <p class="empty">{ "No layer is packed: none is plain, or all are kept. The reasons are below." }</p>
             } else {
@@ -108,7 +108,7 @@ fn kept_table(props: &PlanSectionProps) -> Html {
             <tr key={layer.name.clone()} data-testid="plan-kept" data-name={layer.name.clone()}>
                 <td class="c-tick">if by_hand { { tick(props, layer, false) } }</td>
                 <td class="c-plan-name"><LayerName name={layer.name.clone()} /></td>
-                <td class="c-reason">{ &layer.reason }</td>
+                <td class="c-reason"><Words text={layer.reason.clone()} /></td>
                 <td class="n" title={text::exact_size(layer.bytes_after)}>{ text::size(layer.bytes_after) }</td>
             </tr>
         }

@@ -1,6 +1,6 @@
 //! What a conversion did: proof, files to save, and the error it made in each layer.
 
-use crate::components::LayerName;
+use crate::components::{LayerName, Words};
 use crate::state::convert::ResultShown;
 use crate::state::{Action, text};
 use yew::{Callback, Html, Properties, component, html};
@@ -35,7 +35,7 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
             <h2><span class="is-sound" aria-hidden="true">{ "✓ " }</span>{ "Converted" }
                 <span>{ format!("{} packed, {} copied unchanged, on {}", text::counted(result.packed, "layer"), text::counted(result.copied, "tensor"), result.engine) }</span></h2>
             <p>{ format!("{} written, {proof}. The files wait in this tab until they are saved.", text::size(result.bytes_written)) }</p>
-            { for result.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span>{ warning }</p> }) }
+            { for result.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span><Words text={warning.clone()} /></p> }) }
             <table class="facts"><tbody>{ for files }</tbody></table>
             <p class="next-ways">
                 <button class="primary" data-testid="save-all" onclick={dispatch.reform(|_| Action::SaveAll)}>{ "Save all" }</button>

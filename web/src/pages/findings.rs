@@ -1,6 +1,6 @@
 //! What is wrong, by rule: what, why it matters, where, what to do.
 
-use crate::components::{ErrorBox, FindingCard, SeverityMark, severity_class};
+use crate::components::{ErrorBox, FindingCard, SeverityMark, Words, severity_class};
 use crate::state::load::Shared;
 use crate::state::{Action, State, text};
 use quantscope_session::api::FindingGroup;
@@ -63,8 +63,11 @@ fn group_view(group: &FindingGroup, dispatch: &Callback<Action>) -> Html {
                 <code>{ &group.rule }</code>
                 { &group.title }
                 <span class="group-count">{ text::counted(group.count, "finding") }</span>
+                if has_layers {
+                    <button class="quiet" data-testid="show-layers" onclick={dispatch.reform(move |_| Action::ShowRule(rule.clone()))}>{ "Show in the layer list" }</button>
+                }
             </h2>
-            <p class="why">{ &group.why }</p>
+            <p class="why"><Words text={group.why.clone()} /></p>
             { for first.iter().map(card) }
             if !rest.is_empty() {
                 <details class="more">
@@ -74,9 +77,6 @@ fn group_view(group: &FindingGroup, dispatch: &Callback<Action>) -> Html {
                         <p class="faint">{ format!("{} more of this kind: see the layers.", text::count(unseen)) }</p>
                     }
                 </details>
-            }
-            if has_layers {
-                <button class="to-layers" data-testid="show-layers" onclick={dispatch.reform(move |_| Action::ShowRule(rule.clone()))}>{ "Show the layers it touches" }</button>
             }
         </section>
     }

@@ -11,7 +11,7 @@ use crate::hooks::use_shortcuts;
 use crate::state::load::Shared;
 use crate::state::route::View;
 use crate::state::{Action, State};
-use yew::{AttrValue, Callback, DragEvent, Event, Html, Properties, component, html};
+use yew::{Callback, DragEvent, Event, Html, Properties, component, html};
 
 /// Properties of [`Frame`].
 #[derive(Properties, PartialEq)]
@@ -34,7 +34,6 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
     let FrameProps { state, dispatch, on_pick, on_drop, on_calibration } = props;
     use_shortcuts(dispatch.clone(), state.overview().is_some() && state.route.view == View::Layers);
     let engine = state.engine.status.as_ref().map(|status| status.label.clone()).unwrap_or_default();
-    let name = state.overview().map(|overview| AttrValue::from(overview.name.clone()));
     let view = state.route.view;
     let middle = match state.overview() {
         None => {
@@ -66,7 +65,7 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
     };
     html! {
         <div class="app" ondragover={|event: DragEvent| event.prevent_default()} ondrop={on_drop.clone()}>
-            <Header {name} route={state.route.clone()} engine={state.engine.clone()} theme={state.theme} dispatch={dispatch.clone()} />
+            <Header overview={state.overview().cloned()} route={state.route.clone()} engine={state.engine.clone()} theme={state.theme} dispatch={dispatch.clone()} />
             { middle }
             if let Some(job) = &state.job {
                 <JobBar job={job.clone()} {engine} on_cancel={dispatch.reform(|_| Action::CancelJob)} />

@@ -1,6 +1,6 @@
 //! What is this, and is it right: verdict, size by scheme and layer, declared against found, files.
 
-use crate::components::{SchemeTag, SizeMap};
+use crate::components::{SchemeTag, SizeMap, Words};
 use crate::state::load::Shared;
 use crate::state::route::View;
 use crate::state::{Action, State, text};
@@ -27,7 +27,7 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
             <section>
                 <h2>{ "Where the bytes are" }<span>{ "the largest layers, by scheme" }</span></h2>
                 if let Some(rows) = &state.size_map.value {
-                    <SizeMap rows={rows.clone()} layer_count={overview.layer_count} bytes={overview.bytes}
+                    <SizeMap rows={rows.clone()} layer_count={overview.layer_count} bytes={overview.bytes.saturating_sub(overview.bytes_read)}
                         on_layer={dispatch.reform(|name| Action::Select(Some(name)))} />
                 } else {
                     <div class="size-map waits" role="status">{ "Reading" }</div>
@@ -53,7 +53,7 @@ fn verdict(overview: &Overview, dispatch: &Callback<Action>) -> Html {
         <section class="verdict-words">
             <h1 class={classes!(format!("verdict-ink-{}", verdict.state))}>{ &verdict.title }</h1>
             if !verdict.next.is_empty() {
-                <ul class="next">{ for verdict.next.iter().map(|step| html! { <li>{ step }</li> }) }</ul>
+                <ul class="next">{ for verdict.next.iter().map(|step| html! { <li><Words text={step.clone()} /></li> }) }</ul>
             }
             <p class="next-ways">
                 if found > 0 {

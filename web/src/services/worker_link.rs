@@ -13,7 +13,7 @@ use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// A message, and what is attached to it.
-    Message(FromWorker, Vec<JsValue>),
+    Message(Box<FromWorker>, Vec<JsValue>),
     /// The worker cannot go on; why, in words.
     Failed(String),
 }
@@ -45,13 +45,13 @@ impl WorkerLink {
             let (worker, queue, on_incoming) = (worker.clone(), Rc::clone(&queue), Rc::clone(&on_incoming));
             EventListener::new(&worker.clone(), "message", move |event| {
                 let incoming = match wire::unpack(&event.unchecked_ref::<MessageEvent>().data()) {
-                    Ok((message, attached)) => Incoming::Message(message, attached),
+                    Ok((message, attached)) => Incoming::Message(Box::new(message), attached),
                     Err(error) => Incoming::Failed(format!(
                         "Its answer could not be read ({}). Reload the page: page and worker are of two versions.",
                         reason(&error)
                     )),
                 };
-                if matches!(incoming, Incoming::Message(FromWorker::Event(Event::Ready), _)) {
+                if matches!(&incoming, Incoming::Message(message, _) if matches!(**message, FromWorker::Event(Event::Ready))) {
                     for message in queue.borrow_mut().take().into_iter().flatten() {
                         post(&worker, &message, &*on_incoming);
                     }

@@ -23,12 +23,10 @@ impl State {
                 self.phase = Phase::Open(Shared::new(overview));
                 commands.push(Command::SetAddress { fragment: self.route.fragment(), replace: true });
             }
-            (Slot::Open, Err(error)) => {
-                // A later open may have begun meanwhile; then this failure is of no interest.
-                if self.job.is_none() {
-                    self.phase = Phase::Arrival;
-                    self.tell_error("Not opened", error);
-                }
+            // A later open may have begun meanwhile; then this failure is of no interest.
+            (Slot::Open, Err(error)) if self.job.is_none() => {
+                self.phase = Phase::Arrival;
+                self.tell_error("Not opened", error);
             }
             (Slot::Layers { generation, page }, result) => {
                 if let Some(answer) =

@@ -402,7 +402,7 @@ impl State {
                 self.convert.plan.outdate();
             }
             Action::Verify => {
-                self.begin(Slot::Verify, JobKind::Verify, Request::Verify, now_ms, &mut commands)
+                self.begin(Slot::Verify, JobKind::Verify, Request::Verify, now_ms, &mut commands);
             }
             Action::CancelJob => self.cancel_job(&mut commands),
             Action::SetEngine(choice) => {

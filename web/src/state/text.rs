@@ -120,7 +120,7 @@ pub(crate) fn time_left(seconds: f64) -> String {
 }
 
 /// Splits a name so that its middle can be cut where room is short: the tail, at most `tail_chars` long and
-/// beginning at a dot if there is one, stays whole.
+/// beginning after a dot if there is one, stays whole.
 pub(crate) fn split_for_cut(name: &str, tail_chars: usize) -> (&str, &str) {
     let total = name.chars().count();
     if total <= tail_chars {
@@ -129,7 +129,7 @@ pub(crate) fn split_for_cut(name: &str, tail_chars: usize) -> (&str, &str) {
     let at = name.char_indices().nth(total - tail_chars).map_or(0, |(at, _)| at);
     let (head, tail) = name.split_at(at);
     match tail.find('.') {
-        Some(dot) if dot + 1 < tail.len() => name.split_at(head.len() + dot),
+        Some(dot) if dot + 1 < tail.len() => name.split_at(head.len() + dot + 1),
         _ => (head, tail),
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(split_for_cut("conv_in", 12), ("", "conv_in"));
         assert_eq!(
             split_for_cut("decoder.up_blocks.1.resnets.0.conv2", 14),
-            ("decoder.up_blocks.1.resnets", ".0.conv2")
+            ("decoder.up_blocks.1.resnets.", "0.conv2")
         );
         let (head, tail) = split_for_cut("ééééééééééééé", 4);
         assert_eq!(format!("{head}{tail}"), "ééééééééééééé");

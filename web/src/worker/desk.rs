@@ -168,7 +168,7 @@ impl Desk {
         let mut session = Session::clone(&checkpoint.session);
         let engines = self.engines.ready().await;
         let result = session.verify(engines.engines(), &control).await;
-        tell(Event::Engine(self.engines.release(engines)));
+        tell(Event::Engine(self.engines.status().await));
         let summary = result?;
         let overview = session.overview();
         let mut open = self.checkpoint.borrow_mut();
@@ -190,7 +190,7 @@ impl Desk {
         let mut sink = OpfsSink::new(folder.clone(), sources);
         let engines = self.engines.ready().await;
         let result = session.convert(&convert, engines.engines(), &mut sink, &control).await;
-        tell(Event::Engine(self.engines.release(engines)));
+        tell(Event::Engine(self.engines.status().await));
         let summary = match result {
             Ok(summary) => summary,
             Err(error) => {

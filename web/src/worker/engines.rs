@@ -1,51 +1,104 @@
 //! Which engine a job runs on: the CPU twin always, a WebGPU device where one is wanted and there.
 
 use crate::protocol::EngineStatus;
+use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_session::api::EngineChoice;
-use quantscope_session::{CpuEngine, Engines};
-use std::cell::Cell;
+use quantscope_session::{CpuEngine, Engine as _, Engines};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// The engines of this worker.
 pub(super) struct EngineRoom {
     cpu: CpuEngine,
+    gpu: RefCell<Gpu>,
     choice: Cell<EngineChoice>,
+}
+
+/// What is known of the GPU.
+enum Gpu {
+    /// Nobody has looked.
+    Unknown,
+    /// There is none; why.
+    Missing(String),
+    /// A device.
+    Open(Rc<GpuEngine>),
 }
 
 /// Engines for one job.
 pub(super) struct Ready<'a> {
     cpu: &'a CpuEngine,
+    gpu: Option<Rc<GpuEngine>>,
 }
 
 impl Ready<'_> {
     /// As the session takes them.
     pub(super) fn engines(&self) -> Engines<'_> {
-        Engines { gpu: None, cpu: self.cpu }
+        Engines { gpu: self.gpu.as_deref().map(|gpu| gpu as _), cpu: self.cpu }
     }
 }
 
 impl EngineRoom {
     /// A room in which nothing was looked for yet.
     pub(super) fn new() -> Self {
-        Self { cpu: CpuEngine::default(), choice: Cell::default() }
+        Self { cpu: CpuEngine::default(), gpu: RefCell::new(Gpu::Unknown), choice: Cell::default() }
     }
 
     /// Takes the user's choice. Answers what it comes to.
     pub(super) async fn choose(&self, choice: EngineChoice) -> EngineStatus {
         self.choice.set(choice);
-        self.status()
+        self.status().await
     }
 
     /// Engines for a job that begins now.
     pub(super) async fn ready(&self) -> Ready<'_> {
-        Ready { cpu: &self.cpu }
+        Ready { cpu: &self.cpu, gpu: self.wanted().await.ok() }
     }
 
-    /// Takes the engines back. Answers what the next job will run on.
-    pub(super) fn release(&self, _ready: Ready<'_>) -> EngineStatus {
-        self.status()
+    /// Which engine the next job will run on, and why. A device that was lost meanwhile is noticed here.
+    pub(super) async fn status(&self) -> EngineStatus {
+        let missing = match self.wanted().await {
+            Ok(gpu) => {
+                let words = gpu.description();
+                let note = words.strip_prefix("WebGPU: ").unwrap_or(&words);
+                return EngineStatus { label: "WebGPU".into(), note: note.into(), gpu: true };
+            }
+            Err(missing) => missing,
+        };
+        EngineStatus { label: "CPU".into(), note: missing, gpu: false }
     }
 
-    fn status(&self) -> EngineStatus {
-        EngineStatus { label: "CPU".into(), note: "no WebGPU engine".into(), gpu: false }
+    /// The GPU engine if the choice comes to it, else why not. A choice of the GPU that cannot be met comes to
+    /// the CPU, and the words say so.
+    async fn wanted(&self) -> Result<Rc<GpuEngine>, String> {
+        if self.choice.get() == EngineChoice::Cpu {
+            return Err(String::new());
+        }
+        let gpu = self.device().await?;
+        if self.choice.get() == EngineChoice::Auto && gpu.is_software() {
+            return Err("WebGPU is in software".into());
+        }
+        Ok(gpu)
+    }
+
+    /// The device, looked for if nobody has, and opened anew if it was lost.
+    async fn device(&self) -> Result<Rc<GpuEngine>, String> {
+        let known = match &*self.gpu.borrow() {
+            Gpu::Unknown => None,
+            Gpu::Missing(why) => Some(Err(why.clone())),
+            Gpu::Open(gpu) => Some(Ok(Rc::clone(gpu))),
+        };
+        match known {
+            Some(Err(why)) => return Err(why),
+            // A lost device answers every question with its loss, the smallest too.
+            Some(Ok(gpu)) if gpu.scale_verify(&[0]).await.is_ok() => return Ok(gpu),
+            Some(Ok(_)) | None => {}
+        }
+        let found =
+            GpuEngine::request(GpuOptions::default()).await.map(Rc::new).map_err(|why| why.to_string());
+        *self.gpu.borrow_mut() = match &found {
+            Ok(gpu) => Gpu::Open(Rc::clone(gpu)),
+            Err(why) => Gpu::Missing(why.clone()),
+        };
+        found
     }
 }

@@ -112,13 +112,12 @@ impl Sink for OpfsSink {
             let options = FileSystemReadWriteOptions::new();
             options
                 .set_at(js::to_f64(at).ok_or_else(|| io(name, "it is larger than the browser can address"))?);
+            let whole = part.segments.borrow().len();
             match part.access.write_with_u8_array_and_options(bytes, &options) {
                 Ok(written) if js::to_u64(written) == Some(len) => Ok(()),
-                Ok(_) => Err(self.folder.full(name, part.segments.borrow().len()).await),
-                Err(error) if js::is_quota(&error) => {
-                    Err(self.folder.full(name, part.segments.borrow().len()).await)
-                }
-                Err(error) => Err(io(name, js::reason(&error))),
+                Err(error) if !js::is_quota(&error) => Err(io(name, js::reason(&error))),
+                // Written in part, or not at all, for lack of room.
+                Ok(_) | Err(_) => Err(self.folder.full(name, whole).await),
             }
         })
     }
