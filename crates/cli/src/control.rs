@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Set by Ctrl-C, asked once a tile.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -34,9 +35,18 @@ pub(crate) fn set_unfinished(folder: Option<&Path>) {
     *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_path_buf);
 }
 
-/// One progress bar, with rate and time left, a line for each phase. Invisible where standard error is no terminal.
+/// How long a phase lasts before its bar is shown: less would only flicker.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// A progress bar for each phase, with rate and time left. Invisible where standard error is no terminal.
 pub(crate) struct Bars {
-    current: RefCell<Option<(String, ProgressBar)>>,
+    current: RefCell<Option<Phase>>,
+}
+
+struct Phase {
+    name: String,
+    began: Instant,
+    bar: ProgressBar,
 }
 
 impl Bars {
@@ -46,36 +56,42 @@ impl Bars {
 
     /// Takes the bar off the screen, before anything else is printed.
     pub(crate) fn clear(&self) {
-        if let Some((_, bar)) = self.current.borrow_mut().take() {
-            bar.finish_and_clear();
+        if let Some(phase) = self.current.borrow_mut().take() {
+            phase.bar.finish_and_clear();
         }
     }
 }
 
-fn bar(total_bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::stderr());
-    let template =
-        "{prefix} [{bar:24}] {bytes}/{total_bytes}, {binary_bytes_per_sec}, {eta} left  {wide_msg}";
-    // The template is ours; were it wrong, the plain bar would do.
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style.progress_chars("=> "));
-    bar
+impl Phase {
+    fn new(progress: &Progress) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(progress.total_bytes), ProgressDrawTarget::hidden());
+        // Headers are counted in files, everything else in bytes.
+        let template = if progress.phase == "Reading headers" {
+            "{prefix} [{bar:24}] {pos}/{len}  {wide_msg}"
+        } else {
+            "{prefix} [{bar:24}] {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left  {wide_msg}"
+        };
+        // The templates are ours; were one wrong, the plain bar would do.
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(progress.phase.clone());
+        Self { name: progress.phase.clone(), began: Instant::now(), bar }
+    }
 }
 
 impl Control for Bars {
     fn progress(&self, progress: &Progress) {
-        let mut current = self.current.borrow_mut();
-        if current.as_ref().is_none_or(|(phase, _)| *phase != progress.phase) {
-            if let Some((_, old)) = current.take() {
-                old.finish_and_clear();
-            }
-            *current = Some((progress.phase.clone(), bar(progress.total_bytes)));
+        if self.current.borrow().as_ref().is_none_or(|phase| phase.name != progress.phase) {
+            self.clear();
+            *self.current.borrow_mut() = Some(Phase::new(progress));
         }
-        if let Some((phase, bar)) = current.as_ref() {
-            bar.set_length(progress.total_bytes);
-            bar.set_prefix(phase.clone());
-            bar.set_message(crate::text::printable(&progress.item));
-            bar.set_position(progress.done_bytes);
+        if let Some(phase) = self.current.borrow().as_ref() {
+            if phase.bar.is_hidden() && phase.began.elapsed() >= PATIENCE {
+                phase.bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            phase.bar.set_length(progress.total_bytes);
+            phase.bar.set_message(crate::text::printable(&progress.item));
+            phase.bar.set_position(progress.done_bytes);
         }
     }
 

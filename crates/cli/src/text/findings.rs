@@ -1,6 +1,6 @@
 //! `audit` and `rules` for people: the verdict, then findings by rule, each with what to do.
 
-use super::{Paint, bytes, overview::headline, paint, plural, printable, table};
+use super::{Cell, Paint, bytes, overview::headline, paint, plural, printable, table};
 use quantscope_session::Rule;
 use quantscope_session::api::{Finding, FindingGroup, Overview, Report, Severity, VerifySummary};
 use std::fmt::Write as _;
@@ -90,12 +90,17 @@ fn plural_times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-fn severity(severity: Severity) -> String {
+fn severity_word(severity: Severity) -> (Paint, &'static str) {
     match severity {
-        Severity::Error => paint(Paint::Bad, "error"),
-        Severity::Warning => paint(Paint::Doubtful, "warning"),
-        Severity::Info => paint(Paint::Faint, "note"),
+        Severity::Error => (Paint::Bad, "error"),
+        Severity::Warning => (Paint::Doubtful, "warning"),
+        Severity::Info => (Paint::Faint, "note"),
     }
+}
+
+fn severity(severity: Severity) -> String {
+    let (colour, word) = severity_word(severity);
+    paint(colour, word)
 }
 
 /// A rule in full.
@@ -122,7 +127,9 @@ fn need(letter: char) -> Option<&'static str> {
 
 /// All rules, a line each.
 pub(crate) fn list(rules: &[&Rule]) -> String {
-    let rows =
-        rules.iter().map(|rule| vec![rule.id.to_owned(), severity(rule.severity), rule.title.to_owned()]);
-    table(&["rule", "severity", "about"], &[], rows.collect())
+    let row = |rule: &&Rule| {
+        let (colour, word) = severity_word(rule.severity);
+        vec![rule.id.into(), Cell::painted(colour, word), rule.title.into()]
+    };
+    table(&["rule", "severity", "about"], &[], rules.iter().map(row).collect())
 }

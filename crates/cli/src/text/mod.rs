@@ -7,7 +7,7 @@ pub(crate) mod overview;
 pub(crate) mod plan;
 
 use crate::exit::Failure;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell as TableCell, CellAlignment, Color, ContentArrangement, Table, presets};
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 /// Prints to standard output. A reader that closed the pipe has had enough; that is no failure.
@@ -73,12 +73,41 @@ pub(crate) fn decimal(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// A cell of a table: text, and what it means.
+pub(crate) struct Cell {
+    text: String,
+    paint: Option<Paint>,
+}
+
+impl Cell {
+    pub(crate) fn painted(paint: Paint, text: impl Into<String>) -> Self {
+        Self { text: text.into(), paint: Some(paint) }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), paint: None }
+    }
+}
+
+/// Narrower terminals are left to wrap lines themselves.
+const NARROWEST: u16 = 60;
+
 /// A table without borders; the columns named in `right` hold numbers.
-pub(crate) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<Cell>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.iter().map(|title| paint(Paint::Faint, title)).collect::<Vec<_>>());
-    table.add_rows(rows);
+    table.load_style(presets::NOTHING);
+    if is_plain() {
+        table.force_no_tty();
+    }
+    if table.width().is_some_and(|width| width >= NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table.set_header(
+        header.iter().map(|title| styled(Cell::painted(Paint::Faint, *title))).collect::<Vec<_>>(),
+    );
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(styled).collect::<Vec<_>>()));
     for index in right {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -87,6 +116,19 @@ pub(crate) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) ->
     let mut text = table.trim_fmt();
     text.push('\n');
     text
+}
+
+/// In the table's own terms, which know that colour takes no room.
+fn styled(cell: Cell) -> TableCell {
+    let styled = TableCell::new(cell.text);
+    match cell.paint {
+        None => styled,
+        Some(Paint::Good) => styled.fg(Color::DarkGreen),
+        Some(Paint::Bad) => styled.fg(Color::DarkRed).add_attribute(Attribute::Bold),
+        Some(Paint::Doubtful) => styled.fg(Color::DarkYellow),
+        Some(Paint::Strong) => styled.add_attribute(Attribute::Bold),
+        Some(Paint::Faint) => styled.add_attribute(Attribute::Dim),
+    }
 }
 
 /// What a piece of text means, as far as colour tells it.
@@ -101,9 +143,7 @@ pub(crate) enum Paint {
 
 /// Colours a text if standard output is a terminal and `NO_COLOR` is not set.
 pub(crate) fn paint(paint: Paint, text: &str) -> String {
-    let plain =
-        !io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if plain {
+    if is_plain() {
         return text.to_owned();
     }
     let code = match paint {
@@ -114,6 +154,11 @@ pub(crate) fn paint(paint: Paint, text: &str) -> String {
         Paint::Faint => "2",
     };
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// Whether standard output takes no colour.
+fn is_plain() -> bool {
+    !io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 #[cfg(test)]

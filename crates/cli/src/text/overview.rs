@@ -1,6 +1,6 @@
 //! `inspect` for people: the verdict, the totals, the layers folded by scheme, the files.
 
-use super::{Paint, bytes, count, decimal, paint, plural, printable, table};
+use super::{Cell, Paint, bytes, count, decimal, paint, plural, printable, table};
 use quantscope_session::api::{Overview, Report, ShardView};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,11 +61,11 @@ fn schemes(overview: &Overview, report: &Report) -> String {
     let rows = overview.schemes.iter().map(|share| {
         let fold = folds.get(share.scheme.as_str());
         vec![
-            printable(&share.scheme),
-            fold.map_or_else(String::new, Fold::kinds),
-            count(share.parameters),
-            bytes(share.bytes),
-            fold.and_then(Fold::bits_per_weight).map_or_else(String::new, decimal),
+            printable(&share.scheme).into(),
+            fold.map_or_else(String::new, Fold::kinds).into(),
+            count(share.parameters).into(),
+            bytes(share.bytes).into(),
+            fold.and_then(Fold::bits_per_weight).map_or_else(String::new, decimal).into(),
         ]
     });
     table(&["scheme", "layers", "weights", "size", "bits/weight"], &[2, 3, 4], rows.collect())
@@ -107,10 +107,10 @@ fn shards(shards: &[ShardView]) -> String {
     let rows = shown.iter().map(|shard| {
         let colour = if shard.state == "sound" { Paint::Good } else { Paint::Bad };
         vec![
-            printable(&shard.file),
-            bytes(shard.bytes),
-            shard.tensors.to_string(),
-            paint(colour, &printable(&shard.state)),
+            printable(&shard.file).into(),
+            bytes(shard.bytes).into(),
+            shard.tensors.to_string().into(),
+            Cell::painted(colour, printable(&shard.state)),
         ]
     });
     let mut text = match shown.len() {

@@ -17,11 +17,11 @@ pub(crate) fn describe(plan: &PlanView) -> String {
         let row = |layer: &PlanLayer| {
             let change = format!("{} -> {}", bytes(layer.bytes_before), bytes(layer.bytes_after));
             vec![
-                printable(&layer.name),
-                layer.kind.clone(),
-                shape(&layer.shape),
-                format!("{} -> {}", layer.from, layer.to),
-                change,
+                printable(&layer.name).into(),
+                layer.kind.as_str().into(),
+                shape(&layer.shape).into(),
+                format!("{} -> {}", layer.from, layer.to).into(),
+                change.into(),
             ]
         };
         let rows = plan.packed.iter().take(LISTED).map(row).collect();
@@ -87,7 +87,7 @@ pub(crate) fn describe_done(plan: &PlanView, summary: &ConvertSummary, output: &
     if !worst.is_empty() {
         let row = |layer: &&LayerError| {
             let sqnr = layer.sqnr_db.map_or_else(String::new, |db| format!("{db:.1} dB"));
-            vec![printable(&layer.name), sqnr, format!("{:.4e}", layer.max_abs)]
+            vec![printable(&layer.name).into(), sqnr.into(), format!("{:.4e}", layer.max_abs).into()]
         };
         let rows = worst.iter().take(5).map(row).collect();
         let title = if worst.len() > 5 { "largest loss" } else { "loss" };
