@@ -2,18 +2,13 @@
 
 use crate::nvfp4_quantize::Nvfp4Table;
 use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16};
-use std::ops::{Add, BitAnd};
+use std::ops::BitAnd;
 
 /// How the CPU twins read an element type. The loops over it are the same for all three; the narrow types
 /// fit twice as many lanes into a vector.
 pub(crate) trait Element {
     /// A pattern, signed: the comparison every processor has, and the element's sign is the number's.
-    type Pattern: Copy
-        + Ord
-        + Default
-        + From<bool>
-        + Add<Output = Self::Pattern>
-        + BitAnd<Output = Self::Pattern>;
+    type Pattern: Copy + Ord + Default + BitAnd<Output = Self::Pattern>;
 
     /// Bytes of one element.
     const BYTES: usize;
@@ -36,8 +31,10 @@ pub(crate) trait Element {
     /// The pattern of the F32 that equals a magnitude.
     fn f32_bits(magnitude: Self::Pattern) -> u32;
 
-    /// The low byte of a small number.
-    fn low_byte(number: Self::Pattern) -> u8;
+    /// The code of an element: the number of the first seven thresholds that its magnitude exceeds, and the
+    /// sign bit if it is negative and exceeds the eighth. A difference shifted down to its sign is -1 where
+    /// the threshold is exceeded, 0 elsewhere; this becomes vectors everywhere, where comparisons did not.
+    fn code(pattern: Self::Pattern, thresholds: &[Self::Pattern; 8]) -> u8;
 
     /// The table's code thresholds over this type's patterns.
     fn code_last(table: &Nvfp4Table) -> &[[Self::Pattern; 8]];
@@ -80,8 +77,13 @@ impl Element for F32 {
     }
 
     #[inline(always)]
-    fn low_byte(number: i32) -> u8 {
-        number.to_le_bytes()[0]
+    fn code(pattern: i32, [last @ .., sign_last]: &[i32; 8]) -> u8 {
+        let magnitude = pattern & i32::MAX;
+        let mut code = (pattern >> 31) & ((sign_last - magnitude) >> 31) & 8;
+        for last in last {
+            code -= (last - magnitude) >> 31;
+        }
+        code.to_le_bytes()[0]
     }
 
     fn code_last(table: &Nvfp4Table) -> &[[i32; 8]] {
@@ -114,8 +116,13 @@ impl Element for Bf16 {
     }
 
     #[inline(always)]
-    fn low_byte(number: i16) -> u8 {
-        number.to_le_bytes()[0]
+    fn code(pattern: i16, [last @ .., sign_last]: &[i16; 8]) -> u8 {
+        let magnitude = pattern & i16::MAX;
+        let mut code = (pattern >> 15) & ((sign_last - magnitude) >> 15) & 8;
+        for last in last {
+            code -= (last - magnitude) >> 15;
+        }
+        code.to_le_bytes()[0]
     }
 
     fn code_last(table: &Nvfp4Table) -> &[[i16; 8]] {
@@ -148,8 +155,13 @@ impl Element for F16 {
     }
 
     #[inline(always)]
-    fn low_byte(number: i16) -> u8 {
-        number.to_le_bytes()[0]
+    fn code(pattern: i16, [last @ .., sign_last]: &[i16; 8]) -> u8 {
+        let magnitude = pattern & i16::MAX;
+        let mut code = (pattern >> 15) & ((sign_last - magnitude) >> 15) & 8;
+        for last in last {
+            code -= (last - magnitude) >> 15;
+        }
+        code.to_le_bytes()[0]
     }
 
     fn code_last(table: &Nvfp4Table) -> &[[i16; 8]] {

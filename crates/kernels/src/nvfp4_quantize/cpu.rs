@@ -80,30 +80,14 @@ fn quantize_run<E: Element>(
     }
 }
 
-/// Writes the codes of one block. Every loop runs over the sixteen elements side by side, which the compiler
+/// Writes the codes of one block. The loops run over the sixteen elements side by side, which the compiler
 /// turns into vectors (but not, as measured, if the codes are returned as an array).
 #[inline(always)]
-fn quantize_block<E: Element>(
-    block: &E::Block,
-    [last @ .., sign_last]: &[E::Pattern; 8],
-    codes: &mut [u8; 8],
-) {
-    let zero = E::Pattern::default();
+fn quantize_block<E: Element>(block: &E::Block, thresholds: &[E::Pattern; 8], codes: &mut [u8; 8]) {
     let patterns = E::patterns(block);
-    let magnitudes = patterns.map(|pattern| pattern & E::MAGNITUDE);
-    let mut counts = [zero; BLOCK_ELEMS];
-    for &last in last {
-        for (count, &magnitude) in counts.iter_mut().zip(&magnitudes) {
-            *count = *count + E::Pattern::from(magnitude > last);
-        }
-    }
-    let mut signs = [zero; BLOCK_ELEMS];
-    for ((sign, &pattern), &magnitude) in signs.iter_mut().zip(&patterns).zip(&magnitudes) {
-        *sign = E::Pattern::from((pattern < zero) & (magnitude > *sign_last));
-    }
     let mut block_codes = [0; BLOCK_ELEMS];
-    for ((code, &count), &sign) in block_codes.iter_mut().zip(&counts).zip(&signs) {
-        *code = E::low_byte(count) | (E::low_byte(sign) << 3);
+    for (code, pattern) in block_codes.iter_mut().zip(patterns) {
+        *code = E::code(pattern, thresholds);
     }
     for (byte, [even, odd]) in codes.iter_mut().zip(block_codes.as_chunks::<2>().0) {
         *byte = even | (odd << 4);
