@@ -4,19 +4,16 @@
 use crate::checkpoint::{Checkpoint, Shard};
 use crate::engines::{Engines, FallbackEngine};
 use crate::model::{LayerInfo, Model};
+use crate::reader::Reader;
 use crate::report::{Finding, Tie};
 use crate::rules::values::{self, Subject};
 use crate::rules::{sort_findings, ties as tie_rules};
 use crate::tiles::{Grid, TileSpan, tiles};
-use crate::window::WindowedSource;
 use crate::{identical, ties};
-use quantscope_format::{Control, Limits, Progress, Source, SourceError, TensorInfo};
-use quantscope_kernels::{
-    Engine, EngineError, Fp8Census, Fp8Tile, NONE, Nvfp4Census, Nvfp4Tile, ScaleCensus,
-};
+use quantscope_format::{Control, Limits, SourceError, TensorInfo};
+use quantscope_kernels::{Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus};
 use quantscope_numeric::{Dtype, f32_bits_from_bf16, f32_bits_from_f16};
 use quantscope_schemes::{Family, Role, ScaleLayout, role_of};
-use std::rc::Rc;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Why a byte audit stopped.
@@ -48,116 +45,6 @@ pub struct ByteAudit {
     pub engine: String,
     /// Why the engine changed on the way, if it did.
     pub engine_note: Option<String>,
-}
-
-/// The running job: sources with windows, the engine, progress.
-pub(crate) struct Reader<'a> {
-    checkpoint: &'a Checkpoint,
-    /// Windows of the shards in hand, the most recently used last. A layer rarely spans more than two.
-    windows: Vec<(u32, Rc<WindowedSource>)>,
-    control: &'a dyn Control,
-    limits: &'a Limits,
-    phase: &'static str,
-    done: u64,
-    total: u64,
-    bytes_read: u64,
-    buffer: Vec<u8>,
-}
-
-/// Shards whose windows are kept at a time.
-const OPEN_SHARDS: usize = 4;
-
-impl<'a> Reader<'a> {
-    pub(crate) fn new(
-        checkpoint: &'a Checkpoint,
-        limits: &'a Limits,
-        control: &'a dyn Control,
-        phase: &'static str,
-        total: u64,
-    ) -> Self {
-        let (windows, buffer) = (Vec::new(), Vec::new());
-        Self { checkpoint, windows, control, limits, phase, done: 0, total, bytes_read: 0, buffer }
-    }
-
-    /// The shard's source behind windows; the least recently used shard gives up its own.
-    fn source(&mut self, shard: u32) -> Option<Rc<WindowedSource>> {
-        if let Some(at) = self.windows.iter().position(|(s, _)| *s == shard) {
-            let open = self.windows.remove(at);
-            self.windows.push(open);
-        } else {
-            let behind = Rc::clone(&self.checkpoint.shards.get(usize::try_from(shard).ok()?)?.source);
-            if self.windows.len() >= OPEN_SHARDS {
-                self.windows.remove(0);
-            }
-            let window = (self.limits.tile_bytes / 8).max(1);
-            self.windows.push((shard, Rc::new(WindowedSource::new(behind, window))));
-        }
-        self.windows.last().map(|(_, source)| Rc::clone(source))
-    }
-
-    /// Moves on to another phase of `total` bytes.
-    pub(crate) fn begin(&mut self, phase: &'static str, total: u64) {
-        (self.phase, self.done, self.total) = (phase, 0, total);
-    }
-
-    /// Reads bytes of a tensor into `buf`, tells of progress, and stops if the user wants it.
-    pub(crate) async fn read(
-        &mut self,
-        shard: u32,
-        tensor: &TensorInfo,
-        offset: u64,
-        buf: &mut [u8],
-    ) -> Result<(), ByteAuditError> {
-        if self.control.is_cancelled() {
-            return Err(ByteAuditError::Cancelled);
-        }
-        if let Some(source) = self.source(shard) {
-            source.read(tensor.begin.saturating_add(offset), buf).await?;
-        }
-        let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
-        self.done = self.done.saturating_add(length);
-        self.bytes_read = self.bytes_read.saturating_add(length);
-        self.control.progress(&Progress {
-            phase: self.phase.into(),
-            item: tensor.name.clone(),
-            done_bytes: self.done.min(self.total),
-            total_bytes: self.total,
-        });
-        Ok(())
-    }
-
-    /// Reads a range into a fresh vector; for ranges that are small by construction.
-    pub(crate) async fn read_vec(
-        &mut self,
-        shard: u32,
-        tensor: &TensorInfo,
-        offset: u64,
-        len: u64,
-    ) -> Result<Vec<u8>, ByteAuditError> {
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.read(shard, tensor, offset, &mut bytes).await?;
-        Ok(bytes)
-    }
-
-    /// Takes the reusable tile buffer, resized.
-    pub(crate) fn take_buffer(&mut self, len: u64) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-        buffer
-    }
-
-    /// Gives it back.
-    pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
-        self.buffer = buffer;
-    }
-
-    pub(crate) fn limits(&self) -> &'a Limits {
-        self.limits
-    }
-
-    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
-        self.checkpoint
-    }
 }
 
 /// Scales as F32 bits, whatever float type they are stored in.
@@ -273,8 +160,7 @@ impl<'r> LayerCheck<'_, 'r> {
             self.stream(&weight, hash).await?;
             return Ok(false);
         }
-        let view = self.layer.view(self.reader.checkpoint());
-        match self.layer.scheme.scale_layout(&view) {
+        match self.layer.scheme.scale_layout() {
             ScaleLayout::Fp4Blocks { block: 16 } => self.nvfp4(&weight, hash).await,
             ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
             ScaleLayout::Fp4Blocks { .. } | ScaleLayout::None => {
@@ -322,13 +208,7 @@ impl<'r> LayerCheck<'_, 'r> {
             let bits = scale_bits(scale.tensor.dtype, &bytes);
             self.reader.return_buffer(bytes);
             let census = self.engine.scale_verify(&bits).await?;
-            if sum.first_bad == NONE && census.first_bad != NONE {
-                sum.first_bad = census.first_bad.saturating_add(seen);
-            }
-            sum.not_finite += census.not_finite;
-            sum.negative += census.negative;
-            sum.zero += census.zero;
-            sum.subnormal += census.subnormal;
+            sum.add(&census, seen);
             seen += u64::try_from(bits.len()).unwrap_or(0);
         }
         let subject = Subject { layer: self.layer, leaf, file: &scale.shard.file };
@@ -395,7 +275,7 @@ impl<'r> LayerCheck<'_, 'r> {
                 })
                 .await?;
             self.reader.return_buffer(codes);
-            add_nvfp4(&mut sum, &census, first_block);
+            sum.add(&census, first_block);
         }
         let subject = Subject { layer: self.layer, leaf: "weight", file: &weight.shard.file };
         values::judge_nvfp4(&subject, &sum, self.findings);
@@ -471,39 +351,10 @@ impl<'r> LayerCheck<'_, 'r> {
                 })
                 .await?;
             self.reader.return_buffer(codes);
-            add_fp8(&mut sum, &census, tile.offset(grid));
+            sum.add(&census, tile.offset(grid));
         }
         let subject = Subject { layer: self.layer, leaf: "weight", file: &weight.shard.file };
         values::judge_fp8(&subject, &sum, self.findings);
         Ok(self.layer.scheme.family() == Family::Fp8)
     }
-}
-
-fn first_of(sum: &mut u64, tile: u64, base: u64) {
-    if *sum == NONE && tile != NONE {
-        *sum = tile.saturating_add(base);
-    }
-}
-
-fn add_nvfp4(sum: &mut Nvfp4Census, tile: &Nvfp4Census, first_block: u64) {
-    for (a, b) in sum.codes.iter_mut().zip(&tile.codes) {
-        *a += b;
-    }
-    for (a, b) in sum.scales.iter_mut().zip(&tile.scales) {
-        *a += b;
-    }
-    sum.zero_scale_with_codes += tile.zero_scale_with_codes;
-    sum.zero_scale_zero_codes += tile.zero_scale_zero_codes;
-    sum.padding_not_zero += tile.padding_not_zero;
-    first_of(&mut sum.first_zero_scale_with_codes, tile.first_zero_scale_with_codes, first_block);
-    first_of(&mut sum.first_bad_scale, tile.first_bad_scale, first_block);
-}
-
-fn add_fp8(sum: &mut Fp8Census, tile: &Fp8Census, first_element: u64) {
-    for (a, b) in sum.codes.iter_mut().zip(&tile.codes) {
-        *a += b;
-    }
-    sum.nonzero_under_zero_scale += tile.nonzero_under_zero_scale;
-    first_of(&mut sum.first_nonzero_under_zero_scale, tile.first_nonzero_under_zero_scale, first_element);
-    first_of(&mut sum.first_nan, tile.first_nan, first_element);
 }

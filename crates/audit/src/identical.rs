@@ -1,8 +1,9 @@
 //! Weights with identical bytes: found by a 64-bit hash, confirmed byte by byte.
 
-use crate::bytes::{ByteAuditError, Reader};
+use crate::bytes::ByteAuditError;
 use crate::checkpoint::Checkpoint;
 use crate::model::{LayerInfo, Model};
+use crate::reader::Reader;
 use crate::report::Tie;
 use crate::ties::{self, DeclaredTie, InputScales};
 use quantscope_numeric::Dtype;

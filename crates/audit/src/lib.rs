@@ -9,6 +9,7 @@ mod checkpoint;
 mod engines;
 mod identical;
 mod model;
+mod reader;
 mod registry;
 pub mod report;
 mod rules;

@@ -115,7 +115,7 @@ fn distinct(quantized: &[Quantized<'_>]) -> Vec<&'static dyn Scheme> {
 }
 
 fn algo(scheme: &dyn Scheme) -> &'static str {
-    scheme.algos().first().copied().unwrap_or_else(|| scheme.id())
+    scheme.about().algos.first().copied().unwrap_or_else(|| scheme.id())
 }
 
 /// `{"quant_algo": …, "group_size": …}` of one scheme.

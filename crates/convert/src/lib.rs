@@ -5,11 +5,14 @@
 //! written is read back and compared with it.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod calibration;
 mod configs;
 mod error;
 mod fused;
 mod manifest;
+mod noise;
+mod pack;
 mod plan;
 mod recipe;
 mod run;
@@ -18,6 +21,7 @@ mod write;
 
 pub use calibration::Calibration;
 pub use error::ConvertError;
+pub use noise::LayerError;
 pub use plan::{KeptLayer, PackedLayer, Plan, PlanFile, PlanTensor, Step};
 pub use recipe::{Recipe, RecipeFields, ZeroTensors};
-pub use run::{LayerError, Outcome, run};
+pub use run::{Outcome, run};

@@ -1,9 +1,9 @@
 //! `quantscope.manifest.json`: what was made from what, and the hashes that prove it.
 
 use crate::configs::producer;
+use crate::noise::LayerError;
 use crate::plan::{Plan, Step};
 use crate::recipe::Recipe;
-use crate::run::LayerError;
 use quantscope_audit::Checkpoint;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -58,11 +58,11 @@ fn glob(pattern: &str) -> Result<Glob, ConvertError> {
 /// The scheme of that id, if the converter can write it.
 fn encodable(id: &str) -> Result<&'static dyn Scheme, ConvertError> {
     let writable = || {
-        let ids: Vec<&str> = schemes().iter().filter(|s| s.can_encode()).map(|s| s.id()).collect();
+        let ids: Vec<&str> = schemes().iter().filter(|s| s.about().can_encode).map(|s| s.id()).collect();
         ids.join(", ")
     };
     match by_id(id) {
-        Some(scheme) if scheme.can_encode() => Ok(scheme),
+        Some(scheme) if scheme.about().can_encode => Ok(scheme),
         Some(_) => Err(ConvertError::Refused(format!(
             "{id} can be read but not written; choose one of {}",
             writable()

@@ -88,7 +88,7 @@ impl Declared {
     pub fn promise(&self, module: &str) -> Option<&str> {
         if self.mixed {
             let scheme = self.layers.get(module)?;
-            return Some(scheme.and_then(|s| s.algos().first().copied()).unwrap_or("a quantized form"));
+            return Some(scheme.and_then(|s| s.about().algos.first().copied()).unwrap_or("a quantized form"));
         }
         self.algo.as_deref().filter(|_| self.exclude.covering(module).is_none())
     }

@@ -3,7 +3,7 @@
 //! Source: `formats.md` a and e (ModelOpt 0.47.0, FP8 and FP8_PER_CHANNEL_PER_TOKEN).
 
 use crate::layer::{LayerView, Stored};
-use crate::scheme::{Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use crate::scheme::{About, Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
 use quantscope_numeric::{Dtype, e4m3};
 use serde_json::{Map, Value, json};
 
@@ -31,53 +31,48 @@ pub(crate) const INPUT_SCALE: Companion = Companion {
 
 /// FP8 with a scale per tensor or per output channel.
 pub(crate) struct Fp8 {
-    id: &'static str,
-    title: &'static str,
-    algo: &'static [&'static str],
-    companions: &'static [Companion],
+    about: &'static About,
     per_channel: bool,
 }
 
 /// One scale.
 pub(crate) static PER_TENSOR: Fp8 = Fp8 {
-    id: "fp8",
-    title: "FP8: E4M3, one scale for the tensor",
-    algo: &["FP8"],
-    companions: &[WEIGHT, SCALE, INPUT_SCALE],
+    about: &About {
+        id: "fp8",
+        title: "FP8: E4M3, one scale for the tensor",
+        family: Family::Fp8,
+        companions: &[WEIGHT, SCALE, INPUT_SCALE],
+        algos: &["FP8"],
+        quantizes_activations: true,
+        can_encode: false,
+    },
     per_channel: false,
 };
 
 /// A scale per output channel.
 pub(crate) static PER_CHANNEL: Fp8 = Fp8 {
-    id: "fp8-channel",
-    title: "FP8: E4M3, a scale per output channel",
-    algo: &["FP8_PER_CHANNEL_PER_TOKEN"],
-    companions: &[WEIGHT, SCALE],
+    about: &About {
+        id: "fp8-channel",
+        title: "FP8: E4M3, a scale per output channel",
+        family: Family::Fp8,
+        companions: &[WEIGHT, SCALE],
+        algos: &["FP8_PER_CHANNEL_PER_TOKEN"],
+        quantizes_activations: true,
+        can_encode: false,
+    },
     per_channel: true,
 };
 
 impl Scheme for Fp8 {
-    fn id(&self) -> &'static str {
-        self.id
-    }
-
-    fn title(&self) -> &'static str {
-        self.title
-    }
-
-    fn family(&self) -> Family {
-        Family::Fp8
-    }
-
-    fn companions(&self) -> &'static [Companion] {
-        self.companions
+    fn about(&self) -> &'static About {
+        self.about
     }
 
     fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
         let Some(weight) = layer.weight().filter(|w| w.dtype == Dtype::F8_E4M3 && w.rank() >= 2) else {
             return Match::No;
         };
-        let declared_here = declared == Some(self.id);
+        let declared_here = declared == Some(self.about.id);
         match layer.get(SCALE.leaf) {
             Some(scale) if !self.per_channel && scale.is_scalar() => Match::Full,
             Some(scale)
@@ -107,13 +102,9 @@ impl Scheme for Fp8 {
         Some(vec![vec![rows], vec![rows, 1]])
     }
 
-    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+    fn scale_layout(&self) -> ScaleLayout {
         let rows = if self.per_channel { 1 } else { u32::MAX };
         ScaleLayout::Fp8Tiles { rows, cols: u32::MAX, scale: SCALE.leaf }
-    }
-
-    fn algos(&self) -> &'static [&'static str] {
-        self.algo
     }
 
     fn config_group(&self) -> Option<Map<String, Value>> {
@@ -125,10 +116,6 @@ impl Scheme for Fp8 {
         group.insert("input_activations".into(), numbers.clone());
         group.insert("weights".into(), numbers);
         Some(group)
-    }
-
-    fn quantizes_activations(&self) -> bool {
-        true
     }
 
     fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {

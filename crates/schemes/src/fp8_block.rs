@@ -6,9 +6,9 @@
 
 use crate::fp8::{INPUT_SCALE, WEIGHT, decode_tiles};
 use crate::layer::{LayerView, Stored};
-use crate::scheme::{Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use crate::scheme::{About, Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
 use quantscope_numeric::Dtype;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Side of a tile.
 const BLOCK: u64 = 128;
@@ -30,56 +30,51 @@ const SCALE: Companion = Companion {
 
 /// FP8 in tiles.
 pub(crate) struct Fp8Block {
-    id: &'static str,
-    title: &'static str,
-    algo: &'static [&'static str],
-    companions: &'static [Companion],
+    about: &'static About,
     scale: &'static Companion,
     weight_only: bool,
 }
 
 /// Weights and dynamic activations.
 pub(crate) static W8A8: Fp8Block = Fp8Block {
-    id: "fp8-block",
-    title: "FP8: E4M3, a scale per 128 x 128 tile, dynamic activations",
-    algo: &["FP8_PB"],
-    companions: &[WEIGHT, SCALE_INV, INPUT_SCALE],
+    about: &About {
+        id: "fp8-block",
+        title: "FP8: E4M3, a scale per 128 x 128 tile, dynamic activations",
+        family: Family::Fp8,
+        companions: &[WEIGHT, SCALE_INV, INPUT_SCALE],
+        algos: &["FP8_PB"],
+        quantizes_activations: true,
+        can_encode: false,
+    },
     scale: &SCALE_INV,
     weight_only: false,
 };
 
 /// Weights only.
 pub(crate) static WEIGHT_ONLY: Fp8Block = Fp8Block {
-    id: "fp8-block-wo",
-    title: "FP8: E4M3, a scale per 128 x 128 tile, weight only",
-    algo: &["fp8_pb_wo"],
-    companions: &[WEIGHT, SCALE],
+    about: &About {
+        id: "fp8-block-wo",
+        title: "FP8: E4M3, a scale per 128 x 128 tile, weight only",
+        family: Family::Fp8,
+        companions: &[WEIGHT, SCALE],
+        algos: &["fp8_pb_wo"],
+        quantizes_activations: false,
+        can_encode: false,
+    },
     scale: &SCALE,
     weight_only: true,
 };
 
 impl Scheme for Fp8Block {
-    fn id(&self) -> &'static str {
-        self.id
-    }
-
-    fn title(&self) -> &'static str {
-        self.title
-    }
-
-    fn family(&self) -> Family {
-        Family::Fp8
-    }
-
-    fn companions(&self) -> &'static [Companion] {
-        self.companions
+    fn about(&self) -> &'static About {
+        self.about
     }
 
     fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
         if !layer.weight().is_some_and(|w| w.dtype == Dtype::F8_E4M3 && w.rank() == 2) {
             return Match::No;
         }
-        let declared_here = declared == Some(self.id);
+        let declared_here = declared == Some(self.about.id);
         match (layer.get(self.scale.leaf), self.weight_only) {
             // The name alone tells: nothing else is called weight_scale_inv.
             (Some(_), false) => Match::Full,
@@ -103,24 +98,12 @@ impl Scheme for Fp8Block {
         Some(if down <= 1 && across <= 1 { vec![vec![], grid] } else { vec![grid] })
     }
 
-    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+    fn scale_layout(&self) -> ScaleLayout {
         ScaleLayout::Fp8Tiles { rows: 128, cols: 128, scale: self.scale.leaf }
-    }
-
-    fn algos(&self) -> &'static [&'static str] {
-        self.algo
     }
 
     fn config_fields(&self) -> Vec<(&'static str, Value)> {
         if self.weight_only { Vec::new() } else { vec![("group_size", json!(BLOCK))] }
-    }
-
-    fn config_group(&self) -> Option<Map<String, Value>> {
-        None
-    }
-
-    fn quantizes_activations(&self) -> bool {
-        !self.weight_only
     }
 
     fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {

@@ -21,6 +21,6 @@ pub use declare::{Declared, effective_algo};
 pub use kind::{Kind, is_transposed_conv};
 pub use layer::{LayerView, Stored, split_name};
 pub use scheme::{
-    Companion, DecodeTile, Family, Match, Presence, Recognised, Role, ScaleLayout, Scheme, algo_scheme,
-    by_id, recognise, role_of, schemes, unrecognised,
+    About, Companion, DecodeTile, Family, Match, Presence, Recognised, Role, ScaleLayout, Scheme,
+    algo_scheme, by_id, recognise, role_of, schemes, unrecognised,
 };

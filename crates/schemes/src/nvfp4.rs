@@ -5,7 +5,7 @@
 //! column in the low nibble.
 
 use crate::layer::{LayerView, Stored};
-use crate::scheme::{Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use crate::scheme::{About, Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
 use serde_json::{Map, Value, json};
 
@@ -43,29 +43,33 @@ const INPUT_SCALE: Companion = Companion {
 
 /// One of the two NVFP4 schemes; they differ in whether activations are quantized.
 pub(crate) struct Nvfp4 {
-    id: &'static str,
-    title: &'static str,
-    algo: &'static [&'static str],
-    companions: &'static [Companion],
-    activations: bool,
+    about: &'static About,
 }
 
 /// Weights and activations.
 pub(crate) static W4A4: Nvfp4 = Nvfp4 {
-    id: "nvfp4",
-    title: "NVFP4: E2M1 in blocks of 16, E4M3 block scales, F32 global scale",
-    algo: &["NVFP4"],
-    companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE],
-    activations: true,
+    about: &About {
+        id: "nvfp4",
+        title: "NVFP4: E2M1 in blocks of 16, E4M3 block scales, F32 global scale",
+        family: Family::Fp4,
+        companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE],
+        algos: &["NVFP4"],
+        quantizes_activations: true,
+        can_encode: true,
+    },
 };
 
 /// Weights only.
 pub(crate) static W4A16: Nvfp4 = Nvfp4 {
-    id: "w4a16-nvfp4",
-    title: "NVFP4 weights, 16-bit activations",
-    algo: &["W4A16_NVFP4"],
-    companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE],
-    activations: false,
+    about: &About {
+        id: "w4a16-nvfp4",
+        title: "NVFP4 weights, 16-bit activations",
+        companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE],
+        algos: &["W4A16_NVFP4"],
+        family: Family::Fp4,
+        quantizes_activations: false,
+        can_encode: true,
+    },
 };
 
 /// Rounds up to a multiple; saturating, since shapes may be hostile.
@@ -81,20 +85,8 @@ fn pushed(mut list: Vec<u64>, value: u64) -> Vec<u64> {
 }
 
 impl Scheme for Nvfp4 {
-    fn id(&self) -> &'static str {
-        self.id
-    }
-
-    fn title(&self) -> &'static str {
-        self.title
-    }
-
-    fn family(&self) -> Family {
-        Family::Fp4
-    }
-
-    fn companions(&self) -> &'static [Companion] {
-        self.companions
+    fn about(&self) -> &'static About {
+        self.about
     }
 
     fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
@@ -102,12 +94,13 @@ impl Scheme for Nvfp4 {
         if weight.rank() < 2 || !matches!(weight.dtype, Dtype::U8 | Dtype::I8) {
             return Match::No;
         }
-        let declared_here = declared == Some(self.id);
-        let declared_other = matches!(declared, Some(d) if d == W4A4.id || d == W4A16.id) && !declared_here;
+        let declared_here = declared == Some(self.about.id);
+        let declared_other =
+            matches!(declared, Some(d) if d == W4A4.about.id || d == W4A16.about.id) && !declared_here;
         let calibrated = layer.has(INPUT_SCALE.leaf);
         // Undeclared, an activation scale tells the two apart. An uncalibrated NVFP4 looks like weight-only
         // then, and decodes alike.
-        if declared_other || (!declared_here && calibrated != self.activations) {
+        if declared_other || (!declared_here && calibrated != self.about.quantizes_activations) {
             return Match::No;
         }
         let scale = layer.get(BLOCK_SCALE.leaf);
@@ -145,12 +138,8 @@ impl Scheme for Nvfp4 {
         Some(pairs.collect())
     }
 
-    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+    fn scale_layout(&self) -> ScaleLayout {
         ScaleLayout::Fp4Blocks { block: 16 }
-    }
-
-    fn algos(&self) -> &'static [&'static str] {
-        self.algo
     }
 
     fn config_fields(&self) -> Vec<(&'static str, Value)> {
@@ -160,19 +149,11 @@ impl Scheme for Nvfp4 {
     fn config_group(&self) -> Option<Map<String, Value>> {
         let numbers = json!({"dynamic": false, "num_bits": 4, "type": "float", "group_size": BLOCK});
         let mut group = Map::new();
-        if self.activations {
+        if self.about.quantizes_activations {
             group.insert("input_activations".into(), numbers.clone());
         }
         group.insert("weights".into(), numbers);
         Some(group)
-    }
-
-    fn quantizes_activations(&self) -> bool {
-        self.activations
-    }
-
-    fn can_encode(&self) -> bool {
-        true
     }
 
     fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {

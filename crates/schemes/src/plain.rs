@@ -1,49 +1,47 @@
 //! Plain numbers: no scales, the stored value is the value.
 
 use crate::layer::{LayerView, Stored};
-use crate::scheme::{Companion, DecodeTile, Family, Match, ScaleLayout, Scheme};
+use crate::scheme::{About, DecodeTile, Family, Match, ScaleLayout, Scheme};
 use quantscope_numeric::{Dtype, bf16, e4m3, f16};
 
 /// Tensors stored as one plain element type.
 pub(crate) struct Plain {
-    id: &'static str,
-    title: &'static str,
+    about: &'static About,
     dtypes: &'static [Dtype],
 }
 
+const fn plain(id: &'static str, title: &'static str) -> About {
+    About {
+        id,
+        title,
+        family: Family::Plain,
+        companions: &[],
+        algos: &[],
+        quantizes_activations: false,
+        can_encode: false,
+    }
+}
+
 /// bfloat16.
-pub(crate) static BF16: Plain = Plain { id: "bf16", title: "bfloat16", dtypes: &[Dtype::BF16] };
+pub(crate) static BF16: Plain = Plain { about: &plain("bf16", "bfloat16"), dtypes: &[Dtype::BF16] };
 /// binary16.
-pub(crate) static F16: Plain = Plain { id: "f16", title: "half precision", dtypes: &[Dtype::F16] };
+pub(crate) static F16: Plain = Plain { about: &plain("f16", "half precision"), dtypes: &[Dtype::F16] };
 /// binary32.
-pub(crate) static F32: Plain = Plain { id: "f32", title: "single precision", dtypes: &[Dtype::F32] };
+pub(crate) static F32: Plain = Plain { about: &plain("f32", "single precision"), dtypes: &[Dtype::F32] };
 /// binary64.
-pub(crate) static F64: Plain = Plain { id: "f64", title: "double precision", dtypes: &[Dtype::F64] };
+pub(crate) static F64: Plain = Plain { about: &plain("f64", "double precision"), dtypes: &[Dtype::F64] };
 /// Eight-bit floats that no quantization scheme claims.
 pub(crate) static F8: Plain = Plain {
-    id: "f8",
-    title: "8-bit floats in no known scheme",
+    about: &plain("f8", "8-bit floats in no known scheme"),
     dtypes: &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ, Dtype::F8_E8M0],
 };
 /// Everything else: integers, booleans, complex numbers, and codes in no known scheme.
 pub(crate) static INTEGER: Plain =
-    Plain { id: "integer", title: "integers, or codes in no known scheme", dtypes: &[] };
+    Plain { about: &plain("integer", "integers, or codes in no known scheme"), dtypes: &[] };
 
 impl Scheme for Plain {
-    fn id(&self) -> &'static str {
-        self.id
-    }
-
-    fn title(&self) -> &'static str {
-        self.title
-    }
-
-    fn family(&self) -> Family {
-        Family::Plain
-    }
-
-    fn companions(&self) -> &'static [Companion] {
-        &[]
+    fn about(&self) -> &'static About {
+        self.about
     }
 
     fn recognise(&self, layer: &LayerView<'_>, _: Option<&str>) -> Match {
@@ -55,7 +53,7 @@ impl Scheme for Plain {
         None
     }
 
-    fn scale_layout(&self, _: &LayerView<'_>) -> ScaleLayout {
+    fn scale_layout(&self) -> ScaleLayout {
         ScaleLayout::None
     }
 

@@ -123,19 +123,39 @@ pub struct DecodeTile<'a> {
     pub cols: u64,
 }
 
+/// What a scheme says of itself in words and names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// Stable id: flag, JSON, label.
+    pub id: &'static str,
+    /// What it is, in a line.
+    pub title: &'static str,
+    /// Its family.
+    pub family: Family,
+    /// The tensors it stores, the weight first.
+    pub companions: &'static [Companion],
+    /// Names under which configs declare it (`quant_algo`), the reference's own first.
+    pub algos: &'static [&'static str],
+    /// Whether activations are quantized too, so that a calibrated layer stores an `input_scale`.
+    pub quantizes_activations: bool,
+    /// Whether the converter can write it.
+    pub can_encode: bool,
+}
+
 /// One quantization scheme.
 pub trait Scheme: Sync {
-    /// Stable id: flag, JSON, label.
-    fn id(&self) -> &'static str;
+    /// Its description.
+    fn about(&self) -> &'static About;
 
-    /// What it is, in a line.
-    fn title(&self) -> &'static str;
+    /// Stable id: flag, JSON, label.
+    fn id(&self) -> &'static str {
+        self.about().id
+    }
 
     /// Its family.
-    fn family(&self) -> Family;
-
-    /// The tensors it stores, the weight first.
-    fn companions(&self) -> &'static [Companion];
+    fn family(&self) -> Family {
+        self.about().family
+    }
 
     /// How well the layer fits. `declared` is the scheme the configs declare for it, if any.
     fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match;
@@ -150,12 +170,7 @@ pub trait Scheme: Sync {
     fn legal_shapes(&self, leaf: &str, weight: Stored<'_>) -> Option<Vec<Vec<u64>>>;
 
     /// How scales govern weights.
-    fn scale_layout(&self, layer: &LayerView<'_>) -> ScaleLayout;
-
-    /// Names under which configs declare it (`quant_algo`), the reference's own first.
-    fn algos(&self) -> &'static [&'static str] {
-        &[]
-    }
+    fn scale_layout(&self) -> ScaleLayout;
 
     /// Fields of `hf_quant_config.json` beside `quant_algo`, such as `group_size`.
     fn config_fields(&self) -> Vec<(&'static str, serde_json::Value)> {
@@ -165,16 +180,6 @@ pub trait Scheme: Sync {
     /// Body of a `config_groups` entry without its targets; `None` where the reference writes no group.
     fn config_group(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
         None
-    }
-
-    /// Whether activations are quantized too, so that a calibrated layer stores an `input_scale`.
-    fn quantizes_activations(&self) -> bool {
-        false
-    }
-
-    /// Whether the converter can write it.
-    fn can_encode(&self) -> bool {
-        false
     }
 
     /// Appends the decoded values of whole rows, in F32 (`formats.md` b and e, "Dequant").
@@ -218,7 +223,7 @@ pub fn by_id(id: &str) -> Option<&'static dyn Scheme> {
 /// The scheme that a `quant_algo` names.
 #[must_use]
 pub fn algo_scheme(algo: &str) -> Option<&'static dyn Scheme> {
-    schemes().iter().copied().find(|s| s.algos().iter().any(|a| a.eq_ignore_ascii_case(algo)))
+    schemes().iter().copied().find(|s| s.about().algos.iter().any(|a| a.eq_ignore_ascii_case(algo)))
 }
 
 /// A layer's scheme and how well it fits.
@@ -246,7 +251,7 @@ pub fn recognise(layer: &LayerView<'_>, declared: Option<&str>) -> Recognised {
 /// What a leaf is for, under a scheme.
 #[must_use]
 pub fn role_of(scheme: &dyn Scheme, leaf: &str) -> (Role, &'static str) {
-    if let Some(c) = scheme.companions().iter().find(|c| c.leaf == leaf) {
+    if let Some(c) = scheme.about().companions.iter().find(|c| c.leaf == leaf) {
         return (c.role, c.words);
     }
     if crate::leak::is_state_leaf(leaf) {

@@ -107,8 +107,7 @@ impl<'a> Sampler<'a> {
         layer: &'a LayerInfo,
         weight: &'a Part<'a>,
     ) -> Result<Option<Self>, SessionError> {
-        let view = layer.view(&session.checkpoint);
-        let layout = layer.scheme.scale_layout(&view);
+        let layout = layer.scheme.scale_layout();
         let (rows, row_bytes) = match weight.tensor.shape.first() {
             Some(&rows) if weight.tensor.shape.len() > 1 && rows > 0 => {
                 (rows, weight.tensor.byte_len() / rows)

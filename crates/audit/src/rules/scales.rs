@@ -47,7 +47,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 /// Which scale a layer lacks, if it lacks one.
 fn missing_role(layer: &LayerInfo, view: &LayerView<'_>, fp4_elsewhere: bool) -> Option<Role> {
     if layer.is_quantized() {
-        let required = layer.scheme.companions().iter().filter(|c| c.presence == Presence::Required);
+        let required = layer.scheme.about().companions.iter().filter(|c| c.presence == Presence::Required);
         return required.map(|c| (c.leaf, c.role)).find(|(leaf, _)| !view.has(leaf)).map(|(_, role)| role);
     }
     // No scheme claims it: eight bits, and nothing beside them that could be a scale.
@@ -69,7 +69,7 @@ fn finding(role: Role, layer: &LayerInfo, view: &LayerView<'_>) -> Finding {
         let message = format!("`{name}` has block scales but no global scale `weight_scale_2`");
         return SC002.finding(name, message).expecting("weight_scale_2, F32 []", "absent");
     }
-    let wanted = layer.scheme.companions().iter().find(|c| c.role == Role::WeightScale).map(|c| c.leaf);
+    let wanted = layer.scheme.about().companions.iter().find(|c| c.role == Role::WeightScale).map(|c| c.leaf);
     let wanted = wanted.unwrap_or("weight_scale");
     let kind = if layer.scheme.family() == Family::Fp4 { "block scale" } else { "scale" };
     let message = format!("`{name}.weight` is {dtype} but has no {kind} `{wanted}`");

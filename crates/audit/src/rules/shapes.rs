@@ -69,7 +69,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
             findings.push(finding.expecting(right, found).in_file(file("weight")).touching(&layer.name));
             continue;
         }
-        for companion in layer.scheme.companions() {
+        for companion in layer.scheme.about().companions {
             let Some(stored) = view.get(companion.leaf) else { continue };
             let found = wrong_dtype(layer, companion, stored)
                 .or_else(|| wrong_shape(layer, companion, stored, weight, is_conv));
@@ -113,7 +113,7 @@ fn wrong_shape(
     let found = shape_text(stored.shape);
     let what = format!("`{}.{}`", layer.name, companion.leaf);
     let tiled = matches!(companion.role, Role::WeightScale)
-        && matches!(layer.scheme.scale_layout(&LayerView { module: &layer.name, tensors: vec![] }),
+        && matches!(layer.scheme.scale_layout(),
             ScaleLayout::Fp8Tiles { rows, cols, .. } if rows != u32::MAX && cols != u32::MAX);
     let rule = match companion.role {
         Role::GlobalScale if is_conv => &SH505,
@@ -142,7 +142,7 @@ fn check_tile_scale(
     view: &LayerView<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout(view) else { return };
+    let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout() else { return };
     let both = ["weight_scale", "weight_scale_inv"].iter().all(|leaf| view.has(leaf));
     if !both {
         return;

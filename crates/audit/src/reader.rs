@@ -1,0 +1,118 @@
+//! How byte checks read: through windows, with progress, until the user stops them.
+
+use crate::bytes::ByteAuditError;
+use crate::checkpoint::Checkpoint;
+use crate::window::WindowedSource;
+use quantscope_format::{Control, Limits, Progress, Source, TensorInfo};
+use std::rc::Rc;
+
+/// The running job: sources with windows, the engine, progress.
+pub(crate) struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Windows of the shards in hand, the most recently used last. A layer rarely spans more than two.
+    windows: Vec<(u32, Rc<WindowedSource>)>,
+    control: &'a dyn Control,
+    limits: &'a Limits,
+    phase: &'static str,
+    done: u64,
+    total: u64,
+    /// Bytes read over all phases.
+    pub(crate) bytes_read: u64,
+    buffer: Vec<u8>,
+}
+
+/// Shards whose windows are kept at a time.
+const OPEN_SHARDS: usize = 4;
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        checkpoint: &'a Checkpoint,
+        limits: &'a Limits,
+        control: &'a dyn Control,
+        phase: &'static str,
+        total: u64,
+    ) -> Self {
+        let (windows, buffer) = (Vec::new(), Vec::new());
+        Self { checkpoint, windows, control, limits, phase, done: 0, total, bytes_read: 0, buffer }
+    }
+
+    /// The shard's source behind windows; the least recently used shard gives up its own.
+    fn source(&mut self, shard: u32) -> Option<Rc<WindowedSource>> {
+        if let Some(at) = self.windows.iter().position(|(s, _)| *s == shard) {
+            let open = self.windows.remove(at);
+            self.windows.push(open);
+        } else {
+            let behind = Rc::clone(&self.checkpoint.shards.get(usize::try_from(shard).ok()?)?.source);
+            if self.windows.len() >= OPEN_SHARDS {
+                self.windows.remove(0);
+            }
+            let window = (self.limits.tile_bytes / 8).max(1);
+            self.windows.push((shard, Rc::new(WindowedSource::new(behind, window))));
+        }
+        self.windows.last().map(|(_, source)| Rc::clone(source))
+    }
+
+    /// Moves on to another phase of `total` bytes.
+    pub(crate) fn begin(&mut self, phase: &'static str, total: u64) {
+        (self.phase, self.done, self.total) = (phase, 0, total);
+    }
+
+    /// Reads bytes of a tensor into `buf`, tells of progress, and stops if the user wants it.
+    pub(crate) async fn read(
+        &mut self,
+        shard: u32,
+        tensor: &TensorInfo,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), ByteAuditError> {
+        if self.control.is_cancelled() {
+            return Err(ByteAuditError::Cancelled);
+        }
+        if let Some(source) = self.source(shard) {
+            source.read(tensor.begin.saturating_add(offset), buf).await?;
+        }
+        let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
+        self.done = self.done.saturating_add(length);
+        self.bytes_read = self.bytes_read.saturating_add(length);
+        self.control.progress(&Progress {
+            phase: self.phase.into(),
+            item: tensor.name.clone(),
+            done_bytes: self.done.min(self.total),
+            total_bytes: self.total,
+        });
+        Ok(())
+    }
+
+    /// Reads a range into a fresh vector; for ranges that are small by construction.
+    pub(crate) async fn read_vec(
+        &mut self,
+        shard: u32,
+        tensor: &TensorInfo,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, ByteAuditError> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.read(shard, tensor, offset, &mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Takes the reusable tile buffer, resized.
+    pub(crate) fn take_buffer(&mut self, len: u64) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
+        buffer
+    }
+
+    /// Gives it back.
+    pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
+        self.buffer = buffer;
+    }
+
+    pub(crate) fn limits(&self) -> &'a Limits {
+        self.limits
+    }
+
+    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+}
