@@ -28,6 +28,7 @@ pub(crate) struct ConvertPageProps {
 pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
     let ConvertPageProps { state, dispatch, .. } = props;
     let convert = &state.convert;
+    let told = convert.shown.as_ref().map(|plan| plan.summary.warnings.clone()).unwrap_or_default();
     html! {
         <main class="page convert">
             <div class="page-head"><h1>{ "Convert" }</h1><p>{ "The plan below is what will be written, byte for byte as the reference exporter does; nothing has been read for it yet." }</p></div>
@@ -35,7 +36,7 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
                 <ErrorBox title="Not converted" error={error.clone()} />
             }
             if let Some(result) = &convert.result {
-                <ResultSection result={result.clone()} dispatch={dispatch.clone()} />
+                <ResultSection result={result.clone()} told={told} dispatch={dispatch.clone()} />
             }
             <div class="convert-sides">
                 { form_view(props) }

@@ -10,6 +10,8 @@ use yew::{Callback, Html, Properties, component, html};
 pub(crate) struct ResultSectionProps {
     /// The result.
     pub(crate) result: ResultShown,
+    /// Warnings that the plan shows already.
+    pub(crate) told: Vec<String>,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
 }
@@ -35,7 +37,7 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
             <h2><span class="is-sound" aria-hidden="true">{ "✓ " }</span>{ "Converted" }
                 <span>{ format!("{} packed, {} copied unchanged, on {}", text::counted(result.packed, "layer"), text::counted(result.copied, "tensor"), result.engine) }</span></h2>
             <p>{ format!("{} written, {proof}. The files wait in this tab until they are saved.", text::size(result.bytes_written)) }</p>
-            { for result.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span><Words text={warning.clone()} /></p> }) }
+            { for result.warnings.iter().filter(|warning| !props.told.contains(warning)).map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span><Words text={warning.clone()} /></p> }) }
             <table class="facts"><tbody>{ for files }</tbody></table>
             <p class="next-ways">
                 <button class="primary" data-testid="save-all" onclick={dispatch.reform(|_| Action::SaveAll)}>{ "Save all" }</button>

@@ -73,8 +73,8 @@ fn tools(state: &State, on_filter: &Callback<Filter>) -> Html {
     };
     html! {
         <div class="tools" role="search">
-            { select("Kind", "filter-kind", kinds, filter.kind.as_deref(), choose(|filter, kind| filter.kind = kind)) }
-            { select("Scheme", "filter-scheme", schemes, filter.scheme.as_deref(), choose(|filter, scheme| filter.scheme = scheme)) }
+            { select("all kinds", "filter-kind", kinds, filter.kind.as_deref(), choose(|filter, kind| filter.kind = kind)) }
+            { select("all schemes", "filter-scheme", schemes, filter.scheme.as_deref(), choose(|filter, scheme| filter.scheme = scheme)) }
             <button class={classes!("toggle", filter.with_findings.then_some("on"))} aria-pressed={filter.with_findings.to_string()} data-testid="filter-findings"
                 onclick={emit(Filter { with_findings: !filter.with_findings, ..filter.clone() })}>{ "With findings" }</button>
             if let Some(rule) = &filter.rule {
@@ -91,18 +91,16 @@ fn tools(state: &State, on_filter: &Callback<Filter>) -> Html {
 }
 
 fn select(
-    word: &str,
+    every: &'static str,
     id: &'static str,
     choices: &[String],
     chosen: Option<&str>,
     onchange: Callback<Event>,
 ) -> Html {
     html! {
-        <label class="choice"><span>{ word }</span>
-            <select data-testid={id} {onchange}>
-                <option value="" selected={chosen.is_none()}>{ "all" }</option>
-                { for choices.iter().map(|choice| html! { <option value={choice.clone()} selected={chosen == Some(choice.as_str())}>{ choice }</option> }) }
-            </select>
-        </label>
+        <select data-testid={id} {onchange} aria-label={format!("Show {every}, or one of them")}>
+            <option value="" selected={chosen.is_none()}>{ every }</option>
+            { for choices.iter().map(|choice| html! { <option value={choice.clone()} selected={chosen == Some(choice.as_str())}>{ choice }</option> }) }
+        </select>
     }
 }
