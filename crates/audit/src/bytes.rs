@@ -13,7 +13,7 @@ use crate::{identical, ties};
 use quantscope_format::{Control, Limits, SourceError, TensorInfo};
 use quantscope_kernels::{Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus};
 use quantscope_numeric::{Dtype, f32_bits_from_bf16, f32_bits_from_f16};
-use quantscope_schemes::{Family, Role, ScaleLayout, role_of};
+use quantscope_schemes::{Family, Role, ScaleLayout, WEIGHT_LEAF, role_of};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Why a byte audit stopped.
@@ -72,7 +72,8 @@ fn job_bytes(checkpoint: &Checkpoint, job: &LayerJob<'_>) -> u64 {
     let wanted = members.filter(|m| {
         let role = role_of(job.layer.scheme, &m.leaf).0;
         let scale = matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale | Role::KvScale);
-        (job.layer.is_quantized() && (scale || role == Role::Weight)) || (job.hash_it && m.leaf == "weight")
+        (job.layer.is_quantized() && (scale || role == Role::Weight))
+            || (job.hash_it && m.leaf == WEIGHT_LEAF)
     });
     wanted
         .filter_map(|m| checkpoint.tensor(m.shard, m.tensor))
@@ -155,13 +156,15 @@ impl<'r> LayerCheck<'_, 'r> {
 
     /// Checks the layer; answers whether its codes were looked at.
     async fn run(&mut self, hash: Option<&mut Xxh3>) -> Result<bool, ByteAuditError> {
-        let Some(weight) = self.readable("weight") else { return Ok(false) };
+        let Some(weight) = self.readable(WEIGHT_LEAF) else { return Ok(false) };
         if !self.layer.is_quantized() {
             self.stream(&weight, hash).await?;
             return Ok(false);
         }
         match self.layer.scheme.scale_layout() {
-            ScaleLayout::Fp4Blocks { block: 16 } => self.nvfp4(&weight, hash).await,
+            ScaleLayout::Fp4Blocks { block: 16, scale, global } => {
+                self.nvfp4(&weight, scale, global, hash).await
+            }
             ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
             ScaleLayout::Fp4Blocks { .. } | ScaleLayout::None => {
                 self.stream(&weight, hash).await?;
@@ -229,11 +232,13 @@ impl<'r> LayerCheck<'_, 'r> {
     async fn nvfp4(
         &mut self,
         weight: &Readable<'_>,
+        scale: &str,
+        global: &str,
         mut hash: Option<&mut Xxh3>,
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
-        let global_is_zero = self.float_scales("weight_scale_2").await?;
-        let scale = self.readable("weight_scale").filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
+        let global_is_zero = self.float_scales(global).await?;
+        let scale = self.readable(scale).filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
         let blocks = match (weight.tensor.shape.as_slice(), &scale) {
             (&[rows, row_bytes], Some(s))
                 if row_bytes % 8 == 0 && s.tensor.shape == [rows, row_bytes / 8] =>
@@ -277,11 +282,11 @@ impl<'r> LayerCheck<'_, 'r> {
             self.reader.return_buffer(codes);
             sum.add(&census, first_block);
         }
-        let subject = Subject { layer: self.layer, leaf: "weight", file: &weight.shard.file };
+        let subject = Subject { layer: self.layer, leaf: WEIGHT_LEAF, file: &weight.shard.file };
         values::judge_nvfp4(&subject, &sum, self.findings);
         if global_is_zero {
             let any_code = sum.codes.iter().enumerate().any(|(code, &n)| code % 8 != 0 && n > 0);
-            let subject = Subject { layer: self.layer, leaf: "weight_scale_2", file: &weight.shard.file };
+            let subject = Subject { layer: self.layer, leaf: global, file: &weight.shard.file };
             values::judge_zero_scale(&subject, any_code, self.findings);
         }
         Ok(true)
@@ -353,7 +358,7 @@ impl<'r> LayerCheck<'_, 'r> {
             self.reader.return_buffer(codes);
             sum.add(&census, tile.offset(grid));
         }
-        let subject = Subject { layer: self.layer, leaf: "weight", file: &weight.shard.file };
+        let subject = Subject { layer: self.layer, leaf: WEIGHT_LEAF, file: &weight.shard.file };
         values::judge_fp8(&subject, &sum, self.findings);
         Ok(self.layer.scheme.family() == Family::Fp8)
     }

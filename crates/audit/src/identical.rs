@@ -7,11 +7,8 @@ use crate::reader::Reader;
 use crate::report::Tie;
 use crate::ties::{self, DeclaredTie, InputScales};
 use quantscope_numeric::Dtype;
+use quantscope_schemes::{INPUT_SCALE_LEAF, TIED_LEAVES, WEIGHT_LEAF};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Companions that are dropped with an alias's weight.
-const SHARED_LEAVES: &[&str] =
-    &["weight", "weight_scale", "weight_scale_2", "weight_scale_inv", "input_scale", "pre_quant_scale"];
 
 /// Layers whose weight has a twin in dtype and shape, so that hashing it can tell something.
 pub(crate) struct Candidates {
@@ -23,7 +20,7 @@ impl Candidates {
     pub(crate) fn of(checkpoint: &Checkpoint, model: &Model) -> Self {
         let mut alike: BTreeMap<(Dtype, &[u64]), Vec<&str>> = BTreeMap::new();
         for layer in &model.layers {
-            let Some((shard, tensor)) = layer.tensor(checkpoint, "weight") else { continue };
+            let Some((shard, tensor)) = layer.tensor(checkpoint, WEIGHT_LEAF) else { continue };
             if tensor.shape.len() >= 2 && tensor.byte_len() > 0 && shard.header.is_readable(tensor) {
                 alike.entry((tensor.dtype, &tensor.shape)).or_default().push(&layer.name);
             }
@@ -50,7 +47,7 @@ pub(crate) async fn confirm(
         by_hash.entry(hash).or_default().push(layer);
     }
     let suspects: Vec<Vec<&LayerInfo>> = by_hash.into_values().filter(|group| group.len() > 1).collect();
-    let bytes = |l: &&LayerInfo| l.tensor(checkpoint, "weight").map_or(0, |(_, t)| t.byte_len());
+    let bytes = |l: &&LayerInfo| l.tensor(checkpoint, WEIGHT_LEAF).map_or(0, |(_, t)| t.byte_len());
     let total = suspects.iter().flatten().map(bytes).fold(0_u64, u64::saturating_add).saturating_mul(2);
     reader.begin("Comparing equal hashes", total);
     let mut groups = Vec::new();
@@ -79,7 +76,7 @@ async fn split_by_bytes(
     while let Some((&first, others)) = rest.split_first() {
         let (mut aliases, mut different) = (Vec::new(), Vec::new());
         for &other in others {
-            let same = equal_bytes(reader, first, other, "weight").await?;
+            let same = equal_bytes(reader, first, other, WEIGHT_LEAF).await?;
             if same { aliases.push(other) } else { different.push(other) }
         }
         if !aliases.is_empty() {
@@ -99,17 +96,17 @@ async fn tie(
     let mut saved = 0_u64;
     let mut inputs = InputScales::Equal;
     for alias in aliases {
-        for leaf in SHARED_LEAVES {
+        for leaf in TIED_LEAVES {
             let Some((_, tensor)) = alias.tensor(reader.checkpoint(), leaf) else {
-                if *leaf == "input_scale" {
+                if *leaf == INPUT_SCALE_LEAF {
                     inputs = InputScales::Absent;
                 }
                 continue;
             };
-            let same = *leaf == "weight" || equal_bytes(reader, canonical, alias, leaf).await?;
+            let same = *leaf == WEIGHT_LEAF || equal_bytes(reader, canonical, alias, leaf).await?;
             if same {
                 saved = saved.saturating_add(tensor.byte_len());
-            } else if *leaf == "input_scale" && inputs == InputScales::Equal {
+            } else if *leaf == INPUT_SCALE_LEAF && inputs == InputScales::Equal {
                 inputs = InputScales::Differ;
             }
         }

@@ -5,7 +5,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::model::Model;
 use crate::report::Tie;
-use quantscope_schemes::Kind;
+use quantscope_schemes::{Kind, WEIGHT_LEAF};
 
 /// A tie that the config implies: alias and canonical module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl InputScales {
 #[must_use]
 pub fn declared_groups(checkpoint: &Checkpoint, model: &Model) -> Vec<Tie> {
     let ties = declared(checkpoint, model);
-    let present = ties.iter().filter(|t| model.layer(&t.alias).is_some_and(|l| l.member("weight").is_some()));
+    let present =
+        ties.iter().filter(|t| model.layer(&t.alias).is_some_and(|l| l.member(WEIGHT_LEAF).is_some()));
     let mut groups: Vec<Tie> = Vec::new();
     for tie in present {
         let saved = model.layer(&tie.alias).map_or(0, |l| l.bytes);

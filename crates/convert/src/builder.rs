@@ -1,9 +1,10 @@
 //! Making a plan: which layers, which scales they share, which tensors stand where.
 
+use crate::calibration::KvMaximum;
 use crate::configs::{self, Quantized};
 use crate::error::ConvertError;
 use crate::fused;
-use crate::plan::{BLOCK, KeptLayer, NVFP4_MAX, PackedLayer, Plan, PlanFile, PlanTensor, Step};
+use crate::plan::{BLOCK, KeptLayer, PackedLayer, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::select::{Choice, Selector};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
@@ -11,11 +12,8 @@ use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Kind, Scheme, leak};
+use quantscope_schemes::{Kind, Role, Scheme, WEIGHT_LEAF, kv, leak};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Largest E4M3 magnitude.
-const E4M3_MAX: f32 = 448.0;
 
 fn float_type(dtype: Dtype) -> Option<FloatType> {
     match dtype {
@@ -98,7 +96,7 @@ impl<'a> Builder<'a> {
             remedy: remedy.into(),
         };
         let exclude = format!("leave it out with --exclude '{}'", layer.name);
-        let found = layer.member("weight").and_then(|m| {
+        let found = layer.member(WEIGHT_LEAF).and_then(|m| {
             let (_, tensor) = self.checkpoint.tensor(m.shard, m.tensor)?;
             Some((m, tensor, float_type(tensor.dtype)?))
         });
@@ -224,32 +222,29 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// What stands for a packed layer, as its scheme describes it.
     fn packed_tensors(&self, i: usize) -> Vec<(TensorSpec, Step)> {
         let Some(packed) = self.plan.packed.get(i) else { return Vec::new() };
-        let blocks = packed.cols.div_ceil(BLOCK);
-        let spec = |leaf: &str, dtype, shape: Vec<u64>| TensorSpec {
-            name: format!("{}.{leaf}", packed.name),
-            dtype,
-            shape,
-        };
-        let mut tensors = vec![
-            (spec("weight", Dtype::U8, vec![packed.rows, blocks * 8]), Step::Codes(i)),
-            (spec("weight_scale", Dtype::F8_E4M3, vec![packed.rows, blocks]), Step::BlockScales(i)),
-            (spec("weight_scale_2", Dtype::F32, vec![]), Step::GlobalScale(i)),
-        ];
-        if let Some(&amax) = self.inputs.get(&i) {
-            // A zero maximum is replaced by the largest code (`formats.md` b).
-            let amax = if amax == 0.0 { 6.0 } else { amax };
-            tensors.push((spec("input_scale", Dtype::F32, vec![]), Step::Constant(amax / NVFP4_MAX)));
-        }
-        tensors
+        let input = self.inputs.get(&i).map(|&amax| packed.scheme.input_scale(amax));
+        let outputs = packed.scheme.outputs(packed.rows, packed.cols, input.is_some()).into_iter();
+        let placed = outputs.filter_map(|output| {
+            let step = match output.role {
+                Role::Weight => Step::Codes(i),
+                Role::WeightScale => Step::BlockScales(i),
+                Role::GlobalScale => Step::GlobalScale(i),
+                _ => Step::Constant(input?),
+            };
+            let name = format!("{}.{}", packed.name, output.leaf);
+            Some((TensorSpec { name, dtype: output.dtype, shape: output.shape }, step))
+        });
+        placed.collect()
     }
 
     /// `k_scale` and `v_scale` from calibrated caches.
     fn kv_scales(&self) -> Vec<(TensorSpec, Step)> {
-        let scale = |m: &crate::calibration::KvMaximum| {
-            let name = format!("{}.{side}_proj.{side}_scale", m.attention, side = m.side);
-            (TensorSpec { name, dtype: Dtype::F32, shape: vec![] }, Step::Constant(m.amax / E4M3_MAX))
+        let scale = |m: &KvMaximum| {
+            let name = kv::scale_name(&m.attention, m.side);
+            (TensorSpec { name, dtype: Dtype::F32, shape: vec![] }, Step::Constant(kv::scale(m.amax)))
         };
         self.recipe.calibration.kv.iter().map(scale).collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::error::ConvertError;
 use crate::noise::Noise;
-use crate::plan::{BLOCK, NVFP4_MAX, PackedLayer, PlanFile, Step};
+use crate::plan::{BLOCK, PackedLayer, PlanFile, Step};
 use crate::recipe::ZeroTensors;
 use crate::run::{Job, length, sized};
 use crate::write::TensorWriter;
@@ -78,21 +78,28 @@ impl<'a> Job<'a> {
         Ok(found)
     }
 
+    /// The global scale of a packed layer.
+    pub(crate) fn global_scale(&self, i: usize, maxima: &[f32]) -> Option<f32> {
+        Some(self.plan.packed.get(i)?.scheme.global_scale(*maxima.get(i)?))
+    }
+
     /// Packs one layer: codes and block scales of each tile go to their two places at once.
     pub(crate) async fn pack(
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
         i: usize,
-        amax: f32,
+        maxima: &[f32],
     ) -> Result<(), ConvertError> {
-        let Some(packed) = self.plan.packed.get(i) else { return Ok(()) };
+        let (Some(packed), Some(global_scale)) = (self.plan.packed.get(i), self.global_scale(i, maxima))
+        else {
+            return Ok(());
+        };
         let place = |step: &Step| file.tensors.iter().find(|t| t.step == *step);
         let (Some(codes), Some(scales)) = (place(&Step::Codes(i)), place(&Step::BlockScales(i))) else {
             return Ok(());
         };
         let (source, tensor) = self.weight(packed)?;
-        let global_scale = amax / NVFP4_MAX;
         let table = Nvfp4Table::new(global_scale, packed.cast);
         let mut code_writer = TensorWriter::new(&file.name, codes.span.start);
         let mut scale_writer = TensorWriter::new(&file.name, scales.span.start);

@@ -13,8 +13,6 @@ use std::ops::Range;
 
 /// Weights that share a block scale.
 pub(crate) const BLOCK: u64 = 16;
-/// Largest NVFP4 magnitude: 6 * 448.
-pub(crate) const NVFP4_MAX: f32 = 2688.0;
 
 /// What makes one output tensor.
 #[derive(Debug, Clone, PartialEq)]

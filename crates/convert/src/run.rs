@@ -3,7 +3,7 @@
 use crate::error::ConvertError;
 use crate::manifest;
 use crate::noise::{LayerError, Noise};
-use crate::plan::{NVFP4_MAX, Plan, PlanFile, Step};
+use crate::plan::{Plan, PlanFile, Step};
 use crate::recipe::Recipe;
 use crate::write::{TensorWriter, hex};
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine};
@@ -189,7 +189,7 @@ impl<'a> Job<'a> {
         for tensor in &file.tensors {
             let name = tensor.spec.name.as_str();
             let number = match tensor.step {
-                Step::GlobalScale(i) => Some(maxima.get(i).copied().unwrap_or(0.0) / NVFP4_MAX),
+                Step::GlobalScale(i) => self.global_scale(i, maxima),
                 Step::Constant(value) => Some(value),
                 _ => None,
             };
@@ -203,7 +203,7 @@ impl<'a> Job<'a> {
                 Step::Copy { shard, tensor: t } => {
                     self.copy_tensor(sink, file, name, tensor.span.start, (shard, t)).await?;
                 }
-                Step::Codes(i) => self.pack(sink, file, i, maxima.get(i).copied().unwrap_or(0.0)).await?,
+                Step::Codes(i) => self.pack(sink, file, i, maxima).await?,
                 // Written together with the codes; numbers are written above.
                 Step::BlockScales(_) | Step::GlobalScale(_) | Step::Constant(_) => {}
             }

@@ -8,7 +8,7 @@ use quantscope_audit::{Checkpoint, LayerInfo, Model};
 use quantscope_format::{Glob, TensorInfo};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::exclude::DEFAULT_EXCLUDES;
-use quantscope_schemes::{Family, Kind, Scheme, is_transposed_conv};
+use quantscope_schemes::{Family, Kind, Scheme, WEIGHT_LEAF, is_transposed_conv};
 
 /// What becomes of a layer.
 pub(crate) enum Choice {
@@ -46,7 +46,7 @@ impl<'a> Selector<'a> {
                 remedy: "unstack the experts first, stacks cannot be packed by this version".into(),
             });
         }
-        let Some((_, weight)) = layer.tensor(checkpoint, "weight") else { return Ok(Choice::PassOn) };
+        let Some((_, weight)) = layer.tensor(checkpoint, WEIGHT_LEAF) else { return Ok(Choice::PassOn) };
         if weight.shape.len() < 2 || !layer.kind.is_counted() {
             return Ok(Choice::PassOn);
         }

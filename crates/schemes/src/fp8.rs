@@ -3,12 +3,15 @@
 //! Source: `formats.md` a and e (ModelOpt 0.47.0, FP8 and FP8_PER_CHANNEL_PER_TOKEN).
 
 use crate::layer::{LayerView, Stored};
-use crate::scheme::{About, Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use crate::scheme::{
+    About, Companion, DecodeTile, Family, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, Scheme,
+    WEIGHT_LEAF,
+};
 use quantscope_numeric::{Dtype, e4m3};
 use serde_json::{Map, Value, json};
 
 pub(crate) const WEIGHT: Companion = Companion {
-    leaf: "weight",
+    leaf: WEIGHT_LEAF,
     role: Role::Weight,
     dtypes: &[Dtype::F8_E4M3],
     presence: Presence::Required,
@@ -22,7 +25,7 @@ const SCALE: Companion = Companion {
     words: "weight scale, amax / 448",
 };
 pub(crate) const INPUT_SCALE: Companion = Companion {
-    leaf: "input_scale",
+    leaf: INPUT_SCALE_LEAF,
     role: Role::InputScale,
     dtypes: &[Dtype::F32, Dtype::BF16, Dtype::F16],
     presence: Presence::Calibrated,

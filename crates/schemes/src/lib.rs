@@ -10,6 +10,7 @@ pub mod exclude;
 mod fp8;
 mod fp8_block;
 mod kind;
+pub mod kv;
 mod layer;
 pub mod leak;
 mod nvfp4;
@@ -21,6 +22,7 @@ pub use declare::{Declared, effective_algo};
 pub use kind::{Kind, is_transposed_conv};
 pub use layer::{LayerView, Stored, split_name};
 pub use scheme::{
-    About, Companion, DecodeTile, Family, Match, Presence, Recognised, Role, ScaleLayout, Scheme,
-    algo_scheme, by_id, recognise, role_of, schemes, unrecognised,
+    About, Companion, DecodeTile, Family, INPUT_SCALE_LEAF, Match, Output, Presence, Recognised, Role,
+    ScaleLayout, Scheme, TIED_LEAVES, WEIGHT_LEAF, algo_scheme, by_id, recognise, role_of, schemes,
+    unrecognised,
 };

@@ -5,15 +5,22 @@
 //! column in the low nibble.
 
 use crate::layer::{LayerView, Stored};
-use crate::scheme::{About, Companion, DecodeTile, Family, Match, Presence, Role, ScaleLayout, Scheme};
+use crate::scheme::{
+    About, Companion, DecodeTile, Family, INPUT_SCALE_LEAF, Match, Output, Presence, Role, ScaleLayout,
+    Scheme, WEIGHT_LEAF,
+};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
 use serde_json::{Map, Value, json};
 
 /// Weights that share a block scale.
 const BLOCK: u64 = 16;
+/// Largest magnitude that codes and block scales reach together: 6 * 448.
+const LARGEST: f32 = 2688.0;
+/// Stands for a zero maximum of activations: the largest code.
+const LARGEST_CODE: f32 = 6.0;
 
 const WEIGHT: Companion = Companion {
-    leaf: "weight",
+    leaf: WEIGHT_LEAF,
     role: Role::Weight,
     dtypes: &[Dtype::U8],
     presence: Presence::Required,
@@ -34,7 +41,7 @@ const GLOBAL_SCALE: Companion = Companion {
     words: "global scale, amax / 2688",
 };
 const INPUT_SCALE: Companion = Companion {
-    leaf: "input_scale",
+    leaf: INPUT_SCALE_LEAF,
     role: Role::InputScale,
     dtypes: &[Dtype::F32],
     presence: Presence::Calibrated,
@@ -139,7 +146,31 @@ impl Scheme for Nvfp4 {
     }
 
     fn scale_layout(&self) -> ScaleLayout {
-        ScaleLayout::Fp4Blocks { block: 16 }
+        ScaleLayout::Fp4Blocks { block: 16, scale: BLOCK_SCALE.leaf, global: GLOBAL_SCALE.leaf }
+    }
+
+    fn outputs(&self, rows: u64, cols: u64, calibrated: bool) -> Vec<Output> {
+        let blocks = cols.div_ceil(BLOCK);
+        let shape = |role| match role {
+            Role::Weight => vec![rows, blocks.saturating_mul(BLOCK / 2)],
+            Role::WeightScale => vec![rows, blocks],
+            _ => vec![],
+        };
+        let wanted = self.about.companions.iter().filter(|c| calibrated || c.presence == Presence::Required);
+        let output = |c: &Companion| {
+            let dtype = c.dtypes.first().copied()?;
+            Some(Output { leaf: c.leaf, role: c.role, dtype, shape: shape(c.role) })
+        };
+        wanted.filter_map(output).collect()
+    }
+
+    fn global_scale(&self, amax: f32) -> f32 {
+        amax / LARGEST
+    }
+
+    fn input_scale(&self, amax: f32) -> f32 {
+        let amax = if amax == 0.0 { LARGEST_CODE } else { amax };
+        amax / LARGEST
     }
 
     fn config_fields(&self) -> Vec<(&'static str, Value)> {

@@ -90,6 +90,10 @@ pub enum ScaleLayout {
     Fp4Blocks {
         /// Weights per block.
         block: u32,
+        /// Leaf name of the block scales.
+        scale: &'static str,
+        /// Leaf name of the global scale.
+        global: &'static str,
     },
     /// E4M3 codes, an F32 scale per `rows` x `cols` tile (`u32::MAX`: the whole extent).
     Fp8Tiles {
@@ -103,6 +107,40 @@ pub enum ScaleLayout {
     /// No scales.
     None,
 }
+
+impl ScaleLayout {
+    /// Leaf name of the scales that lie beside the weights.
+    #[must_use]
+    pub const fn scale_leaf(self) -> Option<&'static str> {
+        match self {
+            Self::Fp4Blocks { scale, .. } | Self::Fp8Tiles { scale, .. } => Some(scale),
+            Self::None => None,
+        }
+    }
+}
+
+/// A tensor that an encoded layer stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Leaf name.
+    pub leaf: &'static str,
+    /// What it is for.
+    pub role: Role,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions.
+    pub shape: Vec<u64>,
+}
+
+/// Leaf name of the weight, in every scheme.
+pub const WEIGHT_LEAF: &str = "weight";
+
+/// Leaf name of the activation scale, in every scheme of the reference.
+pub const INPUT_SCALE_LEAF: &str = "input_scale";
+
+/// What goes with the weight when a tied copy of a layer is dropped (`formats.md` h).
+pub const TIED_LEAVES: &[&str] =
+    &[WEIGHT_LEAF, "weight_scale", "weight_scale_2", "weight_scale_inv", INPUT_SCALE_LEAF, "pre_quant_scale"];
 
 /// A piece of a layer to decode: whole rows of its stored weight.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +209,22 @@ pub trait Scheme: Sync {
 
     /// How scales govern weights.
     fn scale_layout(&self) -> ScaleLayout;
+
+    /// The tensors that encoding `rows` x `cols` weights writes, the weight first, the activation scale only
+    /// if `calibrated`. Empty for a scheme that cannot be written.
+    fn outputs(&self, _rows: u64, _cols: u64, _calibrated: bool) -> Vec<Output> {
+        Vec::new()
+    }
+
+    /// The global scale of a weight whose largest magnitude is `amax`.
+    fn global_scale(&self, _amax: f32) -> f32 {
+        1.0
+    }
+
+    /// The activation scale for a largest activation of `amax`.
+    fn input_scale(&self, _amax: f32) -> f32 {
+        1.0
+    }
 
     /// Fields of `hf_quant_config.json` beside `quant_algo`, such as `group_size`.
     fn config_fields(&self) -> Vec<(&'static str, serde_json::Value)> {
@@ -258,13 +312,13 @@ pub fn role_of(scheme: &dyn Scheme, leaf: &str) -> (Role, &'static str) {
         return (Role::QuantizerState, "leaked quantizer state");
     }
     match leaf {
-        "weight" => (Role::Weight, "weight"),
+        WEIGHT_LEAF => (Role::Weight, "weight"),
         "bias" => (Role::Bias, "bias, in the model's own dtype"),
         "k_scale" | "v_scale" => (Role::KvScale, "KV cache scale"),
         // A scale without a place in this scheme still is one: it must not be counted as a weight.
         "weight_scale" | "weight_scale_inv" => (Role::WeightScale, "weight scale"),
         "weight_scale_2" | "weight_global_scale" => (Role::GlobalScale, "global scale"),
-        "input_scale" | "input_global_scale" => (Role::InputScale, "activation scale"),
+        INPUT_SCALE_LEAF | "input_global_scale" => (Role::InputScale, "activation scale"),
         _ => (Role::Other, "parameter"),
     }
 }

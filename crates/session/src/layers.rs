@@ -4,7 +4,7 @@ use crate::api::{LayerDetail, LayerPage, LayerQuery, LayerRow, Severity, TensorV
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
 use quantscope_format::Glob;
-use quantscope_schemes::{Family, Kind, role_of};
+use quantscope_schemes::{Family, Kind, WEIGHT_LEAF, role_of};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
@@ -117,7 +117,7 @@ pub(crate) fn page(session: &Session, query: &LayerQuery) -> LayerPage {
 }
 
 fn stored_as(session: &Session, layer: &LayerInfo) -> String {
-    let weight = layer.tensor(&session.checkpoint, "weight").map(|(_, t)| t);
+    let weight = layer.tensor(&session.checkpoint, WEIGHT_LEAF).map(|(_, t)| t);
     let Some(weight) = weight.filter(|_| layer.scheme.family() == Family::Fp4) else { return String::new() };
     let k = weight.shape.last().copied().unwrap_or(0).saturating_mul(2);
     let mut text = format!("packed as {:?}, two codes a byte: K is {k}", weight.shape);

@@ -6,7 +6,7 @@ use crate::api::{FirstBlock, Histogram, LayerValues, ScaleMap, SessionError};
 use quantscope_audit::{LayerInfo, Shard};
 use quantscope_format::{Control, Progress, TensorInfo};
 use quantscope_numeric::{Dtype, e4m3, f32_bits_from_bf16, f32_bits_from_f16};
-use quantscope_schemes::{DecodeTile, ScaleLayout};
+use quantscope_schemes::{DecodeTile, ScaleLayout, WEIGHT_LEAF};
 
 /// Bytes of a weight that are read for a picture.
 const SAMPLE_BYTES: u64 = 4 << 20;
@@ -72,7 +72,7 @@ pub(crate) async fn read(
     let mut reply = LayerValues { name: name.to_string(), ..LayerValues::default() };
     for member in &layer.members {
         let Some(scalar) = part(session, layer, &member.leaf) else { continue };
-        if scalar.tensor.elements() == Some(1) && member.leaf != "weight" {
+        if scalar.tensor.elements() == Some(1) && member.leaf != WEIGHT_LEAF {
             let bytes = scalar.read(0, scalar.tensor.byte_len()).await?;
             let value = floats(scalar.tensor.dtype, &bytes).first().map(|v| format!("{v:e}"));
             reply.scalars.extend(value.map(|v| (member.leaf.clone(), v)));
@@ -123,12 +123,12 @@ impl<'a> Sampler<'a> {
             Self { layer, weight, layout, scale: None, global_scale: 1.0, rows, row_bytes, cols };
         match layout {
             ScaleLayout::None => return Ok((row_bytes <= SAMPLE_BYTES).then_some(sampler)),
-            ScaleLayout::Fp4Blocks { .. } => {
-                let Some(global) = part(session, layer, "weight_scale_2") else { return Ok(None) };
+            ScaleLayout::Fp4Blocks { scale, global, .. } => {
+                let Some(global) = part(session, layer, global) else { return Ok(None) };
                 let bytes = global.read(0, global.tensor.byte_len().min(4)).await?;
                 sampler.global_scale =
                     floats(global.tensor.dtype, &bytes).first().copied().unwrap_or(f32::NAN);
-                sampler.scale = part(session, layer, "weight_scale");
+                sampler.scale = part(session, layer, scale);
             }
             ScaleLayout::Fp8Tiles { scale, .. } => sampler.scale = part(session, layer, scale),
         }
@@ -136,7 +136,7 @@ impl<'a> Sampler<'a> {
             ScaleLayout::Fp8Tiles { rows: r, cols: c, .. } => {
                 rows.div_ceil(u64::from(r)).checked_mul(cols.div_ceil(u64::from(c)))
             }
-            ScaleLayout::Fp4Blocks { block } => rows.checked_mul(cols / u64::from(block)),
+            ScaleLayout::Fp4Blocks { block, .. } => rows.checked_mul(cols / u64::from(block)),
             ScaleLayout::None => None,
         };
         let fits = sampler.scale.as_ref().is_some_and(|s| s.tensor.elements() == expected);
@@ -147,7 +147,7 @@ impl<'a> Sampler<'a> {
         let weight = self.weight.read(row * self.row_bytes, self.row_bytes).await?;
         // Scales are read for this row alone, so the tile's own first row is 0 of what was read.
         let (scales, scale_cols) = match (self.layout, &self.scale) {
-            (ScaleLayout::Fp4Blocks { block }, Some(scale)) => {
+            (ScaleLayout::Fp4Blocks { block, .. }, Some(scale)) => {
                 let blocks = self.cols / u64::from(block);
                 (scale.read(row * blocks, blocks).await?, blocks)
             }
@@ -243,8 +243,8 @@ fn histogram(values: &[f32]) -> Histogram {
 
 /// The scale tensor averaged down to a picture.
 async fn scale_map(session: &Session, layer: &LayerInfo) -> Result<Option<ScaleMap>, SessionError> {
-    let leaves = ["weight_scale", "weight_scale_inv"];
-    let Some(scale) = leaves.iter().find_map(|leaf| part(session, layer, leaf)) else { return Ok(None) };
+    let leaf = layer.scheme.scale_layout().scale_leaf();
+    let Some(scale) = leaf.and_then(|leaf| part(session, layer, leaf)) else { return Ok(None) };
     // Rank 4 as [rows, 1, columns, 1]; a vector is one column.
     let sides: Vec<u64> = scale.tensor.shape.iter().copied().filter(|&d| d != 1).collect();
     let (rows, cols) = match *sides.as_slice() {

@@ -5,7 +5,7 @@ use crate::checkpoint::ConfigFile;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_format::{ConfigError, KvCache, QuantDeclaration};
-use quantscope_schemes::{Family, declare};
+use quantscope_schemes::{Family, Role, WEIGHT_LEAF, declare, role_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const RULES: &[Rule] = &[CF301, CF302, CF307, CF310];
@@ -91,7 +91,7 @@ fn promises(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let file = declaring_file(context);
     for layer in &context.model.layers {
         let name = layer.name.as_str();
-        let has_scales = layer.members.iter().any(|m| m.leaf.starts_with("weight_scale"));
+        let has_scales = layer.members.iter().any(|m| role_of(layer.scheme, &m.leaf).0 == Role::WeightScale);
         if (layer.is_quantized() || has_scales)
             && let Some(pattern) = declared.exclude().naming(name)
         {
@@ -109,7 +109,7 @@ fn promises(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
             || has_scales
             || !layer.kind.is_quantizable()
             || is_head
-            || layer.member("weight").is_none()
+            || layer.member(WEIGHT_LEAF).is_none()
         {
             continue;
         }

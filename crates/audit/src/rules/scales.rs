@@ -5,7 +5,7 @@ use crate::model::LayerInfo;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Family, LayerView, Presence, Role};
+use quantscope_schemes::{Family, LayerView, Presence, Role, WEIGHT_LEAF};
 
 pub(crate) const RULES: &[Rule] = &[SC001, SC002];
 
@@ -36,7 +36,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let fp4_elsewhere = context.model.layers.iter().any(|l| l.scheme.family() == Family::Fp4);
     for layer in &context.model.layers {
         let view = layer.view(context.checkpoint);
-        let file = layer.tensor(context.checkpoint, "weight").map(|(shard, _)| shard.file.clone());
+        let file = layer.tensor(context.checkpoint, WEIGHT_LEAF).map(|(shard, _)| shard.file.clone());
         let Some(file) = file else { continue };
         if let Some(role) = missing_role(layer, &view, fp4_elsewhere) {
             findings.push(finding(role, layer, &view).in_file(file).touching(&layer.name));
@@ -65,13 +65,13 @@ fn missing_role(layer: &LayerInfo, view: &LayerView<'_>, fp4_elsewhere: bool) ->
 fn finding(role: Role, layer: &LayerInfo, view: &LayerView<'_>) -> Finding {
     let name = &layer.name;
     let dtype = view.weight().map_or("packed", |w| w.dtype.tag());
+    let wanted =
+        layer.scheme.about().companions.iter().find(|c| c.role == role).map_or("a scale", |c| c.leaf);
     if role == Role::GlobalScale {
-        let message = format!("`{name}` has block scales but no global scale `weight_scale_2`");
-        return SC002.finding(name, message).expecting("weight_scale_2, F32 []", "absent");
+        let message = format!("`{name}` has block scales but no global scale `{wanted}`");
+        return SC002.finding(name, message).expecting(wanted, "absent");
     }
-    let wanted = layer.scheme.about().companions.iter().find(|c| c.role == Role::WeightScale).map(|c| c.leaf);
-    let wanted = wanted.unwrap_or("weight_scale");
     let kind = if layer.scheme.family() == Family::Fp4 { "block scale" } else { "scale" };
-    let message = format!("`{name}.weight` is {dtype} but has no {kind} `{wanted}`");
+    let message = format!("`{name}.weight` is {dtype} but has no {kind}");
     SC001.finding(name, message).expecting(wanted, "absent")
 }

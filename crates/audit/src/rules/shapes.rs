@@ -4,7 +4,9 @@ use super::{HeaderContext, shape_text};
 use crate::model::LayerInfo;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
-use quantscope_schemes::{Companion, Family, Kind, LayerView, Role, ScaleLayout, Stored};
+use quantscope_schemes::{
+    Companion, Family, Kind, LayerView, Role, ScaleLayout, Stored, WEIGHT_LEAF, role_of,
+};
 
 pub(crate) const RULES: &[Rule] = &[SH501, SH502, SH505, BK951];
 
@@ -66,7 +68,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
                 format!("`{}` is a flattened Conv3d whose K of {packed_k} is no multiple of 16", layer.name);
             let finding = SH505.finding(&layer.name, message);
             let (right, found) = (packed_k.div_ceil(16).saturating_mul(16).to_string(), packed_k.to_string());
-            findings.push(finding.expecting(right, found).in_file(file("weight")).touching(&layer.name));
+            findings.push(finding.expecting(right, found).in_file(file(WEIGHT_LEAF)).touching(&layer.name));
             continue;
         }
         for companion in layer.scheme.about().companions {
@@ -143,13 +145,13 @@ fn check_tile_scale(
     findings: &mut Vec<Finding>,
 ) {
     let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout() else { return };
-    let both = ["weight_scale", "weight_scale_inv"].iter().all(|leaf| view.has(leaf));
-    if !both {
+    if !view.has(scale) {
         return;
     }
-    let message =
-        format!("`{}` has both `weight_scale` and `weight_scale_inv`; only one can hold", layer.name);
+    let second = |t: &&Stored<'_>| t.leaf != scale && role_of(layer.scheme, t.leaf).0 == Role::WeightScale;
+    let Some(other) = view.tensors.iter().find(second).map(|t| t.leaf) else { return };
+    let message = format!("`{}` has both `{scale}` and `{other}`; only one can hold", layer.name);
     let file = layer.tensor(context.checkpoint, scale).map(|(s, _)| s.file.clone()).unwrap_or_default();
-    let finding = SH501.finding(&layer.name, message).expecting(scale, "weight_scale and weight_scale_inv");
+    let finding = SH501.finding(&layer.name, message).expecting(scale, format!("{scale} and {other}"));
     findings.push(finding.in_file(file).touching(&layer.name));
 }
