@@ -5,9 +5,12 @@
 
 pub mod api;
 mod error;
+mod histogram;
 mod layers;
 mod overview;
 mod report;
+mod sampler;
+mod scale_map;
 mod values;
 
 pub use api::EngineChoice;
