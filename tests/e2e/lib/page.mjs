@@ -33,14 +33,15 @@ export async function view(page, name) {
   await expect(page).toHaveURL(new RegExp(`#/${name}`));
 }
 
-/** Reads every byte, and waits until the page says that it has. */
-export async function verify(page, timeout = 60_000) {
+/** Reads every byte, and waits until the page says that it has, and on which engine. */
+export async function verify(page, { engine = /./, timeout = 60_000 } = {}) {
   await part(page, "verify-button").click();
   await isVerified(page, timeout);
+  await expect(part(page, "verify-button")).toHaveAttribute("title", engine);
 }
 
 export const isVerified = (page, timeout = 60_000) =>
-  expect(part(page, "verify-button")).toContainText(/^Verified/, { timeout });
+  expect(part(page, "verify-button")).toHaveAttribute("title", /was read on/, { timeout });
 
 /** Bytes that were read to open what is open. */
 export async function bytesRead(page) {
