@@ -31,6 +31,8 @@ pub struct Overview {
     pub bits_per_weight: f64,
     /// Schemes, the largest first.
     pub schemes: Vec<SchemeShare>,
+    /// Where the bytes are: modules at one depth, split by scheme, the largest first.
+    pub size_map: Vec<SizeCell>,
     /// What the configs declare, in one line, such as `NVFP4 (modelopt)`; empty if they declare nothing.
     pub declared: String,
     /// The verdict in words.
@@ -82,6 +84,21 @@ pub struct SchemeShare {
     pub bytes: u64,
     /// Logical weights.
     pub parameters: u64,
+}
+
+/// Layers below one module that share a scheme.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeCell {
+    /// Module path; a layer's own where it stands alone.
+    pub name: String,
+    /// Scheme id.
+    pub scheme: String,
+    /// Family, for colour.
+    pub family: String,
+    /// Layers.
+    pub layers: u64,
+    /// Stored bytes.
+    pub bytes: u64,
 }
 
 /// Which layers the list shows.
@@ -275,8 +292,10 @@ pub struct FindingGroup {
 pub struct TieView {
     /// The side that would be kept.
     pub canonical: String,
-    /// The others.
+    /// The others, 20 at most.
     pub aliases: Vec<String>,
+    /// How many others there are.
+    pub alias_count: u64,
     /// Bytes that dropping the others saves.
     pub bytes_saved: u64,
     /// `declared`, `identical` or `both`.
@@ -290,7 +309,7 @@ pub struct TieView {
 pub struct TieReport {
     /// Whether the bytes were compared; before that only declared ties are known.
     pub bytes_compared: bool,
-    /// Groups, the largest saving first, 500 at most.
+    /// Groups, the largest saving first, 200 at most.
     pub groups: Vec<TieView>,
     /// Groups there are.
     pub group_count: u64,

@@ -11,6 +11,7 @@ mod overview;
 mod report;
 mod sampler;
 mod scale_map;
+mod size_map;
 mod values;
 
 pub use api::EngineChoice;
@@ -131,14 +132,15 @@ impl Session {
     pub fn ties(&self) -> TieReport {
         let view = |t: &Tie| TieView {
             canonical: t.canonical.clone(),
-            aliases: t.aliases.clone(),
+            aliases: t.aliases.iter().take(20).cloned().collect(),
+            alias_count: count(t.aliases.len()),
             bytes_saved: t.bytes_saved,
             evidence: t.evidence.clone(),
             input_scale: t.input_scale.clone(),
         };
         TieReport {
             bytes_compared: self.bytes.is_some(),
-            groups: self.ties.iter().take(500).map(view).collect(),
+            groups: self.ties.iter().take(200).map(view).collect(),
             group_count: count(self.ties.len()),
             bytes_saved: self.ties.iter().map(|t| t.bytes_saved).fold(0, u64::saturating_add),
         }

@@ -2,6 +2,7 @@
 
 use crate::api::{Finding, FindingGroup, Overview, SchemeShare, Severity, ShardView, Verdict};
 use crate::report::count_of;
+use crate::size_map::size_map;
 use crate::{Session, count};
 use quantscope_audit::{LayerInfo, Shard, rule};
 use quantscope_format::Defect;
@@ -104,6 +105,7 @@ pub(crate) fn overview(session: &Session) -> Overview {
         bytes_read: checkpoint.bytes_read,
         bits_per_weight: session.model.bits_per_weight(),
         schemes: shares(&session.model.layers),
+        size_map: size_map(&session.model.layers),
         declared: declared.unwrap_or_default(),
         verdict: verdict(session, errors, warnings),
         errors,

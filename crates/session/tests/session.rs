@@ -84,6 +84,22 @@ fn queries_narrow_and_windows_cut() {
     assert_eq!(session.layers(&LayerQuery { start: u64::MAX, ..query("") }).rows, []);
 }
 
+/// Every stored byte is in one cell, and a picture of many layers stays a picture.
+#[test]
+fn the_size_map_covers_every_byte() {
+    for (files, most) in [(folder("golden/e2e_llama_nvfp4/expected"), 150), (vec![many_layers(20_000)], 1)] {
+        let session = open(files);
+        let overview = session.overview();
+        let stored: u64 = overview.schemes.iter().map(|s| s.bytes).sum();
+        assert_eq!(overview.size_map.iter().map(|c| c.bytes).sum::<u64>(), stored);
+        assert_eq!(overview.size_map.iter().map(|c| c.layers).sum::<u64>(), overview.layer_count);
+        assert!(overview.size_map.len() <= most, "{:?}", overview.size_map);
+        for cell in overview.size_map.iter().filter(|c| c.layers == 1) {
+            assert!(session.layer(&cell.name).is_some(), "{cell:?}");
+        }
+    }
+}
+
 #[test]
 fn natural_order_and_large_windows() {
     let session = open(vec![many_layers(20_000)]);

@@ -1,8 +1,9 @@
 //! The page's behaviour, action by action.
 
+use super::convert::Form;
 use super::*;
-use crate::protocol::PlanSummary;
-use quantscope_session::api::{LayerPage, Progress, Verdict};
+use crate::protocol::{PlanSummary, Reply};
+use quantscope_session::api::{LayerPage, Progress, SessionError, Verdict};
 
 fn overview() -> Overview {
     Overview {
@@ -16,6 +17,7 @@ fn overview() -> Overview {
         bytes_read: 10,
         bits_per_weight: 4.5,
         schemes: vec![],
+        size_map: Vec::new(),
         declared: String::new(),
         verdict: Verdict { state: "sound".into(), title: "Sound".into(), next: vec![] },
         errors: 0,

@@ -15,13 +15,19 @@ const TI702: Rule = Rule {
     repairable: false,
 };
 
+/// Aliases that a message names; the report's ties list them all.
+const NAMED: usize = 3;
+
 /// A finding for a group whose bytes were found equal.
 pub(crate) fn identical(tie: &Tie) -> Finding {
     let copies = tie.aliases.len().saturating_add(1);
+    let named: Vec<String> = tie.aliases.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let more = tie.aliases.len().saturating_sub(NAMED);
+    let others = if more > 0 { format!(" and {more} others") } else { String::new() };
     let message = format!(
-        "{copies} layers have byte-identical weights: `{}` and `{}`; {} bytes would be saved",
+        "{copies} layers have byte-identical weights: `{}`, {}{others}; {} bytes would be saved",
         tie.canonical,
-        tie.aliases.join("`, `"),
+        named.join(", "),
         tie.bytes_saved
     );
     let mut finding = TI702.finding(tie.canonical.as_str(), message).touching(tie.canonical.as_str());
