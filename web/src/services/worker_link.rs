@@ -51,7 +51,8 @@ impl WorkerLink {
                         reason(&error)
                     )),
                 };
-                if matches!(&incoming, Incoming::Message(message, _) if matches!(**message, FromWorker::Event(Event::Ready))) {
+                if matches!(&incoming, Incoming::Message(message, _) if matches!(**message, FromWorker::Event(Event::Ready)))
+                {
                     for message in queue.borrow_mut().take().into_iter().flatten() {
                         post(&worker, &message, &*on_incoming);
                     }

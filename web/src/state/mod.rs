@@ -2,10 +2,12 @@
 //!
 //! [`State::update`] is the whole behaviour of the page: it changes the state and answers with commands for the
 //! services (ask the worker, write the address, save a file). It names no browser interface, so its tests run
-//! natively. What a view needs is not asked for by views: after each action [`State::ask_missing`] looks at where
+//! natively. What a view needs is not asked for by views: after each action `State::ask_missing` looks at where
 //! the user is and asks for what is not there yet.
 
+mod action;
 mod answers;
+mod asking;
 pub(crate) mod convert;
 pub(crate) mod job;
 pub(crate) mod list;
@@ -15,20 +17,17 @@ pub(crate) mod route;
 pub(crate) mod text;
 pub(crate) mod treemap;
 
-use crate::protocol::{EngineStatus, Event, Reply, Request, RequestId};
-use convert::{Calibration, Convert, Form, Growing, ROWS};
+use crate::protocol::{EngineStatus, Event, Request, RequestId};
+pub(crate) use action::{Action, Command};
+use convert::{Calibration, Convert};
 use job::{Job, JobKind};
-use list::{LayerList, PAGE};
+use list::LayerList;
 use load::{Load, Shared};
 use quantscope_session::api::{
-    EngineChoice, FindingGroup, LayerDetail, LayerQuery, LayerRow, LayerValues, Overview, SessionError,
-    TieReport, VerifySummary,
+    EngineChoice, FindingGroup, LayerDetail, LayerRow, LayerValues, Overview, TieReport, VerifySummary,
 };
 use route::{Filter, Route, View};
 use std::collections::BTreeMap;
-
-/// Layers that the size map draws one by one.
-const SIZE_MAP_ROWS: u64 = 120;
 
 /// What is open.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -106,137 +105,6 @@ enum Slot {
     Convert,
     ResultRows,
     Quiet,
-}
-
-/// What the user or the worker did.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Action {
-    /// Files were picked or dropped; the service holds them beside.
-    OpenFiles {
-        /// Name of the checkpoint.
-        name: String,
-        /// Paths, in the order of the files held.
-        paths: Vec<String>,
-    },
-    /// A sample was chosen.
-    OpenSample {
-        /// Folder under `samples/`.
-        folder: &'static str,
-        /// What to call it.
-        name: &'static str,
-    },
-    /// Files could not be taken.
-    PickFailed(String),
-    /// Back to arrival.
-    Close,
-    /// Another view.
-    Go(View),
-    /// The address changed under us: back, forward, or typed.
-    Navigated(Route),
-    /// The layer in the panel.
-    Select(Option<String>),
-    /// A row was clicked.
-    SelectRow(u64),
-    /// Another filter.
-    SetFilter(Filter),
-    /// The layers a rule touches.
-    ShowRule(String),
-    /// Rows in sight.
-    ListWindow {
-        /// First row.
-        first: u64,
-        /// How many.
-        count: u64,
-    },
-    /// The keyboard moved.
-    Move(i64),
-    /// The keyboard came to a row by itself.
-    CursorAt(u64),
-    /// The keyboard opened.
-    Enter,
-    /// The keyboard closed.
-    Escape,
-    /// The search field is wanted.
-    Search,
-    /// The list of keys is wanted, or not.
-    Keys(bool),
-    /// Try again what failed.
-    Retry,
-    /// Verify bytes.
-    Verify,
-    /// Stop the job.
-    CancelJob,
-    /// Another engine.
-    SetEngine(EngineChoice),
-    /// Another theme.
-    SetTheme(Theme),
-    /// The system's theme changed.
-    SystemDark(bool),
-    /// The message was read.
-    Dismiss,
-    /// Another form.
-    SetForm(Form),
-    /// A calibration file was picked; the service holds it beside. `None` takes it away.
-    SetCalibration(Option<String>),
-    /// More rows of the plan.
-    MorePlanRows {
-        /// Packed layers, or kept ones.
-        packed: bool,
-    },
-    /// More rows of the result.
-    MoreResultRows,
-    /// Convert.
-    RunConvert,
-    /// Save one file of the result.
-    Save(String),
-    /// Save all files of the result.
-    SaveAll,
-    /// Saving did not work.
-    SaveFailed(String),
-    /// Free the space of the result.
-    DropOutput,
-    /// Save the report.
-    SaveReport,
-    /// The worker answered.
-    Answer {
-        /// Request.
-        id: RequestId,
-        /// Answer.
-        result: Box<Result<Reply, SessionError>>,
-    },
-    /// The worker told.
-    Told(Event),
-    /// The worker is gone.
-    WorkerFailed(String),
-}
-
-/// What the services shall do.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Command {
-    /// Ask the worker.
-    Send {
-        /// Number of the request.
-        id: RequestId,
-        /// The request. Files held go with `Open` and `Calibration`.
-        request: Request,
-    },
-    /// Write the address.
-    SetAddress {
-        /// Fragment.
-        fragment: String,
-        /// Whether the present entry of the history is replaced.
-        replace: bool,
-    },
-    /// Apply and remember the theme.
-    SetTheme(Theme),
-    /// Save a file of the result.
-    Save(String),
-    /// Save all files of the result.
-    SaveAll,
-    /// Forget the blobs of the result.
-    ForgetOutput,
-    /// Put the keyboard into the search field.
-    FocusSearch,
 }
 
 /// All the page knows.
@@ -471,96 +339,6 @@ impl State {
         commands
     }
 
-    /// Asks for everything that the present view shows and that is neither here nor under way.
-    fn ask_missing(&mut self, commands: &mut Vec<Command>) {
-        if self.overview().is_none() {
-            return;
-        }
-        match self.route.view {
-            View::Overview => {
-                if self.size_map.is_wanted() {
-                    let query =
-                        LayerQuery { sort: "-size".into(), count: SIZE_MAP_ROWS, ..LayerQuery::default() };
-                    let id = self.send(Slot::SizeMap, Request::Layers(query), commands);
-                    self.size_map.ask(id);
-                }
-            }
-            View::Layers => {
-                let filter = self.route.filter.clone();
-                self.list.set_filter(&filter);
-                for page in self.list.wanted() {
-                    let id = self.next_id();
-                    let generation = self.list.ask(page, id);
-                    let request = Request::Layers(self.list.filter().query(page * PAGE, PAGE));
-                    self.waiting.insert(id, Slot::Layers { generation, page });
-                    commands.push(Command::Send { id, request });
-                }
-                self.ask_panel(commands);
-            }
-            View::Findings => {
-                if self.findings.is_wanted() {
-                    let id = self.send(Slot::Findings, Request::Findings, commands);
-                    self.findings.ask(id);
-                }
-            }
-            View::Ties => {
-                if self.ties.is_wanted() {
-                    let id = self.send(Slot::Ties, Request::Ties, commands);
-                    self.ties.ask(id);
-                }
-            }
-            View::Convert => {
-                let reading =
-                    self.convert.form.calibration.as_ref().is_some_and(|given| given.entries.is_none());
-                if self.convert.plan.is_wanted() && !reading {
-                    let (convert, calibrated) = self.convert.form.request();
-                    let id = self.send(Slot::Plan, Request::Plan { convert, calibrated }, commands);
-                    self.convert.plan.ask(id);
-                }
-            }
-        }
-    }
-
-    fn ask_panel(&mut self, commands: &mut Vec<Command>) {
-        let Some(name) = self.route.layer.clone() else { return };
-        if self.panel.name != name {
-            // Values of a layer that is no longer looked at are not worth reading on.
-            if let Some(job) = self.panel.values.asked() {
-                self.send(Slot::Quiet, Request::Cancel { job }, commands);
-            }
-            self.panel = Panel { name: name.clone(), ..Panel::default() };
-        }
-        if self.panel.detail.is_wanted() {
-            let id = self.send(Slot::Detail, Request::Layer { name: name.clone() }, commands);
-            self.panel.detail.ask(id);
-        }
-        if self.panel.values.is_wanted() {
-            let id = self.send(Slot::Values, Request::Values { name }, commands);
-            self.panel.values.ask(id);
-        }
-    }
-
-    fn ask_plan_rows(&mut self, packed: bool, commands: &mut Vec<Command>) {
-        let Some(shown) = &mut self.convert.shown else { return };
-        let rows = if packed { &mut shown.packed } else { &mut shown.kept };
-        if rows.asked || rows.len() >= rows.total {
-            return;
-        }
-        rows.asked = true;
-        let start = rows.len();
-        self.send(Slot::PlanRows { packed }, Request::PlanRows { packed, start, count: ROWS }, commands);
-    }
-
-    fn ask_result_rows(&mut self, commands: &mut Vec<Command>) {
-        let Some(result) = &mut self.convert.result else { return };
-        if result.rows.asked || result.rows.len() >= result.rows.total {
-            return;
-        }
-        result.rows.asked = true;
-        let start = result.rows.len();
-        self.send(Slot::ResultRows, Request::ResultRows { start, count: ROWS }, commands);
-    }
-
     fn open(&mut self, name: String, request: Request, now_ms: f64, commands: &mut Vec<Command>) {
         self.cancel_job(commands);
         self.job = None;
@@ -659,19 +437,6 @@ impl State {
         }
         commands.push(Command::Send { id, request });
         id
-    }
-
-    fn show_plan(&mut self, commands: &mut Vec<Command>) {
-        self.convert.shown = None;
-        if let Some(summary) = self.convert.plan.value.clone() {
-            self.convert.shown = Some(convert::PlanShown {
-                packed: Growing::new(summary.packed_count),
-                kept: Growing::new(summary.kept_count),
-                summary,
-            });
-            self.ask_plan_rows(true, commands);
-            self.ask_plan_rows(false, commands);
-        }
     }
 }
 

@@ -24,7 +24,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 pub fn start_worker() {
     std::panic::set_hook(Box::new(|panic| {
         console_error_panic_hook::hook(panic);
-        tell(Event::Failed(format!("{panic}")));
+        tell(Event::Failed(format!("{panic}. Reload the page to go on.")));
     }));
     let desk = Rc::new(Desk::new());
     let listener = Rc::clone(&desk);

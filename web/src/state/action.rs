@@ -1,0 +1,138 @@
+//! What can happen to the page, and what it makes the services do.
+
+use super::Theme;
+use super::convert::Form;
+use super::route::{Filter, Route, View};
+use crate::protocol::{Event, Reply, Request, RequestId};
+use quantscope_session::api::{EngineChoice, SessionError};
+
+/// What the user or the worker did.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    /// Files were picked or dropped; the service holds them beside.
+    OpenFiles {
+        /// Name of the checkpoint.
+        name: String,
+        /// Paths, in the order of the files held.
+        paths: Vec<String>,
+    },
+    /// A sample was chosen.
+    OpenSample {
+        /// Folder under `samples/`.
+        folder: &'static str,
+        /// What to call it.
+        name: &'static str,
+    },
+    /// Files could not be taken.
+    PickFailed(String),
+    /// Back to arrival.
+    Close,
+    /// Another view.
+    Go(View),
+    /// The address changed under us: back, forward, or typed.
+    Navigated(Route),
+    /// The layer in the panel.
+    Select(Option<String>),
+    /// A row was clicked.
+    SelectRow(u64),
+    /// Another filter.
+    SetFilter(Filter),
+    /// The layers a rule touches.
+    ShowRule(String),
+    /// Rows in sight.
+    ListWindow {
+        /// First row.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The keyboard moved.
+    Move(i64),
+    /// The keyboard came to a row by itself.
+    CursorAt(u64),
+    /// The keyboard opened.
+    Enter,
+    /// The keyboard closed.
+    Escape,
+    /// The search field is wanted.
+    Search,
+    /// The list of keys is wanted, or not.
+    Keys(bool),
+    /// Try again what failed.
+    Retry,
+    /// Verify bytes.
+    Verify,
+    /// Stop the job.
+    CancelJob,
+    /// Another engine.
+    SetEngine(EngineChoice),
+    /// Another theme.
+    SetTheme(Theme),
+    /// The system's theme changed.
+    SystemDark(bool),
+    /// The message was read.
+    Dismiss,
+    /// Another form.
+    SetForm(Form),
+    /// A calibration file was picked; the service holds it beside. `None` takes it away.
+    SetCalibration(Option<String>),
+    /// More rows of the plan.
+    MorePlanRows {
+        /// Packed layers, or kept ones.
+        packed: bool,
+    },
+    /// More rows of the result.
+    MoreResultRows,
+    /// Convert.
+    RunConvert,
+    /// Save one file of the result.
+    Save(String),
+    /// Save all files of the result.
+    SaveAll,
+    /// Saving did not work.
+    SaveFailed(String),
+    /// Free the space of the result.
+    DropOutput,
+    /// Save the report.
+    SaveReport,
+    /// The worker answered.
+    Answer {
+        /// Request.
+        id: RequestId,
+        /// Answer.
+        result: Box<Result<Reply, SessionError>>,
+    },
+    /// The worker told.
+    Told(Event),
+    /// The worker is gone.
+    WorkerFailed(String),
+}
+
+/// What the services shall do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    /// Ask the worker.
+    Send {
+        /// Number of the request.
+        id: RequestId,
+        /// The request. Files held go with `Open` and `Calibration`.
+        request: Request,
+    },
+    /// Write the address.
+    SetAddress {
+        /// Fragment.
+        fragment: String,
+        /// Whether the present entry of the history is replaced.
+        replace: bool,
+    },
+    /// Apply and remember the theme.
+    SetTheme(Theme),
+    /// Save a file of the result.
+    Save(String),
+    /// Save all files of the result.
+    SaveAll,
+    /// Forget the blobs of the result.
+    ForgetOutput,
+    /// Put the keyboard into the search field.
+    FocusSearch,
+}
