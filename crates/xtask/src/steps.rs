@@ -224,7 +224,15 @@ fn end_to_end<'a>(project: &'a Project, tools: &TestTools) -> Result<Cmd<'a>> {
     Ok(cmd!(project.sh, "node tests/e2e/node_modules/@playwright/test/cli.js test --config {config}")
         .env("QUANTSCOPE_CHROMIUM", &tools.browser.chromium)
         .env("QUANTSCOPE_CLI", cli)
+        .env("QUANTSCOPE_PORT", free_port()?.to_string())
         .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> Result<u16> {
+    let listener =
+        std::net::TcpListener::bind(("127.0.0.1", 0)).context("no port is free on this machine")?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// Takes the pictures of the documentation anew.
