@@ -101,10 +101,10 @@ impl Component for App {
             Msg::Incoming(Incoming::Message(message, attached)) => match *message {
                 FromWorker::Event(event) => self.act(ctx, Action::Told(event)),
                 FromWorker::Reply { id, result } => {
-                    if let Ok(reply) = &result {
+                    if let Ok(reply) = &*result {
                         self.take_blobs(reply, attached);
                     }
-                    self.act(ctx, Action::Answer { id, result: Box::new(result) });
+                    self.act(ctx, Action::Answer { id, result });
                 }
             },
         }

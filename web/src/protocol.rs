@@ -29,7 +29,7 @@ pub(crate) enum FromWorker {
         /// Number of the request.
         id: RequestId,
         /// The answer, or why there is none.
-        result: Result<Reply, SessionError>,
+        result: Box<Result<Reply, SessionError>>,
     },
     /// Something worth knowing that nobody asked for.
     Event(Event),

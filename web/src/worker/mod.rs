@@ -58,7 +58,7 @@ fn scope() -> DedicatedWorkerGlobalScope {
 }
 
 fn reply(id: u32, result: Result<Reply, SessionError>, attached: &[JsValue]) {
-    post(&FromWorker::Reply { id, result }, attached);
+    post(&FromWorker::Reply { id, result: Box::new(result) }, attached);
 }
 
 /// Tells the page something it did not ask for.
