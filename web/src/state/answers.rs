@@ -90,6 +90,9 @@ impl State {
                 self.phase = Phase::Open(Shared::new(overview));
                 self.outdate();
             }
+            (Slot::Verify, Err(error)) if is_cancel(&error) => {
+                self.tell_stopped("Verifying was stopped. Findings and ties are as they were before.");
+            }
             (Slot::Verify, Err(error)) => self.tell_error("Bytes not verified", error),
             (Slot::Report, Ok(Reply::Report { file })) => commands.push(Command::Save(file)),
             (Slot::Report, Err(error)) => self.tell_error("No report", error),
@@ -128,6 +131,9 @@ impl State {
                 self.convert.failed = None;
                 self.ask_result_rows(commands);
             }
+            (Slot::Convert, Err(error)) if is_cancel(&error) => {
+                self.tell_stopped("The conversion was stopped. Nothing of it was kept.");
+            }
             (Slot::Convert, Err(error)) => self.convert.failed = Some(error),
             (Slot::ResultRows, Ok(Reply::ResultRows(rows))) => {
                 if let Some(result) = &mut self.convert.result {
@@ -140,12 +146,19 @@ impl State {
     }
 
     fn tell_error(&mut self, title: &str, error: SessionError) {
-        self.notice = Some(if error.kind == "cancelled" {
-            Notice { title: "Cancelled".into(), text: error.message, is_error: false }
-        } else {
-            Notice { title: title.into(), text: error.message, is_error: true }
-        });
+        if is_cancel(&error) {
+            return self.tell_stopped("Nothing was opened.");
+        }
+        self.notice = Some(Notice { title: title.into(), text: error.message, is_error: true });
     }
+
+    fn tell_stopped(&mut self, text: &str) {
+        self.notice = Some(Notice { title: "Cancelled".into(), text: text.into(), is_error: false });
+    }
+}
+
+fn is_cancel(error: &SessionError) -> bool {
+    error.kind == "cancelled"
 }
 
 /// The answer in the form that a slot takes; `None` if the worker answered something else.
