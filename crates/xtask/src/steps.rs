@@ -145,9 +145,8 @@ fn native(project: &Project, tools: &TestTools) -> Result<()> {
         cmd!(sh, "cargo test --locked --workspace --lib --bins --tests --no-fail-fast")
     };
     with_test_tools(run, tools).run()?;
-    // nextest does not run the examples in the documentation.
-    with_test_tools(cmd!(sh, "cargo test --locked --workspace --exclude quantscope-web --doc"), tools)
-        .run()?;
+    // nextest does not run the examples in the documentation. The same packages: others would be built anew.
+    with_test_tools(cmd!(sh, "cargo test --locked --workspace --doc"), tools).run()?;
     Ok(())
 }
 
