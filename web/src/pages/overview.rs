@@ -2,9 +2,9 @@
 
 use crate::components::{SchemeTag, SizeMap, Words};
 use crate::state::load::Shared;
-use crate::state::route::View;
+use crate::state::route::{Filter, View};
 use crate::state::{Action, State, text};
-use quantscope_session::api::{Overview, ShardView};
+use quantscope_session::api::{Overview, ShardView, SizeCell};
 use yew::{Callback, Html, Properties, classes, component, html};
 
 /// Properties of [`OverviewPage`].
@@ -25,13 +25,8 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
         <main class="page overview">
             { verdict(overview, dispatch) }
             <section>
-                <h2>{ "Where the bytes are" }<span>{ "the largest layers, by scheme" }</span></h2>
-                if let Some(rows) = &state.size_map.value {
-                    <SizeMap rows={rows.clone()} layer_count={overview.layer_count} bytes={overview.bytes.saturating_sub(overview.bytes_read)}
-                        on_layer={dispatch.reform(|name| Action::Select(Some(name)))} />
-                } else {
-                    <div class="size-map waits" role="status">{ "Reading" }</div>
-                }
+                <h2>{ "Where the bytes are" }<span>{ "by module and scheme" }</span></h2>
+                <SizeMap overview={overview.clone()} on_cell={dispatch.reform(cell_target)} />
             </section>
             <div class="columns">
                 { schemes(overview) }
@@ -44,6 +39,14 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
             </p>
         </main>
     }
+}
+
+/// A layer that stands alone is opened; of a module the layers are listed.
+fn cell_target(cell: SizeCell) -> Action {
+    if cell.layers == 1 {
+        return Action::Select(Some(cell.name));
+    }
+    Action::SetFilter(Filter { text: cell.name, scheme: Some(cell.scheme), ..Filter::default() })
 }
 
 fn verdict(overview: &Overview, dispatch: &Callback<Action>) -> Html {

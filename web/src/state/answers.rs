@@ -40,16 +40,6 @@ impl State {
                     }
                 }
             }
-            (Slot::SizeMap, result) => {
-                if let Some(answer) =
-                    expect(
-                        result,
-                        |reply| if let Reply::Layers(page) = reply { Some(page.rows) } else { None },
-                    )
-                {
-                    self.size_map.settle(id, answer);
-                }
-            }
             (Slot::Detail, result) => {
                 if let Some(answer) =
                     expect(result, |reply| if let Reply::Layer(layer) = reply { Some(layer) } else { None })

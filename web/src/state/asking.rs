@@ -5,10 +5,6 @@ use super::list::PAGE;
 use super::route::View;
 use super::{Command, Panel, Slot, State};
 use crate::protocol::Request;
-use quantscope_session::api::LayerQuery;
-
-/// Layers that the size map draws one by one.
-const SIZE_MAP_ROWS: u64 = 120;
 
 impl State {
     /// Asks for everything that the present view shows and that is neither here nor under way.
@@ -17,14 +13,8 @@ impl State {
             return;
         }
         match self.route.view {
-            View::Overview => {
-                if self.size_map.is_wanted() {
-                    let query =
-                        LayerQuery { sort: "-size".into(), count: SIZE_MAP_ROWS, ..LayerQuery::default() };
-                    let id = self.send(Slot::SizeMap, Request::Layers(query), commands);
-                    self.size_map.ask(id);
-                }
-            }
+            // The overview is all that it shows.
+            View::Overview => {}
             View::Layers => {
                 let filter = self.route.filter.clone();
                 self.list.set_filter(&filter);

@@ -24,7 +24,7 @@ use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
 use quantscope_session::api::{
-    EngineChoice, FindingGroup, LayerDetail, LayerRow, LayerValues, Overview, TieReport, VerifySummary,
+    EngineChoice, FindingGroup, LayerDetail, LayerValues, Overview, TieReport, VerifySummary,
 };
 use route::{Filter, Route, View};
 use std::collections::BTreeMap;
@@ -92,7 +92,6 @@ pub(crate) struct Notice {
 enum Slot {
     Open,
     Layers { generation: u32, page: u64 },
-    SizeMap,
     Detail,
     Values,
     Findings,
@@ -118,8 +117,6 @@ pub(crate) struct State {
     pub(crate) list: LayerList,
     /// The layer in the panel.
     pub(crate) panel: Panel,
-    /// The largest layers.
-    pub(crate) size_map: Load<Vec<LayerRow>>,
     /// Findings by rule.
     pub(crate) findings: Load<Vec<FindingGroup>>,
     /// Tie groups.
@@ -266,7 +263,6 @@ impl State {
                 self.panel.values.outdate();
                 self.findings.outdate();
                 self.ties.outdate();
-                self.size_map.outdate();
                 self.convert.plan.outdate();
             }
             Action::Verify => {
@@ -381,7 +377,6 @@ impl State {
         self.forget_result(commands);
         self.list = LayerList::default();
         self.panel = Panel::default();
-        self.size_map = Load::default();
         self.findings = Load::default();
         self.ties = Load::default();
         self.convert = Convert::default();
@@ -401,7 +396,6 @@ impl State {
     fn outdate(&mut self) {
         self.list.outdate();
         self.panel.detail.outdate();
-        self.size_map.outdate();
         self.findings.outdate();
         self.ties.outdate();
     }

@@ -3,7 +3,7 @@
 use super::convert::Form;
 use super::*;
 use crate::protocol::{PlanSummary, Reply};
-use quantscope_session::api::{LayerPage, Progress, SessionError, Verdict};
+use quantscope_session::api::{LayerPage, LayerRow, Progress, SessionError, Verdict};
 
 fn overview() -> Overview {
     Overview {
