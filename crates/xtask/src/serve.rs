@@ -10,10 +10,12 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
     let server = Server::http(("127.0.0.1", port))
         .map_err(|error| anyhow!("{error}"))
         .with_context(|| format!("port {port} cannot be used; `--port 0` or no flag takes a free one"))?;
+    let page = std::fs::read_to_string(folder.join("index.html")).context("the page is not built")?;
+    let policy = policy_of(&page).context("index.html names no content security policy")?;
     let address = server.server_addr().to_ip().context("the server has no address")?;
     println!("\nQuantscope is at http://{address}/   (Ctrl-C ends it)");
     for request in server.incoming_requests() {
-        if let Err(error) = answer(folder, request) {
+        if let Err(error) = answer(folder, policy, request) {
             // A browser that went away in the middle of a file is no reason to stop serving.
             eprintln!("{error:#}");
         }
@@ -21,7 +23,7 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
     Ok(())
 }
 
-fn answer(folder: &Path, request: Request) -> Result<()> {
+fn answer(folder: &Path, policy: &str, request: Request) -> Result<()> {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return Ok(request.respond(Response::empty(405))?);
     }
@@ -30,11 +32,24 @@ fn answer(folder: &Path, request: Request) -> Result<()> {
         return Ok(request.respond(Response::from_string("There is nothing here.").with_status_code(404))?);
     };
     let mut response = Response::from_file(file);
-    for (name, value) in [("Content-Type", content_type(&path)), ("Cache-Control", "no-store")] {
+    let headers = [
+        ("Content-Type", content_type(&path)),
+        ("Cache-Control", "no-store"),
+        ("Content-Security-Policy", policy),
+    ];
+    for (name, value) in headers {
         let header = Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: {value} is no header"))?;
         response.add_header(header);
     }
     Ok(request.respond(response)?)
+}
+
+/// The content security policy that the page gives itself. A worker obeys the header of its own script, not
+/// the page's meta element, so every answer carries it.
+fn policy_of(page: &str) -> Option<&str> {
+    let (_, after) = page.split_once("http-equiv=\"Content-Security-Policy\"")?;
+    let (_, value) = after.split_once("content=\"")?;
+    value.split_once('"').map(|(policy, _)| policy)
 }
 
 /// The file that a request means; `None` if it points out of the folder or at nothing.
@@ -66,6 +81,15 @@ fn content_type(path: &Path) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_has_a_policy_that_lets_nothing_out() {
+        let page =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../index.html")).unwrap();
+        let policy = policy_of(&page).unwrap();
+        assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+        assert!(policy.contains("connect-src 'self';"), "{policy}");
+    }
 
     #[test]
     fn only_files_inside_the_folder_are_served() {

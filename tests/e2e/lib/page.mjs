@@ -51,10 +51,11 @@ export async function bytesRead(page) {
 }
 
 /** Fills the recipe of a conversion, waits for its plan, runs it, and waits for its result. */
-export async function convert(page, { exclude, calibration, packed }) {
+export async function convert(page, { exclude, calibration, dtype, packed }) {
   await view(page, "convert");
   await part(page, "convert-scheme").selectOption("nvfp4");
   await part(page, "convert-exclude").fill(exclude);
+  if (dtype) await part(page, "convert-dtype").selectOption(dtype);
   if (calibration) {
     await part(page, "convert-calibration").setInputFiles(calibration);
     await expect(part(page, "calibration-state")).toContainText("entries");

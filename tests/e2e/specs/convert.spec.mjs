@@ -9,6 +9,13 @@ import { parseTensors, readTensors } from "../lib/safetensors.mjs";
 const cases = [
   { name: "wan_vae", source: "golden/_src/wan_vae", result: "golden/e2e_wan_vae_nvfp4_conv3d", exclude: "*conv_in*" },
   { name: "wan22_residual", source: "golden-pr/vae/wan22_residual/source", result: "golden-pr/vae/wan22_residual", exclude: "" },
+  ...["bf16", "f16", "f32", "f16_to_bf16", "f32_to_bf16"].map((kind) => ({
+    name: `conv3d_${kind}`,
+    source: `golden-pr/conv3d/conv3d_${kind}/source`,
+    result: `golden-pr/conv3d/conv3d_${kind}`,
+    exclude: "z_disabled",
+    dtype: kind.endsWith("_to_bf16") ? "bf16" : undefined,
+  })),
 ];
 
 /** Maxima of the activations as the reference measured them, in the form that the page reads. */
@@ -20,7 +27,7 @@ function maxima(result) {
 }
 
 for (const engine of ["cpu", "gpu"]) {
-  for (const { name, source, result, exclude } of cases) {
+  for (const { name, source, result, exclude, dtype } of cases) {
     test(`${name} on ${engine}`, async ({ page }) => {
       const folder = scratch("calibration");
       const calibration = join(folder, "calibration.json");
@@ -31,7 +38,7 @@ for (const engine of ["cpu", "gpu"]) {
 
       await arrive(page, engine);
       await openFolder(page, golden(source));
-      await convert(page, { exclude, calibration, packed: String(packed) });
+      await convert(page, { exclude, calibration, dtype, packed: String(packed) });
       await expect(part(page, "convert-result")).toContainText(engine === "gpu" ? /WebGPU/ : /on CPU/);
       if (engine === "gpu") await expect(part(page, "engine-pill")).toContainText("WebGPU");
 
