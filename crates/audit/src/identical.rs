@@ -47,8 +47,14 @@ pub(crate) async fn confirm(
         by_hash.entry(hash).or_default().push(layer);
     }
     let suspects: Vec<Vec<&LayerInfo>> = by_hash.into_values().filter(|group| group.len() > 1).collect();
-    let bytes = |l: &&LayerInfo| l.tensor(checkpoint, WEIGHT_LEAF).map_or(0, |(_, t)| t.byte_len());
-    let total = suspects.iter().flatten().map(bytes).fold(0_u64, u64::saturating_add).saturating_mul(2);
+    let leaves = |l: &&LayerInfo| {
+        let sizes =
+            TIED_LEAVES.iter().filter_map(|leaf| l.tensor(checkpoint, leaf)).map(|(_, t)| t.byte_len());
+        sizes.fold(0_u64, u64::saturating_add)
+    };
+    // Each layer but the first of its group is compared with the first: two reads of everything it shares.
+    let compared = suspects.iter().flat_map(|group| group.iter().skip(1)).map(leaves);
+    let total = compared.fold(0_u64, u64::saturating_add).saturating_mul(2);
     reader.begin("Comparing equal hashes", total);
     let mut groups = Vec::new();
     for suspects in suspects {

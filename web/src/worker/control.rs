@@ -51,11 +51,8 @@ impl Control for JobControl {
     fn progress(&self, progress: &Progress) {
         let now = now_ms();
         let mut last = self.last.borrow_mut();
-        // A new phase, and the end of one, are told at once.
-        if progress.phase == last.1
-            && progress.done_bytes < progress.total_bytes
-            && now - last.0 < REPORT_EVERY_MS
-        {
+        // A new phase is told at once.
+        if progress.phase == last.1 && now - last.0 < REPORT_EVERY_MS {
             return;
         }
         *last = (now, progress.phase.clone());
