@@ -12,7 +12,7 @@ use crate::tiles::{Grid, TileSpan, tiles};
 use crate::{identical, ties};
 use quantscope_format::{Control, Limits, SourceError, TensorInfo};
 use quantscope_kernels::{Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus};
-use quantscope_numeric::{Dtype, f32_bits_from_bf16, f32_bits_from_f16};
+use quantscope_numeric::{Dtype, widen};
 use quantscope_schemes::{Family, Role, ScaleLayout, WEIGHT_LEAF, role_of};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -49,15 +49,9 @@ pub struct ByteAudit {
 
 /// Scales as F32 bits, whatever float type they are stored in.
 fn scale_bits(dtype: Dtype, bytes: &[u8]) -> Vec<u32> {
-    let pairs = || bytes.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
-    match dtype {
-        Dtype::F32 => {
-            bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(u32::from_le_bytes).collect()
-        }
-        Dtype::BF16 => pairs().map(f32_bits_from_bf16).collect(),
-        Dtype::F16 => pairs().map(f32_bits_from_f16).collect(),
-        _ => Vec::new(),
-    }
+    let mut values = Vec::new();
+    widen(dtype, bytes, &mut values);
+    values.into_iter().map(f32::to_bits).collect()
 }
 
 /// What is done with one layer.

@@ -1,7 +1,6 @@
 //! What packing loses: signal to quantization noise and the largest error, taken while tiles pass by.
 
-use quantscope_kernels::FloatType;
-use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16};
+use quantscope_numeric::{Dtype, widen};
 
 /// Round-trip error of a packed layer against its source.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,34 +38,24 @@ impl Noise {
     }
 }
 
-/// A tile's values in F32, whatever float type they are stored in.
-fn values(dtype: FloatType, bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    bytes.chunks_exact(dtype.bytes()).map(move |b| {
-        let bits = match (dtype, b) {
-            (FloatType::Bf16, &[lo, hi]) => f32_bits_from_bf16(u16::from_le_bytes([lo, hi])),
-            (FloatType::F16, &[lo, hi]) => f32_bits_from_f16(u16::from_le_bytes([lo, hi])),
-            (FloatType::F32, &[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]),
-            _ => f32::NAN.to_bits(),
-        };
-        f32::from_bits(bits)
-    })
-}
-
 impl Noise {
     /// Adds a tile: rows of `cols` source values against rows of `stored_cols` decoded ones, whose padding is
     /// left out.
     pub(crate) fn add_tile(
         &mut self,
-        dtype: FloatType,
+        dtype: Dtype,
         source: &[u8],
         decoded: &[f32],
         cols: u64,
         stored_cols: u64,
     ) {
-        let (Ok(cols), Ok(stored)) = (usize::try_from(cols), usize::try_from(stored_cols)) else { return };
-        let rows = source.chunks(cols.max(1) * dtype.bytes()).zip(decoded.chunks(stored.max(1)));
-        for (row, decoded) in rows {
-            for (value, &decoded) in values(dtype, row).zip(decoded) {
+        let Ok(stored) = usize::try_from(stored_cols) else { return };
+        let Some(row_bytes) = dtype.byte_len(cols).and_then(|n| usize::try_from(n).ok()) else { return };
+        let mut values = Vec::new();
+        for (row, decoded) in source.chunks(row_bytes.max(1)).zip(decoded.chunks(stored.max(1))) {
+            values.clear();
+            widen(dtype, row, &mut values);
+            for (&value, &decoded) in values.iter().zip(decoded) {
                 self.add(value, decoded);
             }
         }

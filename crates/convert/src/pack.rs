@@ -138,7 +138,7 @@ impl<'a> Job<'a> {
                 },
                 &mut decoded,
             );
-            noise.add_tile(packed.dtype, &bytes, &decoded, cols, scale_cols * BLOCK);
+            noise.add_tile(tensor.dtype, &bytes, &decoded, cols, scale_cols * BLOCK);
             self.step(&packed.name, length(&code_bytes) + length(&scale_bytes))?;
         }
         self.hashes.insert(codes.spec.name.clone(), code_writer.finish());

@@ -48,123 +48,53 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     block
 }
 
-pub(crate) struct F32;
-pub(crate) struct Bf16;
-pub(crate) struct F16;
+/// An element type: its pattern, the bytes of a block, how a magnitude becomes F32 bits, and its thresholds.
+macro_rules! element {
+    ($name:ident, $pattern:ty, $block_bytes:literal, $f32_bits:expr, $code_last:ident) => {
+        pub(crate) struct $name;
 
-impl Element for F32 {
-    type Pattern = i32;
-    const BYTES: usize = 4;
-    const MAGNITUDE: i32 = i32::MAX;
+        impl Element for $name {
+            type Pattern = $pattern;
+            const BYTES: usize = size_of::<$pattern>();
+            const MAGNITUDE: $pattern = <$pattern>::MAX;
 
-    type Block = [u8; 64];
+            type Block = [u8; $block_bytes];
 
-    fn blocks(row: &[u8]) -> (&[[u8; 64]], &[u8]) {
-        row.as_chunks()
-    }
+            fn blocks(row: &[u8]) -> (&[Self::Block], &[u8]) {
+                row.as_chunks()
+            }
 
-    fn padded(bytes: &[u8]) -> [u8; 64] {
-        padded(bytes)
-    }
+            fn padded(bytes: &[u8]) -> Self::Block {
+                padded(bytes)
+            }
 
-    #[inline(always)]
-    fn patterns(block: &[u8; 64]) -> [i32; 16] {
-        bytemuck::cast::<_, [i32; 16]>(*block).map(i32::from_le)
-    }
+            #[inline(always)]
+            fn patterns(block: &Self::Block) -> [$pattern; 16] {
+                bytemuck::cast::<_, [$pattern; 16]>(*block).map(<$pattern>::from_le)
+            }
 
-    fn f32_bits(magnitude: i32) -> u32 {
-        magnitude.cast_unsigned()
-    }
+            fn f32_bits(magnitude: $pattern) -> u32 {
+                $f32_bits(magnitude.cast_unsigned())
+            }
 
-    #[inline(always)]
-    fn code(pattern: i32, [last @ .., sign_last]: &[i32; 8]) -> u8 {
-        let magnitude = pattern & i32::MAX;
-        let mut code = (pattern >> 31) & ((sign_last - magnitude) >> 31) & 8;
-        for last in last {
-            code -= (last - magnitude) >> 31;
+            #[inline(always)]
+            fn code(pattern: $pattern, [last @ .., sign_last]: &[$pattern; 8]) -> u8 {
+                const SIGN: u32 = <$pattern>::BITS - 1;
+                let magnitude = pattern & <$pattern>::MAX;
+                let mut code = (pattern >> SIGN) & ((sign_last - magnitude) >> SIGN) & 8;
+                for last in last {
+                    code -= (last - magnitude) >> SIGN;
+                }
+                code.to_le_bytes()[0]
+            }
+
+            fn code_last(table: &Nvfp4Table) -> &[[$pattern; 8]] {
+                table.$code_last()
+            }
         }
-        code.to_le_bytes()[0]
-    }
-
-    fn code_last(table: &Nvfp4Table) -> &[[i32; 8]] {
-        table.code_last()
-    }
+    };
 }
 
-impl Element for Bf16 {
-    type Pattern = i16;
-    const BYTES: usize = 2;
-    const MAGNITUDE: i16 = i16::MAX;
-
-    type Block = [u8; 32];
-
-    fn blocks(row: &[u8]) -> (&[[u8; 32]], &[u8]) {
-        row.as_chunks()
-    }
-
-    fn padded(bytes: &[u8]) -> [u8; 32] {
-        padded(bytes)
-    }
-
-    #[inline(always)]
-    fn patterns(block: &[u8; 32]) -> [i16; 16] {
-        bytemuck::cast::<_, [i16; 16]>(*block).map(i16::from_le)
-    }
-
-    fn f32_bits(magnitude: i16) -> u32 {
-        f32_bits_from_bf16(magnitude.cast_unsigned())
-    }
-
-    #[inline(always)]
-    fn code(pattern: i16, [last @ .., sign_last]: &[i16; 8]) -> u8 {
-        let magnitude = pattern & i16::MAX;
-        let mut code = (pattern >> 15) & ((sign_last - magnitude) >> 15) & 8;
-        for last in last {
-            code -= (last - magnitude) >> 15;
-        }
-        code.to_le_bytes()[0]
-    }
-
-    fn code_last(table: &Nvfp4Table) -> &[[i16; 8]] {
-        table.code_last_bf16()
-    }
-}
-
-impl Element for F16 {
-    type Pattern = i16;
-    const BYTES: usize = 2;
-    const MAGNITUDE: i16 = i16::MAX;
-
-    type Block = [u8; 32];
-
-    fn blocks(row: &[u8]) -> (&[[u8; 32]], &[u8]) {
-        row.as_chunks()
-    }
-
-    fn padded(bytes: &[u8]) -> [u8; 32] {
-        padded(bytes)
-    }
-
-    #[inline(always)]
-    fn patterns(block: &[u8; 32]) -> [i16; 16] {
-        bytemuck::cast::<_, [i16; 16]>(*block).map(i16::from_le)
-    }
-
-    fn f32_bits(magnitude: i16) -> u32 {
-        f32_bits_from_f16(magnitude.cast_unsigned())
-    }
-
-    #[inline(always)]
-    fn code(pattern: i16, [last @ .., sign_last]: &[i16; 8]) -> u8 {
-        let magnitude = pattern & i16::MAX;
-        let mut code = (pattern >> 15) & ((sign_last - magnitude) >> 15) & 8;
-        for last in last {
-            code -= (last - magnitude) >> 15;
-        }
-        code.to_le_bytes()[0]
-    }
-
-    fn code_last(table: &Nvfp4Table) -> &[[i16; 8]] {
-        table.code_last_f16()
-    }
-}
+element!(F32, i32, 64, std::convert::identity, code_last);
+element!(Bf16, i16, 32, f32_bits_from_bf16, code_last_bf16);
+element!(F16, i16, 32, f32_bits_from_f16, code_last_f16);

@@ -10,4 +10,4 @@ pub mod e8m0;
 mod plain;
 
 pub use dtype::Dtype;
-pub use plain::{bf16, f16, f32_bits_from_bf16, f32_bits_from_f16, round_to_bf16, round_to_f16};
+pub use plain::{bf16, f16, f32_bits_from_bf16, f32_bits_from_f16, round_to_bf16, round_to_f16, widen};

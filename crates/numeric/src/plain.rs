@@ -3,6 +3,8 @@
 //! Integers, because a kernel must give these bits on processors that flush subnormals or quiet NaNs. For
 //! values rather than patterns there are the types of the `half` crate, re-exported here.
 
+use crate::{Dtype, e4m3};
+
 pub use half::{bf16, f16};
 
 /// The bits of the F32 that equals a BF16. Exact; NaN payloads are kept.
@@ -49,4 +51,24 @@ pub fn round_to_bf16(value: f32) -> f32 {
 #[must_use]
 pub fn round_to_f16(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
+}
+
+/// Appends the values of little-endian elements, widened to F32 exactly. Elements of a type that is no float of
+/// at most 32 bits append nothing; a part of an element at the end is left out.
+///
+/// ```
+/// use quantscope_numeric::{Dtype, widen};
+/// let mut values = Vec::new();
+/// widen(Dtype::BF16, &[0x80, 0x3f, 0x00, 0xc0], &mut values);
+/// assert_eq!(values, [1.0, -2.0]);
+/// ```
+pub fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
+    let pairs = || bytes.as_chunks::<2>().0.iter().map(|&pair| u16::from_le_bytes(pair));
+    match dtype {
+        Dtype::F32 => values.extend(bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word))),
+        Dtype::BF16 => values.extend(pairs().map(|bits| f32::from_bits(f32_bits_from_bf16(bits)))),
+        Dtype::F16 => values.extend(pairs().map(|bits| f32::from_bits(f32_bits_from_f16(bits)))),
+        Dtype::F8_E4M3 => values.extend(bytes.iter().map(|&code| e4m3::decode(code))),
+        _ => {}
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::layer::{LayerView, Stored};
 use crate::scheme::{About, DecodeTile, Family, Match, ScaleLayout, Scheme};
-use quantscope_numeric::{Dtype, bf16, e4m3, f16};
+use quantscope_numeric::{Dtype, widen};
 
 /// Tensors stored as one plain element type.
 pub(crate) struct Plain {
@@ -58,17 +58,7 @@ impl Scheme for Plain {
     }
 
     fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {
-        let pairs = || tile.weight.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
-        match tile.dtype {
-            Dtype::BF16 => out.extend(pairs().map(|b| bf16::from_bits(b).to_f32())),
-            Dtype::F16 => out.extend(pairs().map(|b| f16::from_bits(b).to_f32())),
-            Dtype::F32 => {
-                let words = tile.weight.chunks_exact(4).filter_map(|b| b.try_into().ok());
-                out.extend(words.map(f32::from_le_bytes));
-            }
-            Dtype::F8_E4M3 => out.extend(tile.weight.iter().map(|&b| e4m3::decode(b))),
-            // A histogram of integers or of codes in an unknown scheme would claim more than is known.
-            _ => {}
-        }
+        // Integers, and codes in an unknown scheme, give nothing: their values would claim more than is known.
+        widen(tile.dtype, tile.weight, out);
     }
 }

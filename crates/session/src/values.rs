@@ -7,7 +7,7 @@ use crate::sampler::Sampler;
 use crate::scale_map::scale_map;
 use quantscope_audit::{LayerInfo, Shard};
 use quantscope_format::{Control, TensorInfo};
-use quantscope_numeric::{Dtype, e4m3, f32_bits_from_bf16, f32_bits_from_f16};
+use quantscope_numeric::{Dtype, widen};
 use quantscope_schemes::WEIGHT_LEAF;
 
 /// Bytes of a tensor that are read for a picture.
@@ -42,16 +42,9 @@ fn principal<'a>(session: &'a Session, layer: &LayerInfo) -> Option<Part<'a>> {
 
 /// Numbers of a float type in F32; empty for other types.
 pub(crate) fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
-    let pairs = || bytes.chunks_exact(2).filter_map(|b| b.try_into().ok()).map(u16::from_le_bytes);
-    match dtype {
-        Dtype::F32 => {
-            bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(f32::from_le_bytes).collect()
-        }
-        Dtype::BF16 => pairs().map(|b| f32::from_bits(f32_bits_from_bf16(b))).collect(),
-        Dtype::F16 => pairs().map(|b| f32::from_bits(f32_bits_from_f16(b))).collect(),
-        Dtype::F8_E4M3 => bytes.iter().map(|&b| e4m3::decode(b)).collect(),
-        _ => Vec::new(),
-    }
+    let mut values = Vec::new();
+    widen(dtype, bytes, &mut values);
+    values
 }
 
 pub(crate) async fn read(
