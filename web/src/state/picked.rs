@@ -20,8 +20,11 @@ pub(crate) fn checkpoint_of(paths: &[String]) -> Picked {
         .filter(|(_, path)| !path.split('/').any(|part| part.starts_with('.')))
         .map(|(place, path)| (place, path.clone()))
         .collect();
-    let mut name = match files.as_slice() {
-        [(_, only)] => only.rsplit('/').next().unwrap_or_default().to_owned(),
+    let weights: Vec<&String> =
+        files.iter().map(|(_, path)| path).filter(|path| path.ends_with(".safetensors")).collect();
+    // A weight file with its configs is called as the weight file is.
+    let mut name = match (weights.as_slice(), files.as_slice()) {
+        ([only], _) | ([], [(_, only)]) => only.rsplit('/').next().unwrap_or_default().to_owned(),
         _ => format!("{} files", files.len()),
     };
     let top = files.first().and_then(|(_, path)| path.split_once('/')).map(|(top, _)| format!("{top}/"));
@@ -61,7 +64,8 @@ mod tests {
             picked(&["model.safetensors"]),
             ("model.safetensors".into(), vec!["model.safetensors".into()])
         );
-        assert_eq!(picked(&["b.json", "a.safetensors"]).0, "2 files");
+        assert_eq!(picked(&["b.json", "a.safetensors"]).0, "a.safetensors");
+        assert_eq!(picked(&["b.safetensors", "a.safetensors"]).0, "2 files");
         assert_eq!(picked(&["x/a.json", "y/b.json"]).1, ["x/a.json", "y/b.json"]);
         assert_eq!(picked(&[".hidden"]), ("0 files".into(), vec![]));
     }
