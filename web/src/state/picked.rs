@@ -20,11 +20,11 @@ pub(crate) fn checkpoint_of(paths: &[String]) -> Picked {
         .filter(|(_, path)| !path.split('/').any(|part| part.starts_with('.')))
         .map(|(place, path)| (place, path.clone()))
         .collect();
-    let weights: Vec<&String> =
-        files.iter().map(|(_, path)| path).filter(|path| path.ends_with(".safetensors")).collect();
+    let weights: Vec<&(usize, String)> =
+        files.iter().filter(|(_, path)| path.ends_with(".safetensors")).collect();
     // A weight file with its configs is called as the weight file is.
     let mut name = match (weights.as_slice(), files.as_slice()) {
-        ([only], _) | ([], [(_, only)]) => only.rsplit('/').next().unwrap_or_default().to_owned(),
+        ([(_, only)], _) | ([], [(_, only)]) => only.rsplit('/').next().unwrap_or_default().to_owned(),
         _ => format!("{} files", files.len()),
     };
     let top = files.first().and_then(|(_, path)| path.split_once('/')).map(|(top, _)| format!("{top}/"));
