@@ -5,6 +5,9 @@ use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use tiny_http::{Header, Method, Request, Response, Server};
 
+/// More than the six connections that a browser opens to one host.
+const ANSWERS_AT_ONCE: usize = 8;
+
 /// Serves `folder` until the process is ended. Port 0 means any free one.
 pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
     let server = Server::http(("127.0.0.1", port))
@@ -14,12 +17,19 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
     let policy = policy_of(&page).context("index.html names no content security policy")?;
     let address = server.server_addr().to_ip().context("the server has no address")?;
     println!("\nQuantscope is at http://{address}/   (Ctrl-C ends it)");
-    for request in server.incoming_requests() {
-        if let Err(error) = answer(folder, policy, request) {
-            // A browser that went away in the middle of a file is no reason to stop serving.
-            eprintln!("{error:#}");
+    // A browser may leave one answer unread until another has come, so no answer waits for another.
+    std::thread::scope(|scope| {
+        for _ in 0..ANSWERS_AT_ONCE {
+            scope.spawn(|| {
+                for request in server.incoming_requests() {
+                    if let Err(error) = answer(folder, policy, request) {
+                        // A browser that went away in the middle of a file is no reason to stop serving.
+                        eprintln!("{error:#}");
+                    }
+                }
+            });
         }
-    }
+    });
     Ok(())
 }
 
