@@ -2,7 +2,7 @@
 
 use crate::error::ConvertError;
 use crate::noise::Noise;
-use crate::plan::{BLOCK, PackedLayer, PlanFile, Step};
+use crate::plan::{BLOCK, PackedLayer, PlanFile, PlanTensor};
 use crate::recipe::ZeroTensors;
 use crate::run::{Job, length, sized};
 use crate::write::TensorWriter;
@@ -89,14 +89,11 @@ impl<'a> Job<'a> {
         sink: &mut dyn Sink,
         file: &PlanFile,
         i: usize,
+        (codes, scales): (&PlanTensor, &PlanTensor),
         maxima: &[f32],
     ) -> Result<(), ConvertError> {
         let (Some(packed), Some(global_scale)) = (self.plan.packed.get(i), self.global_scale(i, maxima))
         else {
-            return Ok(());
-        };
-        let place = |step: &Step| file.tensors.iter().find(|t| t.step == *step);
-        let (Some(codes), Some(scales)) = (place(&Step::Codes(i)), place(&Step::BlockScales(i))) else {
             return Ok(());
         };
         let (source, tensor) = self.weight(packed)?;

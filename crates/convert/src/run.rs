@@ -3,7 +3,7 @@
 use crate::error::ConvertError;
 use crate::manifest;
 use crate::noise::{LayerError, Noise};
-use crate::plan::{Plan, PlanFile, Step};
+use crate::plan::{Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::write::{TensorWriter, hex};
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine};
@@ -186,6 +186,12 @@ impl<'a> Job<'a> {
     ) -> Result<(), ConvertError> {
         sink.write_at(&file.name, 0, &file.header).await?;
         self.bytes_written = self.bytes_written.saturating_add(file.len);
+        // Where the block scales of each packed layer go: looked up once a layer, in files of many thousands.
+        let block_scales: BTreeMap<usize, &PlanTensor> = file
+            .tensors
+            .iter()
+            .filter_map(|t| if let Step::BlockScales(i) = t.step { Some((i, t)) } else { None })
+            .collect();
         for tensor in &file.tensors {
             let name = tensor.spec.name.as_str();
             let number = match tensor.step {
@@ -203,7 +209,11 @@ impl<'a> Job<'a> {
                 Step::Copy { shard, tensor: t } => {
                     self.copy_tensor(sink, file, name, tensor.span.start, (shard, t)).await?;
                 }
-                Step::Codes(i) => self.pack(sink, file, i, maxima).await?,
+                Step::Codes(i) => {
+                    if let Some(scales) = block_scales.get(&i) {
+                        self.pack(sink, file, i, (tensor, scales), maxima).await?;
+                    }
+                }
                 // Written together with the codes; numbers are written above.
                 Step::BlockScales(_) | Step::GlobalScale(_) | Step::Constant(_) => {}
             }

@@ -25,7 +25,7 @@ use api::{
     ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery, LayerValues, Overview,
     PlanLayer, PlanView, Report, SessionError, TieReport, TieView, VerifySummary,
 };
-use quantscope_audit::bytes::{ByteAudit, audit_bytes};
+use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
 use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
 use quantscope_convert::{Plan, Recipe, RecipeFields, ZeroTensors};
@@ -41,7 +41,8 @@ pub struct Session {
     /// Findings of headers and, once verified, of bytes.
     findings: Vec<Finding>,
     ties: Vec<Tie>,
-    bytes: Option<ByteAudit>,
+    /// The engine that verified the bytes, once they are.
+    verified_by: Option<String>,
     /// For each layer of the model, by index: its findings, by index.
     by_layer: Vec<Vec<u32>>,
 }
@@ -76,7 +77,7 @@ impl Session {
             limits,
             findings,
             ties,
-            bytes: None,
+            verified_by: None,
             by_layer,
         };
         session.index_findings();
@@ -139,7 +140,7 @@ impl Session {
             input_scale: t.input_scale.clone(),
         };
         TieReport {
-            bytes_compared: self.bytes.is_some(),
+            bytes_compared: self.verified_by.is_some(),
             groups: self.ties.iter().take(200).map(view).collect(),
             group_count: count(self.ties.len()),
             bytes_saved: self.ties.iter().map(|t| t.bytes_saved).fold(0, u64::saturating_add),
@@ -160,20 +161,20 @@ impl Session {
         // A second run replaces what the first one found.
         let mut findings =
             header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
-        findings.extend(audit.findings.iter().cloned());
+        findings.extend(audit.findings);
         sort_findings(&mut findings);
         self.findings = findings;
         self.index_findings();
         let summary = VerifySummary {
             engine: audit.engine.clone(),
-            engine_note: audit.engine_note.clone(),
+            engine_note: audit.engine_note,
             layers_checked: audit.layers_checked,
             bytes_read: audit.bytes_read,
             findings_before: count(before),
             findings_after: count(self.findings.len()),
         };
-        self.ties.clone_from(&audit.ties);
-        self.bytes = Some(audit);
+        self.ties = audit.ties;
+        self.verified_by = Some(audit.engine);
         Ok(summary)
     }
 

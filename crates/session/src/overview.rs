@@ -53,7 +53,7 @@ fn verdict(session: &Session, errors: u64, warnings: u64) -> Verdict {
         (None, true) => "quantized checkpoint".into(),
         (_, false) => "unquantized checkpoint".into(),
     };
-    let verified = session.bytes.is_some();
+    let verified = session.verified_by.is_some();
     let mut next = Vec::new();
     let (state, title) = if errors > 0 {
         next.push("Open the findings: each says what is wrong and what to do.".to_string());
@@ -111,7 +111,7 @@ pub(crate) fn overview(session: &Session) -> Overview {
         errors,
         warnings,
         infos: count_of(session, Severity::Info),
-        verified_by: session.bytes.as_ref().map(|b| b.engine.clone()),
+        verified_by: session.verified_by.clone(),
     }
 }
 
