@@ -13,7 +13,7 @@ use crate::{identical, ties};
 use quantscope_format::{Control, Limits, SourceError, TensorInfo};
 use quantscope_kernels::{Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus};
 use quantscope_numeric::{Dtype, widen};
-use quantscope_schemes::{Family, Role, ScaleLayout, WEIGHT_LEAF, role_of};
+use quantscope_schemes::{Family, Role, ScaleLayout, role_of};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Why a byte audit stopped.
@@ -67,7 +67,7 @@ fn job_bytes(checkpoint: &Checkpoint, job: &LayerJob<'_>) -> u64 {
         let role = role_of(job.layer.scheme, &m.leaf).0;
         let scale = matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale | Role::KvScale);
         (job.layer.is_quantized() && (scale || role == Role::Weight))
-            || (job.hash_it && m.leaf == WEIGHT_LEAF)
+            || (job.hash_it && m.leaf == job.layer.weight_leaf())
     });
     wanted
         .filter_map(|m| checkpoint.tensor(m.shard, m.tensor))
@@ -150,7 +150,7 @@ impl<'r> LayerCheck<'_, 'r> {
 
     /// Checks the layer; answers whether its codes were looked at.
     async fn run(&mut self, hash: Option<&mut Xxh3>) -> Result<bool, ByteAuditError> {
-        let Some(weight) = self.readable(WEIGHT_LEAF) else { return Ok(false) };
+        let Some(weight) = self.readable(self.layer.weight_leaf()) else { return Ok(false) };
         if !self.layer.is_quantized() {
             self.stream(&weight, hash).await?;
             return Ok(false);
@@ -160,7 +160,11 @@ impl<'r> LayerCheck<'_, 'r> {
                 self.nvfp4(&weight, scale, global, hash).await
             }
             ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
-            ScaleLayout::Fp4Blocks { .. } | ScaleLayout::None => {
+            layout => {
+                if let ScaleLayout::Scales { scale, signed: false } = layout {
+                    self.scalar_scales().await?;
+                    self.float_scales(scale).await?;
+                }
                 self.stream(&weight, hash).await?;
                 Ok(false)
             }
@@ -276,7 +280,7 @@ impl<'r> LayerCheck<'_, 'r> {
             self.reader.return_buffer(codes);
             sum.add(&census, first_block);
         }
-        let subject = Subject { layer: self.layer, leaf: WEIGHT_LEAF, file: &weight.shard.file };
+        let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };
         values::judge_nvfp4(&subject, &sum, self.findings);
         if global_is_zero {
             let any_code = sum.codes.iter().enumerate().any(|(code, &n)| code % 8 != 0 && n > 0);
@@ -352,7 +356,7 @@ impl<'r> LayerCheck<'_, 'r> {
             self.reader.return_buffer(codes);
             sum.add(&census, tile.offset(grid));
         }
-        let subject = Subject { layer: self.layer, leaf: WEIGHT_LEAF, file: &weight.shard.file };
+        let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };
         values::judge_fp8(&subject, &sum, self.findings);
         Ok(self.layer.scheme.family() == Family::Fp8)
     }

@@ -4,6 +4,8 @@ use quantscope_format::{
     ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
 };
+use quantscope_numeric::Dtype;
+use quantscope_schemes::{Settings, is_descriptor, split_name};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -48,11 +50,16 @@ pub struct Checkpoint {
     pub config_quant: Option<ConfigFile<QuantDeclaration>>,
     /// `hf_quant_config.json`.
     pub hf_quant: Option<ConfigFile<QuantDeclaration>>,
+    /// What configs and headers say of single layers.
+    pub settings: Settings,
     /// Every other file, with its bytes.
     pub other_files: Vec<InputFile>,
     /// Bytes read to learn this.
     pub bytes_read: u64,
 }
+
+/// Longest text that describes a layer; real ones have a few hundred bytes.
+const DESCRIPTOR_BYTES: u64 = 1 << 16;
 
 /// Whether a path names a weight file.
 fn is_shard(path: &str) -> bool {
@@ -78,6 +85,7 @@ impl Checkpoint {
             config: None,
             config_quant: None,
             hf_quant: None,
+            settings: Settings::default(),
             other_files: Vec::new(),
             bytes_read: 0,
         };
@@ -97,7 +105,29 @@ impl Checkpoint {
                 checkpoint.open_other(file, limits).await?;
             }
         }
+        checkpoint.read_settings(limits).await?;
         Ok(checkpoint)
+    }
+
+    /// Collects what is said of single layers: in the config, in headers, in tensors that are short texts.
+    async fn read_settings(&mut self, limits: &Limits) -> Result<(), SourceError> {
+        let mut settings = Settings::new(self.model_config().map(|c| &c.value));
+        for shard in &self.shards {
+            settings.add_metadata(&shard.header.metadata);
+            let texts = shard.header.tensors.iter().filter(|t| {
+                let (_, leaf) = split_name(&t.name);
+                let short = t.dtype == Dtype::U8 && t.byte_len() <= DESCRIPTOR_BYTES.min(limits.tile_bytes);
+                is_descriptor(leaf) && short && shard.header.is_readable(t)
+            });
+            for tensor in texts {
+                let mut bytes = vec![0; usize::try_from(tensor.byte_len()).unwrap_or(0)];
+                shard.source.read(tensor.begin, &mut bytes).await?;
+                self.bytes_read = self.bytes_read.saturating_add(tensor.byte_len());
+                settings.add_descriptor(split_name(&tensor.name).0, &bytes);
+            }
+        }
+        self.settings = settings;
+        Ok(())
     }
 
     async fn open_shard(&mut self, file: InputFile, limits: &Limits) -> Result<(), SourceError> {

@@ -6,6 +6,7 @@
 
 pub mod bytes;
 mod checkpoint;
+pub mod decoded;
 mod engines;
 mod identical;
 mod model;

@@ -3,8 +3,8 @@
 use crate::checkpoint::{Checkpoint, Shard};
 use quantscope_format::{TensorInfo, natural_cmp};
 use quantscope_schemes::{
-    ConvKernels, Declared, Family, Kind, LayerView, Match, Recognised, Role, Scheme, Stored, recognise,
-    role_of, split_name,
+    ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, Scheme, Stored,
+    recognise, role_of, split_name,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -42,9 +42,19 @@ pub struct LayerInfo {
     pub bytes: u64,
     /// Its tensors, in header order.
     pub members: Vec<Member>,
+    /// How their names are made.
+    pub naming: Naming,
+    /// Scheme that the configs declare for it, excluded or not.
+    declared: Option<&'static str>,
 }
 
 impl LayerInfo {
+    /// Leaf name of the tensor that holds the weight.
+    #[must_use]
+    pub fn weight_leaf(&self) -> &'static str {
+        self.scheme.about().weight_leaf()
+    }
+
     /// Bits per weight; 0 where there are no weights.
     #[must_use]
     pub fn bits_per_weight(&self) -> f64 {
@@ -70,7 +80,8 @@ impl LayerInfo {
             let (_, t) = checkpoint.tensor(m.shard, m.tensor)?;
             Some(Stored { leaf: &m.leaf, dtype: t.dtype, shape: &t.shape })
         };
-        LayerView { module: &self.name, tensors: self.members.iter().filter_map(stored).collect() }
+        let tensors = self.members.iter().filter_map(stored).collect();
+        LayerView { module: &self.name, tensors, facts: checkpoint.settings.facts(&self.name, self.declared) }
     }
 
     /// Whether the scheme is a quantized one.
@@ -190,7 +201,6 @@ fn describe(
     conv3d: bool,
 ) -> LayerInfo {
     let mut layer = LayerInfo {
-        name,
         kind: Kind::Other,
         scheme: quantscope_schemes::unrecognised(),
         is_complete: false,
@@ -199,15 +209,24 @@ fn describe(
         weight_bits: 0,
         weights: 0,
         bytes: 0,
+        naming: Naming::Dotted,
+        declared: declared.hint(&name),
         members,
+        name,
     };
+    let bare = |m: &Member| {
+        let tensor = checkpoint.tensor(m.shard, m.tensor);
+        tensor.is_some_and(|(_, t)| t.name == Naming::Parameter.tensor(&layer.name, &m.leaf))
+    };
+    if !layer.members.is_empty() && layer.members.iter().all(bare) {
+        layer.naming = Naming::Parameter;
+    }
     let view = layer.view(checkpoint);
-    let Recognised { scheme, fit } = recognise(&view, declared.hint(&layer.name));
-    let packed = scheme.family() == Family::Fp4;
-    let kind = Kind::of(&view, packed, conv3d);
-    let principal = view.principal();
-    let mut shape = principal.map(|p| scheme.logical_shape(p)).unwrap_or_default();
-    if packed
+    let Recognised { scheme, fit } = recognise(&view);
+    let kind = Kind::of(&view, scheme, conv3d);
+    let principal = view.get(scheme.about().weight_leaf()).or_else(|| view.principal());
+    let mut shape = scheme.logical_shape(&view);
+    if scheme.flattens_convolutions()
         && kind == Kind::Conv3d
         && let &[rows, cols] = shape.as_slice()
     {

@@ -4,7 +4,7 @@ use crate::calibration::KvMaximum;
 use crate::configs::{self, Quantized};
 use crate::error::ConvertError;
 use crate::fused;
-use crate::plan::{BLOCK, KeptLayer, PackedLayer, Plan, PlanFile, PlanTensor, Step};
+use crate::plan::{KeptLayer, PackedLayer, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::select::{Choice, Selector};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
@@ -12,7 +12,7 @@ use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Kind, Role, Scheme, WEIGHT_LEAF, kv, leak};
+use quantscope_schemes::{Form, INPUT_SCALE_LEAF, Kind, Matrix, Output, Role, Scheme, WEIGHT_LEAF, kv, leak};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn float_type(dtype: Dtype) -> Option<FloatType> {
@@ -108,12 +108,15 @@ impl<'a> Builder<'a> {
         if rows == 0 || cols == 0 {
             return Err(refuse(format!("has the shape {:?}, which holds nothing", weight.shape), &exclude));
         }
-        // The flattened K of a convolution is padded; a linear's K must fit (`formats.md` b and d).
-        if layer.kind != Kind::Conv3d && !cols.is_multiple_of(BLOCK) {
-            let reason = format!("has rows of {cols} weights, which is no multiple of {BLOCK}");
-            return Err(refuse(reason, &exclude));
-        }
-        let blocks = cols.div_ceil(BLOCK);
+        let form = if layer.kind == Kind::Conv3d { Form::Conv3d } else { Form::Linear };
+        let matrix = Matrix { rows, cols, form };
+        let encoding =
+            scheme.encoding(matrix, &self.recipe.settings).map_err(|r| refuse(r.reason, &exclude))?;
+        let output_bytes = |o: &Output| {
+            let elements = o.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d));
+            if o.shape.is_empty() { 0 } else { elements.saturating_mul(o.dtype.bits()) / 8 }
+        };
+        let bytes_after = encoding.outputs.iter().map(output_bytes).fold(0, u64::saturating_add);
         Ok(PackedLayer {
             name: layer.name.clone(),
             kind: layer.kind,
@@ -124,11 +127,11 @@ impl<'a> Builder<'a> {
             tensor: member.tensor,
             dtype,
             cast: cast(dtype, self.recipe.dtype),
-            rows,
-            cols,
+            matrix,
+            encoding,
             weight_amax: self.recipe.calibration.weights.get(&layer.name).copied(),
             bytes_before: weight.byte_len(),
-            bytes_after: rows.saturating_mul(blocks).saturating_mul(9),
+            bytes_after,
         })
     }
 
@@ -226,18 +229,20 @@ impl<'a> Builder<'a> {
     fn packed_tensors(&self, i: usize) -> Vec<(TensorSpec, Step)> {
         let Some(packed) = self.plan.packed.get(i) else { return Vec::new() };
         let input = self.inputs.get(&i).map(|&amax| packed.scheme.input_scale(amax));
-        let outputs = packed.scheme.outputs(packed.rows, packed.cols, input.is_some()).into_iter();
-        let placed = outputs.filter_map(|output| {
+        let name = |leaf: &str| format!("{}.{leaf}", packed.name);
+        let placed = packed.encoding.outputs.iter().map(|output| {
             let step = match output.role {
                 Role::Weight => Step::Codes(i),
-                Role::WeightScale => Step::BlockScales(i),
-                Role::GlobalScale => Step::GlobalScale(i),
-                _ => Step::Constant(input?),
+                Role::WeightScale if !output.shape.is_empty() => Step::BlockScales(i),
+                _ => Step::Scalar(i, output.leaf),
             };
-            let name = format!("{}.{}", packed.name, output.leaf);
-            Some((TensorSpec { name, dtype: output.dtype, shape: output.shape }, step))
+            (TensorSpec { name: name(output.leaf), dtype: output.dtype, shape: output.shape.clone() }, step)
         });
-        placed.collect()
+        let input = input.map(|scale| {
+            let spec = TensorSpec { name: name(INPUT_SCALE_LEAF), dtype: Dtype::F32, shape: vec![] };
+            (spec, Step::Constant(scale))
+        });
+        placed.chain(input).collect()
     }
 
     /// `k_scale` and `v_scale` from calibrated caches.

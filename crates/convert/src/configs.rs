@@ -6,7 +6,7 @@
 use crate::error::ConvertError;
 use crate::plan::PlanFile;
 use quantscope_audit::{Checkpoint, Model, ties};
-use quantscope_schemes::{Scheme, exclude};
+use quantscope_schemes::{EncodeSettings, Scheme, exclude};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -122,7 +122,12 @@ fn algo(scheme: &dyn Scheme) -> &'static str {
 fn algo_fields(scheme: &dyn Scheme) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("quant_algo".into(), algo(scheme).into());
-    fields.extend(scheme.config_fields().into_iter().map(|(key, value)| (key.to_string(), value)));
+    fields.extend(
+        scheme
+            .config_fields(&EncodeSettings::default())
+            .into_iter()
+            .map(|(key, value)| (key.to_string(), value)),
+    );
     fields
 }
 
@@ -137,7 +142,7 @@ fn quantization_config(quantized: &[Quantized<'_>], ignore: &[String], has_kv_ca
     let mut config = Map::new();
     let mut groups = Map::new();
     for (i, scheme) in schemes.iter().enumerate() {
-        let Some(mut group) = scheme.config_group() else { continue };
+        let Some(mut group) = scheme.config_group(&EncodeSettings::default(), mixed) else { continue };
         group.insert("targets".into(), targets(quantized, *scheme, mixed));
         groups.insert(format!("group_{i}"), Value::Object(group));
     }

@@ -29,7 +29,7 @@ pub(crate) fn write(
     for file in &plan.files {
         for tensor in &file.tensors {
             let packed = match tensor.step {
-                Step::Codes(i) | Step::BlockScales(i) | Step::GlobalScale(i) => {
+                Step::Codes(i) | Step::BlockScales(i) | Step::Scalar(i, _) => {
                     plan.packed.get(i).map(|p| (i, p))
                 }
                 Step::Copy { .. } | Step::Constant(_) => None,

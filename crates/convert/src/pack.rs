@@ -1,16 +1,14 @@
 //! Packing layers: their maxima first, then tile by tile through the engine.
 
 use crate::error::ConvertError;
-use crate::noise::Noise;
-use crate::plan::{BLOCK, PackedLayer, PlanFile, PlanTensor};
+use crate::plan::{PackedLayer, PlanFile, PlanTensor};
 use crate::recipe::ZeroTensors;
 use crate::run::{Job, length, sized};
 use crate::write::TensorWriter;
 use quantscope_audit::tiles::{Grid, tiles};
 use quantscope_format::{Sink, Source, TensorInfo};
-use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
-use quantscope_kernels::{AbsMax, Engine, FloatTile, Nvfp4Out};
-use quantscope_schemes::DecodeTile;
+use quantscope_kernels::{AbsMax, Engine, FloatTile};
+use quantscope_schemes::{EncodeInput, Encoder};
 
 impl<'a> Job<'a> {
     fn weight(&self, packed: &PackedLayer) -> Result<(&'a dyn Source, &'a TensorInfo), ConvertError> {
@@ -59,7 +57,10 @@ impl<'a> Job<'a> {
     }
 
     fn grid(packed: &PackedLayer) -> Grid {
-        Grid { rows: packed.rows, row_bytes: packed.cols.saturating_mul(packed.dtype.bytes() as u64) }
+        Grid {
+            rows: packed.matrix.rows,
+            row_bytes: packed.matrix.cols.saturating_mul(packed.dtype.bytes() as u64),
+        }
     }
 
     async fn absmax(&mut self, packed: &PackedLayer) -> Result<AbsMax, ConvertError> {
@@ -78,9 +79,29 @@ impl<'a> Job<'a> {
         Ok(found)
     }
 
-    /// The global scale of a packed layer.
-    pub(crate) fn global_scale(&self, i: usize, maxima: &[f32]) -> Option<f32> {
-        Some(self.plan.packed.get(i)?.scheme.global_scale(*maxima.get(i)?))
+    fn encoder(&self, packed: &PackedLayer, maximum: f32) -> Result<Box<dyn Encoder>, ConvertError> {
+        let input = EncodeInput {
+            matrix: packed.matrix,
+            dtype: packed.dtype,
+            cast: packed.cast,
+            maximum,
+            settings: self.recipe.settings,
+            given_blocks: false,
+        };
+        packed.scheme.encoder(&input).map_err(|refusal| ConvertError::Tensor {
+            tensor: packed.name.clone(),
+            reason: refusal.reason,
+            remedy: refusal.remedy,
+        })
+    }
+
+    /// A 0-d scale of a packed layer.
+    pub(crate) fn scalar(&self, i: usize, leaf: &str, maxima: &[f32]) -> Result<Option<f32>, ConvertError> {
+        let (Some(packed), Some(&maximum)) = (self.plan.packed.get(i), maxima.get(i)) else {
+            return Ok(None);
+        };
+        let scalars = self.encoder(packed, maximum)?.scalars();
+        Ok(scalars.into_iter().find(|(name, _)| *name == leaf).map(|(_, value)| value))
     }
 
     /// Packs one layer: codes and block scales of each tile go to their two places at once.
@@ -89,59 +110,34 @@ impl<'a> Job<'a> {
         sink: &mut dyn Sink,
         file: &PlanFile,
         i: usize,
-        (codes, scales): (&PlanTensor, &PlanTensor),
+        (codes, scales): (&PlanTensor, Option<&PlanTensor>),
         maxima: &[f32],
     ) -> Result<(), ConvertError> {
-        let (Some(packed), Some(global_scale)) = (self.plan.packed.get(i), self.global_scale(i, maxima))
-        else {
-            return Ok(());
-        };
+        let (Some(packed), Some(&maximum)) = (self.plan.packed.get(i), maxima.get(i)) else { return Ok(()) };
         let (source, tensor) = self.weight(packed)?;
-        let table = Nvfp4Table::new(global_scale, packed.cast);
+        let encoder = self.encoder(packed, maximum)?;
         let mut code_writer = TensorWriter::new(&file.name, codes.span.start);
-        let mut scale_writer = TensorWriter::new(&file.name, scales.span.start);
-        let mut noise = Noise::default();
+        let mut scale_writer = TensorWriter::new(&file.name, scales.map_or(0, |s| s.span.start));
         let width = packed.dtype.bytes() as u64;
         let grid = Self::grid(packed);
-        let mut decoded: Vec<f32> = Vec::new();
-        for tile in tiles(grid, self.limits.tile_bytes, BLOCK * width) {
+        for tile in tiles(grid, self.limits.tile_bytes, packed.encoding.column_unit * width) {
             let mut bytes = sized(tile.byte_len());
             source.read(tensor.begin.saturating_add(tile.offset(grid)), &mut bytes).await?;
             let cols = (tile.bytes.end - tile.bytes.start) / width;
-            let rows = tile.rows.end - tile.rows.start;
-            let blocks = rows.saturating_mul(cols.div_ceil(BLOCK));
-            let (mut code_bytes, mut scale_bytes) = (sized(blocks.saturating_mul(8)), sized(blocks));
             let part = FloatTile {
                 dtype: packed.dtype,
                 bytes: &bytes,
                 rows: tile.row_count(),
                 cols: u32::try_from(cols).unwrap_or(u32::MAX),
             };
-            let out = Nvfp4Out { codes: &mut code_bytes, scales: &mut scale_bytes };
-            self.engine.nvfp4_quantize(part, &table, out).await?;
-            code_writer.write(sink, &code_bytes).await?;
-            scale_writer.write(sink, &scale_bytes).await?;
-            let scale_cols = cols.div_ceil(BLOCK);
-            decoded.clear();
-            packed.scheme.decode(
-                &DecodeTile {
-                    weight: &code_bytes,
-                    dtype: codes.spec.dtype,
-                    scales: &scale_bytes,
-                    scale_cols,
-                    global_scale,
-                    first_row: tile.rows.start,
-                    cols: scale_cols * BLOCK,
-                },
-                &mut decoded,
-            );
-            noise.add_tile(tensor.dtype, &bytes, &decoded, cols, scale_cols * BLOCK);
-            self.step(&packed.name, length(&code_bytes) + length(&scale_bytes))?;
+            let encoded = encoder.encode(self.engine, part).await?;
+            code_writer.write(sink, &encoded.codes).await?;
+            scale_writer.write(sink, &encoded.scales).await?;
+            self.step(&packed.name, length(&encoded.codes) + length(&encoded.scales))?;
         }
         self.hashes.insert(codes.spec.name.clone(), code_writer.finish());
-        self.hashes.insert(scales.spec.name.clone(), scale_writer.finish());
-        if let Some(slot) = self.errors.get_mut(i) {
-            *slot = noise.finish(&packed.name);
+        if let Some(scales) = scales {
+            self.hashes.insert(scales.spec.name.clone(), scale_writer.finish());
         }
         Ok(())
     }

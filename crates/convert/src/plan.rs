@@ -8,11 +8,8 @@ use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::TensorSpec;
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
-use quantscope_schemes::{Kind, Scheme};
+use quantscope_schemes::{Encoding, Kind, Matrix, Scheme};
 use std::ops::Range;
-
-/// Weights that share a block scale.
-pub(crate) const BLOCK: u64 = 16;
 
 /// What makes one output tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,12 +21,12 @@ pub enum Step {
         /// Tensor within the shard.
         tensor: u32,
     },
-    /// E2M1 codes of a packed layer, by its index in [`Plan::packed`].
+    /// Codes of a packed layer, by its index in [`Plan::packed`].
     Codes(usize),
-    /// E4M3 block scales of a packed layer; made together with its codes.
+    /// Block scales of a packed layer; made together with its codes.
     BlockScales(usize),
-    /// The global scale of a packed layer, known once its maximum is.
-    GlobalScale(usize),
+    /// A 0-d scale of a packed layer, known once its maximum is, by its leaf name.
+    Scalar(usize, &'static str),
     /// A number known from calibration.
     Constant(f32),
 }
@@ -79,10 +76,10 @@ pub struct PackedLayer {
     pub dtype: FloatType,
     /// What happens to values before codes are taken.
     pub cast: CodeCast,
-    /// Output rows.
-    pub rows: u64,
-    /// Elements of a row, without padding.
-    pub cols: u64,
+    /// The matrix that is encoded.
+    pub matrix: Matrix,
+    /// What encoding it writes.
+    pub encoding: Encoding,
     /// Maximum from calibration, in place of the data's own.
     pub weight_amax: Option<f32>,
     /// Bytes of the source weight.

@@ -4,7 +4,7 @@ use crate::calibration::Calibration;
 use crate::error::ConvertError;
 use quantscope_format::Glob;
 use quantscope_kernels::FloatType;
-use quantscope_schemes::{Scheme, by_id, schemes};
+use quantscope_schemes::{EncodeSettings, Scheme, by_id, schemes};
 
 /// What is done with a tensor that is zero everywhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Recipe {
     pub(crate) calibration: Calibration,
     /// What is done with all-zero tensors.
     pub(crate) zero_tensors: ZeroTensors,
+    /// What the user chose of encodings.
+    pub(crate) settings: EncodeSettings,
     /// The request as it was, for the manifest.
     pub(crate) as_json: serde_json::Value,
 }
@@ -103,6 +105,7 @@ impl Recipe {
             dtype,
             calibration: fields.calibration_json.map(Calibration::from_json).transpose()?.unwrap_or_default(),
             zero_tensors: fields.zero_tensors,
+            settings: EncodeSettings::default(),
             as_json: serde_json::json!({
                 "to": fields.to,
                 "exclude": fields.exclude,

@@ -195,7 +195,7 @@ impl<'a> Job<'a> {
         for tensor in &file.tensors {
             let name = tensor.spec.name.as_str();
             let number = match tensor.step {
-                Step::GlobalScale(i) => self.global_scale(i, maxima),
+                Step::Scalar(i, leaf) => self.scalar(i, leaf, maxima)?,
                 Step::Constant(value) => Some(value),
                 _ => None,
             };
@@ -210,12 +210,10 @@ impl<'a> Job<'a> {
                     self.copy_tensor(sink, file, name, tensor.span.start, (shard, t)).await?;
                 }
                 Step::Codes(i) => {
-                    if let Some(scales) = block_scales.get(&i) {
-                        self.pack(sink, file, i, (tensor, scales), maxima).await?;
-                    }
+                    self.pack(sink, file, i, (tensor, block_scales.get(&i).copied()), maxima).await?;
                 }
                 // Written together with the codes; numbers are written above.
-                Step::BlockScales(_) | Step::GlobalScale(_) | Step::Constant(_) => {}
+                Step::BlockScales(_) | Step::Scalar(..) | Step::Constant(_) => {}
             }
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! What the configs declare of each module, in terms of our schemes.
 
 use crate::exclude::ExcludeList;
-use crate::scheme::{Scheme, algo_scheme};
+use crate::registry::algo_scheme;
+use crate::scheme::Scheme;
 use quantscope_format::QuantDeclaration;
 use std::collections::BTreeMap;
 

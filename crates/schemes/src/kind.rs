@@ -3,6 +3,7 @@
 //! A file does not say; names, ranks and the config do. Source of the name lists: `formats.md` n.
 
 use crate::layer::LayerView;
+use crate::scheme::Scheme;
 use std::fmt;
 
 /// What a layer is.
@@ -66,10 +67,12 @@ impl Kind {
     /// The kind of a layer. `conv3d_declared` says that the config names Conv3d among its targets, or that
     /// the model's class is known to be made of them.
     #[must_use]
-    pub fn of(layer: &LayerView<'_>, packed: bool, conv3d_declared: bool) -> Self {
+    pub fn of(layer: &LayerView<'_>, scheme: &dyn Scheme, conv3d_declared: bool) -> Self {
         let last = layer.module.rsplit('.').next().unwrap_or(layer.module);
-        let Some(tensor) = layer.principal() else { return Self::Other };
-        let is_weight = tensor.leaf == "weight";
+        let leaf = scheme.about().weight_leaf();
+        let Some(tensor) = layer.get(leaf).or_else(|| layer.principal()) else { return Self::Other };
+        let is_weight = tensor.leaf == leaf;
+        let packed = scheme.flattens_convolutions();
         let looks_norm = last.contains("norm") || last.starts_with("ln_") || tensor.leaf == "gamma";
         match tensor.rank() {
             0 | 1 if looks_norm => Self::Norm,
@@ -81,7 +84,7 @@ impl Kind {
             2 if is_weight && packed && is_conv_name(last, conv3d_declared) => Self::Conv3d,
             2 if is_weight && is_expert(layer.module) => Self::Expert,
             2 if is_weight => Self::Linear,
-            3 if layer.module.ends_with("experts") || layer.module.contains(".experts.") => Self::ExpertStack,
+            3 | 4 if is_stack(layer.module) => Self::ExpertStack,
             3 if is_weight => Self::Conv1d,
             4 if is_weight => Self::Conv2d,
             5 if is_weight => Self::Conv3d,
@@ -118,6 +121,11 @@ fn is_router(module: &str, last: &str) -> bool {
         || module.ends_with("block_sparse_moe.gate")
         || module.ends_with("mlp.gate")
         || module.ends_with("moe.gate")
+}
+
+/// A parameter of, or below, a module called `experts`, and of no single one of them.
+fn is_stack(module: &str) -> bool {
+    !is_expert(module) && (module.ends_with("experts") || module.contains("experts."))
 }
 
 /// A segment `experts` followed by a number.

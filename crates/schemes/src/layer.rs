@@ -1,7 +1,9 @@
 //! Tensors of one module seen together: the view that recognition works on.
 
+use crate::about::WEIGHT_LEAF;
 use crate::leak;
 use quantscope_numeric::Dtype;
+use serde_json::{Map, Value};
 
 /// One stored tensor of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +36,47 @@ impl Stored<'_> {
     }
 }
 
+/// What is known of a layer beside its tensors.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Facts<'a> {
+    /// Id of the scheme that the configs declare for the module, excluded or not.
+    pub declared: Option<&'a str>,
+    /// The quantization section of the config as it stands, an entry for this module merged into it.
+    pub config: Option<&'a Map<String, Value>>,
+    /// What the file says of this layer alone, as JSON: an entry of the header's metadata, or the content
+    /// of a descriptor tensor ([`is_descriptor`]).
+    pub descriptor: Option<&'a Map<String, Value>>,
+}
+
+impl Facts<'_> {
+    /// A text of the config.
+    #[must_use]
+    pub fn config_text(&self, key: &str) -> Option<&str> {
+        self.config?.get(key)?.as_str()
+    }
+
+    /// A number of the config.
+    #[must_use]
+    pub fn config_number(&self, key: &str) -> Option<u64> {
+        self.config?.get(key)?.as_u64()
+    }
+
+    /// A text of the descriptor.
+    #[must_use]
+    pub fn descriptor_text(&self, key: &str) -> Option<&str> {
+        self.descriptor?.get(key)?.as_str()
+    }
+}
+
 /// A module and its tensors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerView<'a> {
     /// Module path, such as `model.layers.0.mlp.up_proj`.
     pub module: &'a str,
     /// Its tensors, in header order.
     pub tensors: Vec<Stored<'a>>,
+    /// What else is known of it.
+    pub facts: Facts<'a>,
 }
 
 impl<'a> LayerView<'a> {
@@ -73,15 +109,85 @@ impl<'a> LayerView<'a> {
     }
 }
 
+/// Parameters of modules called `experts` that hold all experts in one tensor, without a leaf of their own.
+const STACKED: &[&str] = &["gate_up_proj", "down_proj", "gate_proj", "up_proj", "w1", "w2", "w3"];
+
+/// The leaf that the suffix of a stacked parameter stands for, such as `_weight_scale` in
+/// `experts.gate_up_proj_weight_scale`.
+const STACKED_LEAVES: &[&str] =
+    &["weight_scale_2", "weight_scale_inv", "weight_scale", "input_scale", "blocks", "scales", "bias"];
+
+/// How the names of a layer's tensors are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// `module.weight`, `module.weight_scale`.
+    #[default]
+    Dotted,
+    /// The weight is called like the module itself, companions with an underscore: `experts.down_proj`,
+    /// `experts.down_proj_weight_scale`.
+    Parameter,
+}
+
+impl Naming {
+    /// The name of a tensor.
+    ///
+    /// ```
+    /// use quantscope_schemes::Naming;
+    /// assert_eq!(Naming::Dotted.tensor("a.b", "weight"), "a.b.weight");
+    /// assert_eq!(Naming::Parameter.tensor("experts.down_proj", "weight"), "experts.down_proj");
+    /// assert_eq!(Naming::Parameter.tensor("experts.down_proj", "scales"), "experts.down_proj_scales");
+    /// ```
+    #[must_use]
+    pub fn tensor(self, module: &str, leaf: &str) -> String {
+        match self {
+            Self::Dotted => format!("{module}.{leaf}"),
+            Self::Parameter if leaf == WEIGHT_LEAF => module.to_string(),
+            Self::Parameter => format!("{module}_{leaf}"),
+        }
+    }
+}
+
+/// Module and leaf of a stacked parameter or of a companion of one.
+fn split_stacked(name: &str) -> Option<(&str, &str)> {
+    let (parent, last) = name.rsplit_once('.')?;
+    if parent != "experts" && !parent.ends_with(".experts") {
+        return None;
+    }
+    if STACKED.contains(&last) {
+        return Some((name, WEIGHT_LEAF));
+    }
+    STACKED_LEAVES.iter().find_map(|leaf| {
+        let module = name.strip_suffix(leaf)?.strip_suffix('_')?;
+        let (_, stem) = module.rsplit_once('.')?;
+        STACKED.contains(&stem).then_some((module, *leaf))
+    })
+}
+
+/// Leaves of the form `weight.<part>`, of bitsandbytes.
+fn split_below_weight(name: &str) -> Option<(&str, &str)> {
+    let at = name.rfind(".weight.")?;
+    Some((name.get(..at)?, name.get(at + 1..)?))
+}
+
+/// Whether a tensor of that leaf holds a short JSON text that says how its layer is stored.
+#[must_use]
+pub fn is_descriptor(leaf: &str) -> bool {
+    leaf == "comfy_quant" || leaf.starts_with("weight.quant_state.")
+}
+
 /// Splits a tensor name into module path and leaf.
 ///
 /// The leaf is the last segment; leaked quantizer state stays together below its owner, so that
-/// `fc1.input_quantizer._amax` belongs to the module `fc1`.
+/// `fc1.input_quantizer._amax` belongs to the module `fc1`. What stands below `weight` belongs to the owner
+/// of the weight. A stacked parameter of experts is a module of its own, whose weight it is.
 ///
 /// ```
 /// use quantscope_schemes::split_name;
 /// assert_eq!(split_name("a.b.weight_scale"), ("a.b", "weight_scale"));
 /// assert_eq!(split_name("a.b.input_quantizer._amax"), ("a.b", "input_quantizer._amax"));
+/// assert_eq!(split_name("a.weight.quant_state.bitsandbytes__nf4"), ("a", "weight.quant_state.bitsandbytes__nf4"));
+/// assert_eq!(split_name("mlp.experts.down_proj"), ("mlp.experts.down_proj", "weight"));
+/// assert_eq!(split_name("mlp.experts.down_proj_scales"), ("mlp.experts.down_proj", "scales"));
 /// assert_eq!(split_name("scale_table"), ("scale_table", ""));
 /// ```
 #[must_use]
@@ -92,5 +198,8 @@ pub fn split_name(name: &str) -> (&str, &str) {
             None => (name, ""),
         };
     }
-    name.rsplit_once('.').unwrap_or((name, ""))
+    split_stacked(name)
+        .or_else(|| split_below_weight(name))
+        .or_else(|| name.rsplit_once('.'))
+        .unwrap_or((name, ""))
 }

@@ -4,25 +4,34 @@
 //! Knows: layers as tensors with dtypes and shapes. Does not know: screens, files on disk.
 #![forbid(unsafe_code)]
 
+mod about;
 mod conv;
 pub mod declare;
+mod decode;
+mod encode;
 pub mod exclude;
-mod fp8;
-mod fp8_block;
 mod kind;
 pub mod kv;
 mod layer;
 pub mod leak;
-mod nvfp4;
-mod plain;
+mod parts;
+mod recast;
+mod registry;
 mod scheme;
+mod settings;
 
+pub use about::{
+    About, Companion, Family, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, TIED_LEAVES, WEIGHT_LEAF,
+};
 pub use conv::ConvKernels;
 pub use declare::{Declared, effective_algo};
-pub use kind::{Kind, is_transposed_conv};
-pub use layer::{LayerView, Stored, split_name};
-pub use scheme::{
-    About, Companion, DecodeTile, Family, INPUT_SCALE_LEAF, Match, Output, Presence, Recognised, Role,
-    ScaleLayout, Scheme, TIED_LEAVES, WEIGHT_LEAF, algo_scheme, by_id, recognise, role_of, schemes,
-    unrecognised,
+pub use decode::{Decoder, Refusal, Region, Slab};
+pub use encode::{
+    EncodeInput, EncodeSettings, Encoded, Encoder, Encoding, Form, Fp8Rounding, Matrix, Output, Shares,
 };
+pub use kind::{Kind, is_transposed_conv};
+pub use layer::{Facts, LayerView, Naming, Stored, is_descriptor, split_name};
+pub use recast::Recast;
+pub use registry::{Recognised, algo_scheme, by_id, recognise, role_of, schemes, unrecognised};
+pub use scheme::Scheme;
+pub use settings::Settings;

@@ -3,10 +3,13 @@
 use crate::Session;
 use crate::api::{FirstBlock, LayerValues, SessionError};
 use crate::histogram::histogram;
-use crate::values::{Part, SAMPLE_BYTES, floats, part};
+use crate::values::{SAMPLE_BYTES, floats};
 use quantscope_audit::LayerInfo;
+use quantscope_audit::decoded::{DecodeError, DecodedLayer};
 use quantscope_format::{Control, Progress};
-use quantscope_schemes::{DecodeTile, ScaleLayout};
+use quantscope_kernels::CpuEngine;
+use quantscope_numeric::Dtype;
+use quantscope_schemes::{Region, ScaleLayout};
 use std::ops::Range;
 
 /// Runs of a sample: each costs a read of the weight and one of the scales.
@@ -29,13 +32,10 @@ fn sample_runs(rows: u64, row_bytes: u64) -> Vec<Range<u64>> {
 
 /// Reads and decodes rows of one layer.
 pub(crate) struct Sampler<'a> {
-    layer: &'a LayerInfo,
-    weight: &'a Part<'a>,
+    decoded: DecodedLayer<'a>,
     layout: ScaleLayout,
-    /// The tensor of block or tile scales.
-    scale: Option<Part<'a>>,
-    global_scale: f32,
     rows: u64,
+    /// Bytes that a row costs to read, about.
     row_bytes: u64,
     /// Weights in a stored row, padding included.
     cols: u64,
@@ -43,83 +43,32 @@ pub(crate) struct Sampler<'a> {
     logical_cols: u64,
 }
 
+fn failed(error: DecodeError) -> SessionError {
+    match error {
+        DecodeError::Source(error) => error.into(),
+        other => SessionError { kind: "refused".into(), message: other.to_string() },
+    }
+}
+
 impl<'a> Sampler<'a> {
-    /// `None` where the scales do not fit the weight, so that nothing can be decoded, or a single row is
-    /// beyond the budget.
-    pub(crate) async fn new(
-        session: &'a Session,
-        layer: &'a LayerInfo,
-        weight: &'a Part<'a>,
-    ) -> Result<Option<Self>, SessionError> {
-        let layout = layer.scheme.scale_layout();
-        let (rows, row_bytes) = match weight.tensor.shape.first() {
-            Some(&rows) if weight.tensor.shape.len() > 1 && rows > 0 => {
-                (rows, weight.tensor.byte_len() / rows)
-            }
-            _ => (1, weight.tensor.byte_len()),
-        };
-        let cols = match layout {
-            ScaleLayout::Fp4Blocks { .. } => row_bytes * 2,
-            _ => row_bytes * 8 / weight.tensor.dtype.bits(),
-        };
+    /// `None` where the tensors of the layer do not fit together, so that nothing can be decoded.
+    pub(crate) fn new(session: &'a Session, layer: &'a LayerInfo, weight_bytes: u64) -> Option<Self> {
+        let decoded = DecodedLayer::new(&session.checkpoint, layer).ok()?;
+        let [rows, cols] = decoded.decoder().extent();
         let flattened = layer.shape.iter().skip(1).fold(1_u64, |n, &d| n.saturating_mul(d));
-        let logical_cols = if layer.shape.len() > 1 { flattened.min(cols) } else { cols };
-        let (scale, global_scale) = (None, 1.0);
-        let mut sampler =
-            Self { layer, weight, layout, scale, global_scale, rows, row_bytes, cols, logical_cols };
-        if row_bytes > SAMPLE_BYTES {
-            return Ok(None);
-        }
-        let expected = match layout {
-            ScaleLayout::None => return Ok(Some(sampler)),
-            ScaleLayout::Fp8Tiles { rows: r, cols: c, .. } => {
-                rows.div_ceil(u64::from(r)).checked_mul(cols.div_ceil(u64::from(c)))
-            }
-            ScaleLayout::Fp4Blocks { block, global, .. } => {
-                let Some(global) = part(session, layer, global) else { return Ok(None) };
-                let bytes = global.read(0, global.tensor.byte_len().min(4)).await?;
-                let value = floats(global.tensor.dtype, &bytes).first().copied();
-                sampler.global_scale = value.unwrap_or(f32::NAN);
-                rows.checked_mul(cols / u64::from(block))
-            }
-        };
-        sampler.scale = layout.scale_leaf().and_then(|leaf| part(session, layer, leaf));
-        let fits = sampler.scale.as_ref().is_some_and(|s| s.tensor.elements() == expected);
-        Ok(fits.then_some(sampler))
+        let padded = layer.shape.first() == Some(&rows) && layer.shape.len() > 1;
+        let logical_cols = if padded { flattened.min(cols) } else { cols };
+        let row_bytes = weight_bytes / rows.max(1);
+        Some(Self { decoded, layout: layer.scheme.scale_layout(), rows, row_bytes, cols, logical_cols })
     }
 
-    /// Decodes a run of rows.
-    async fn decode(&self, rows: Range<u64>) -> Result<Vec<f32>, SessionError> {
-        let count = rows.end - rows.start;
-        let weight = self.weight.read(rows.start * self.row_bytes, count * self.row_bytes).await?;
-        let (scales, scale_cols, first_row) = match (self.layout, &self.scale) {
-            (ScaleLayout::Fp4Blocks { block, .. }, Some(scale)) => {
-                let blocks = self.cols / u64::from(block);
-                (scale.read(rows.start * blocks, count * blocks).await?, blocks, 0)
-            }
-            (ScaleLayout::Fp8Tiles { rows: block_rows, cols, .. }, Some(scale)) => {
-                let (block_rows, across) = (u64::from(block_rows), self.cols.div_ceil(u64::from(cols)));
-                let width = scale.tensor.dtype.bits() / 8;
-                let (first, last) = (rows.start / block_rows, rows.end.div_ceil(block_rows));
-                let bytes = scale.read(first * across * width, (last - first) * across * width).await?;
-                let single = floats(scale.tensor.dtype, &bytes);
-                let bytes = single.iter().flat_map(|v| v.to_le_bytes()).collect();
-                (bytes, across, rows.start % block_rows)
-            }
-            _ => (Vec::new(), 0, 0),
-        };
-        let mut values = Vec::new();
-        let tile = DecodeTile {
-            weight: &weight,
-            dtype: self.weight.tensor.dtype,
-            scales: &scales,
-            scale_cols,
-            global_scale: self.global_scale,
-            first_row,
-            cols: self.cols,
-        };
-        self.layer.scheme.decode(&tile, &mut values);
-        Ok(values)
+    /// Columns that are read of each row: all, unless a single row is beyond the budget.
+    fn columns(&self) -> u64 {
+        if self.row_bytes <= SAMPLE_BYTES {
+            return self.cols;
+        }
+        let unit = self.decoded.decoder().column_unit().max(1);
+        (SAMPLE_BYTES / unit).saturating_mul(unit).clamp(unit, self.cols.max(unit)).min(self.cols)
     }
 
     /// Decodes the sample and counts it.
@@ -128,9 +77,11 @@ impl<'a> Sampler<'a> {
         reply: &mut LayerValues,
         control: &dyn Control,
     ) -> Result<(), SessionError> {
+        let cols = self.columns();
         let runs = sample_runs(self.rows, self.row_bytes);
         let length = |run: &Range<u64>| (run.end - run.start).saturating_mul(self.row_bytes);
         let total_bytes = runs.iter().map(length).fold(0, u64::saturating_add);
+        let engine = CpuEngine::new();
         let mut done_bytes = 0;
         let mut values = Vec::new();
         for run in runs {
@@ -138,8 +89,9 @@ impl<'a> Sampler<'a> {
                 return Err(SessionError { kind: "cancelled".into(), message: "cancelled".into() });
             }
             done_bytes += length(&run);
-            let decoded = self.decode(run).await?;
-            let stored = usize::try_from(self.cols).unwrap_or(usize::MAX).max(1);
+            let region = Region { rows: run, cols: 0..cols };
+            let decoded = self.decoded.values(&engine, &region).await.map_err(failed)?;
+            let stored = usize::try_from(cols).unwrap_or(usize::MAX).max(1);
             let logical = usize::try_from(self.logical_cols).unwrap_or(usize::MAX);
             values.extend(decoded.chunks(stored).flat_map(|row| row.iter().take(logical)));
             let (phase, item) = ("Reading values".into(), reply.name.clone());
@@ -151,18 +103,26 @@ impl<'a> Sampler<'a> {
         Ok(())
     }
 
-    /// The first block, code by code; `None` where the scheme has no scales.
-    pub(crate) async fn first_block(&self) -> Result<Option<FirstBlock>, SessionError> {
-        let Some(scale) = &self.scale else { return Ok(None) };
-        let mut values = self.decode(0..1).await?;
+    /// The first block, code by code; `None` where no scale lies beside the weights.
+    pub(crate) async fn first_block(
+        &self,
+        scale_dtype: Option<Dtype>,
+    ) -> Result<Option<FirstBlock>, SessionError> {
+        let Some(dtype) = scale_dtype.filter(|_| self.rows > 0) else { return Ok(None) };
+        let unit = self.decoded.decoder().column_unit().max(16);
+        let region = Region { rows: 0..1, cols: 0..unit.min(self.cols) };
+        let parts = self.decoded.stored(&region).await.map_err(failed)?;
+        let (Some(weight), Some(scales)) = (parts.first(), parts.get(1)) else { return Ok(None) };
+        let engine = CpuEngine::new();
+        let mut values = self.decoded.values(&engine, &region).await.map_err(failed)?;
         values.truncate(SHOWN);
-        let width = scale.tensor.dtype.bits() / 8;
-        let stored = scale.read(0, width).await?;
-        let decoded = floats(scale.tensor.dtype, &stored).first().copied().unwrap_or(f32::NAN);
+        let width = usize::try_from(dtype.bits() / 8).unwrap_or(1);
+        let stored = scales.get(..width).unwrap_or_default();
+        let decoded = floats(dtype, stored).first().copied().unwrap_or(f32::NAN);
         let hex: String = stored.iter().rev().map(|b| format!("{b:02X}")).collect();
         let fp4 = matches!(self.layout, ScaleLayout::Fp4Blocks { .. });
-        let raw = self.weight.read(0, self.row_bytes.min(if fp4 { 8 } else { 16 })).await?;
-        let codes = if fp4 { raw.iter().flat_map(|b| [b & 15, b >> 4]).collect() } else { raw.clone() };
+        let raw = weight.get(..weight.len().min(if fp4 { 8 } else { 16 })).unwrap_or_default();
+        let codes = if fp4 { raw.iter().flat_map(|b| [b & 15, b >> 4]).collect() } else { raw.to_vec() };
         Ok(Some(FirstBlock {
             raw_hex: raw.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" "),
             codes,

@@ -37,7 +37,7 @@ pub(crate) fn part<'a>(session: &'a Session, layer: &LayerInfo, leaf: &str) -> O
 
 fn principal<'a>(session: &'a Session, layer: &LayerInfo) -> Option<Part<'a>> {
     let view = layer.view(&session.checkpoint);
-    part(session, layer, view.principal()?.leaf)
+    part(session, layer, layer.weight_leaf()).or_else(|| part(session, layer, view.principal()?.leaf))
 }
 
 /// Numbers of a float type in F32; empty for other types.
@@ -66,9 +66,10 @@ pub(crate) async fn read(
         }
     }
     let Some(weight) = principal(session, layer) else { return Ok(reply) };
-    let Some(sampler) = Sampler::new(session, layer, &weight).await? else { return Ok(reply) };
+    let Some(sampler) = Sampler::new(session, layer, weight.tensor.byte_len()) else { return Ok(reply) };
     sampler.fill(&mut reply, control).await?;
     reply.scale_map = scale_map(session, layer).await?;
-    reply.first_block = sampler.first_block().await?;
+    let scale = layer.scheme.scale_layout().scale_leaf().and_then(|leaf| part(session, layer, leaf));
+    reply.first_block = sampler.first_block(scale.map(|s| s.tensor.dtype)).await?;
     Ok(reply)
 }

@@ -5,7 +5,7 @@ use crate::model::LayerInfo;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Family, LayerView, Presence, Role, WEIGHT_LEAF};
+use quantscope_schemes::{Family, LayerView, Presence, Role};
 
 pub(crate) const RULES: &[Rule] = &[SC001, SC002];
 
@@ -36,7 +36,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let fp4_elsewhere = context.model.layers.iter().any(|l| l.scheme.family() == Family::Fp4);
     for layer in &context.model.layers {
         let view = layer.view(context.checkpoint);
-        let file = layer.tensor(context.checkpoint, WEIGHT_LEAF).map(|(shard, _)| shard.file.clone());
+        let file = layer.tensor(context.checkpoint, layer.weight_leaf()).map(|(shard, _)| shard.file.clone());
         let Some(file) = file else { continue };
         if let Some(role) = missing_role(layer, &view, fp4_elsewhere) {
             findings.push(finding(role, layer, &view).in_file(file).touching(&layer.name));

@@ -4,9 +4,7 @@ use super::{HeaderContext, shape_text};
 use crate::model::LayerInfo;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
-use quantscope_schemes::{
-    Companion, Family, Kind, LayerView, Role, ScaleLayout, Stored, WEIGHT_LEAF, role_of,
-};
+use quantscope_schemes::{Companion, Kind, LayerView, Role, ScaleLayout, Stored, role_of};
 
 pub(crate) const RULES: &[Rule] = &[SH501, SH502, SH505, BK951];
 
@@ -56,25 +54,27 @@ const BK951: Rule = Rule {
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let view = layer.view(context.checkpoint);
-        let Some(weight) = view.weight() else { continue };
+        let Some(weight) = view.get(layer.weight_leaf()) else { continue };
         let file = |leaf: &str| {
             let place = layer.tensor(context.checkpoint, leaf);
             place.map(|(shard, _)| shard.file.clone()).unwrap_or_default()
         };
         let packed_k = weight.shape.last().copied().unwrap_or(0).saturating_mul(2);
-        let is_conv = layer.kind == Kind::Conv3d && layer.scheme.family() == Family::Fp4;
+        let is_conv = layer.kind == Kind::Conv3d && layer.scheme.flattens_convolutions();
         if is_conv && packed_k % 16 != 0 {
             let message =
                 format!("`{}` is a flattened Conv3d whose K of {packed_k} is no multiple of 16", layer.name);
             let finding = SH505.finding(&layer.name, message);
             let (right, found) = (packed_k.div_ceil(16).saturating_mul(16).to_string(), packed_k.to_string());
-            findings.push(finding.expecting(right, found).in_file(file(WEIGHT_LEAF)).touching(&layer.name));
+            findings.push(
+                finding.expecting(right, found).in_file(file(layer.weight_leaf())).touching(&layer.name),
+            );
             continue;
         }
         for companion in layer.scheme.about().companions {
             let Some(stored) = view.get(companion.leaf) else { continue };
             let found = wrong_dtype(layer, companion, stored)
-                .or_else(|| wrong_shape(layer, companion, stored, weight, is_conv));
+                .or_else(|| wrong_shape(layer, companion, stored, &view, is_conv));
             findings.extend(found.map(|f| f.in_file(file(companion.leaf)).touching(&layer.name)));
         }
         check_tile_scale(context, layer, &view, findings);
@@ -104,10 +104,10 @@ fn wrong_shape(
     layer: &LayerInfo,
     companion: &Companion,
     stored: Stored<'_>,
-    weight: Stored<'_>,
+    view: &LayerView<'_>,
     is_conv: bool,
 ) -> Option<Finding> {
-    let legal = layer.scheme.legal_shapes(companion.leaf, weight)?;
+    let legal = layer.scheme.legal_shapes(companion.leaf, view)?;
     if legal.iter().any(|s| s == stored.shape) {
         return None;
     }

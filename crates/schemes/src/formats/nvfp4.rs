@@ -4,13 +4,20 @@
 //! 1809). Linears and flattened-K Conv3d look the same on disk: a U8 matrix `[N, K/2]` with the even
 //! column in the low nibble.
 
-use crate::layer::{LayerView, Stored};
-use crate::scheme::{
-    About, Companion, DecodeTile, Family, INPUT_SCALE_LEAF, Match, Output, Presence, Role, ScaleLayout,
-    Scheme, WEIGHT_LEAF,
+use crate::about::{
+    About, Companion, Family, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, WEIGHT_LEAF,
 };
-use quantscope_numeric::{Dtype, e2m1, e4m3};
+use crate::decode::{Decoder, Refusal};
+use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix, Output, Shares};
+use crate::layer::LayerView;
+use crate::parts::fp4::{BlockDecoder, DynamicEncoder};
+use crate::parts::shapes::{pushed, round_up};
+use crate::scheme::Scheme;
+use quantscope_numeric::Dtype;
 use serde_json::{Map, Value, json};
+
+/// The schemes of this file.
+pub(crate) static SCHEMES: &[&dyn Scheme] = &[&W4A4, &W4A16];
 
 /// Weights that share a block scale.
 const BLOCK: u64 = 16;
@@ -25,6 +32,7 @@ const WEIGHT: Companion = Companion {
     dtypes: &[Dtype::U8],
     presence: Presence::Required,
     words: "packed weight, two E2M1 codes a byte",
+    shape: "[N, K/2]",
 };
 const BLOCK_SCALE: Companion = Companion {
     leaf: "weight_scale",
@@ -32,6 +40,7 @@ const BLOCK_SCALE: Companion = Companion {
     dtypes: &[Dtype::F8_E4M3],
     presence: Presence::Required,
     words: "block scale, E4M3, one per 16 weights",
+    shape: "[N, K/16]",
 };
 const GLOBAL_SCALE: Companion = Companion {
     leaf: "weight_scale_2",
@@ -39,6 +48,7 @@ const GLOBAL_SCALE: Companion = Companion {
     dtypes: &[Dtype::F32],
     presence: Presence::Required,
     words: "global scale, amax / 2688",
+    shape: "[]",
 };
 const INPUT_SCALE: Companion = Companion {
     leaf: INPUT_SCALE_LEAF,
@@ -46,7 +56,16 @@ const INPUT_SCALE: Companion = Companion {
     dtypes: &[Dtype::F32],
     presence: Presence::Calibrated,
     words: "activation scale, amax / 2688",
+    shape: "[]",
 };
+
+const FORMULA: &[&str] = &[
+    "weight_scale_2 = amax / 2688",
+    "weight_scale = E4M3(clamp(block_amax / (6 * weight_scale_2), 2^-9, 448)), 1 for a block of zeros",
+    "code = E2M1(w / (weight_scale * weight_scale_2)), ties to the even code",
+    "w = code * (weight_scale * weight_scale_2)",
+];
+const SOURCE: &str = "NVIDIA ModelOpt 0.47.0; Conv3d after its pull request 1809";
 
 /// One of the two NVFP4 schemes; they differ in whether activations are quantized.
 pub(crate) struct Nvfp4 {
@@ -54,53 +73,50 @@ pub(crate) struct Nvfp4 {
 }
 
 /// Weights and activations.
-pub(crate) static W4A4: Nvfp4 = Nvfp4 {
+static W4A4: Nvfp4 = Nvfp4 {
     about: &About {
         id: "nvfp4",
+        place: 100,
         title: "NVFP4: E2M1 in blocks of 16, E4M3 block scales, F32 global scale",
         family: Family::Fp4,
         companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE],
         algos: &["NVFP4"],
+        declared_by: "",
         quantizes_activations: true,
         can_encode: true,
+        formula: FORMULA,
+        source: SOURCE,
     },
 };
 
 /// Weights only.
-pub(crate) static W4A16: Nvfp4 = Nvfp4 {
+static W4A16: Nvfp4 = Nvfp4 {
     about: &About {
         id: "w4a16-nvfp4",
+        place: 140,
         title: "NVFP4 weights, 16-bit activations",
         companions: &[WEIGHT, BLOCK_SCALE, GLOBAL_SCALE],
         algos: &["W4A16_NVFP4"],
+        declared_by: "",
         family: Family::Fp4,
         quantizes_activations: false,
         can_encode: true,
+        formula: FORMULA,
+        source: SOURCE,
     },
 };
-
-/// Rounds up to a multiple; saturating, since shapes may be hostile.
-fn round_up(n: u64, multiple: u64) -> u64 {
-    n.div_ceil(multiple).saturating_mul(multiple)
-}
-
-fn pushed(mut list: Vec<u64>, value: u64) -> Vec<u64> {
-    if !list.contains(&value) {
-        list.push(value);
-    }
-    list
-}
 
 impl Scheme for Nvfp4 {
     fn about(&self) -> &'static About {
         self.about
     }
 
-    fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
+    fn recognise(&self, layer: &LayerView<'_>) -> Match {
         let Some(weight) = layer.weight() else { return Match::No };
         if weight.rank() < 2 || !matches!(weight.dtype, Dtype::U8 | Dtype::I8) {
             return Match::No;
         }
+        let declared = layer.facts.declared;
         let declared_here = declared == Some(self.about.id);
         let declared_other =
             matches!(declared, Some(d) if d == W4A4.about.id || d == W4A16.about.id) && !declared_here;
@@ -121,22 +137,22 @@ impl Scheme for Nvfp4 {
         }
     }
 
-    fn logical_shape(&self, weight: Stored<'_>) -> Vec<u64> {
-        let mut shape = weight.shape.to_vec();
+    fn logical_shape(&self, layer: &LayerView<'_>) -> Vec<u64> {
+        let mut shape = layer.weight().map(|w| w.shape.to_vec()).unwrap_or_default();
         if let Some(last) = shape.last_mut() {
             *last = last.saturating_mul(2);
         }
         shape
     }
 
-    fn legal_shapes(&self, leaf: &str, weight: Stored<'_>) -> Option<Vec<Vec<u64>>> {
+    fn legal_shapes(&self, leaf: &str, layer: &LayerView<'_>) -> Option<Vec<Vec<u64>>> {
         if leaf == GLOBAL_SCALE.leaf || leaf == INPUT_SCALE.leaf {
             return Some(vec![vec![], vec![1]]);
         }
         if leaf != BLOCK_SCALE.leaf {
             return None;
         }
-        let &[rows, packed_cols] = weight.shape else { return None };
+        let &[rows, packed_cols] = layer.weight()?.shape else { return None };
         let blocks = packed_cols.saturating_mul(2).div_ceil(BLOCK);
         // Post-processing may pad rows and columns to 16, or tile to 128 x 4 (section f).
         let row_choices = pushed(pushed(vec![rows], round_up(rows, 16)), round_up(rows, 128));
@@ -149,23 +165,40 @@ impl Scheme for Nvfp4 {
         ScaleLayout::Fp4Blocks { block: 16, scale: BLOCK_SCALE.leaf, global: GLOBAL_SCALE.leaf }
     }
 
-    fn outputs(&self, rows: u64, cols: u64, calibrated: bool) -> Vec<Output> {
-        let blocks = cols.div_ceil(BLOCK);
-        let shape = |role| match role {
-            Role::Weight => vec![rows, blocks.saturating_mul(BLOCK / 2)],
-            Role::WeightScale => vec![rows, blocks],
-            _ => vec![],
-        };
-        let wanted = self.about.companions.iter().filter(|c| calibrated || c.presence == Presence::Required);
-        let output = |c: &Companion| {
-            let dtype = c.dtypes.first().copied()?;
-            Some(Output { leaf: c.leaf, role: c.role, dtype, shape: shape(c.role) })
-        };
-        wanted.filter_map(output).collect()
+    fn flattens_convolutions(&self) -> bool {
+        true
     }
 
-    fn global_scale(&self, amax: f32) -> f32 {
-        amax / LARGEST
+    fn decoder(&self, layer: &LayerView<'_>) -> Result<Box<dyn Decoder>, Refusal> {
+        let leaves = [WEIGHT.leaf, BLOCK_SCALE.leaf, GLOBAL_SCALE.leaf];
+        Ok(Box::new(BlockDecoder::new(layer, leaves, BLOCK)?))
+    }
+
+    fn encoding(&self, matrix: Matrix, _: &EncodeSettings) -> Result<Encoding, Refusal> {
+        // The flattened K of a convolution is padded; a linear's K must fit (`formats.md` b and d).
+        if matrix.form != Form::Conv3d && !matrix.cols.is_multiple_of(BLOCK) {
+            let reason = format!("has rows of {} weights, which is no multiple of {BLOCK}", matrix.cols);
+            return Err(Refusal::new(reason, "leave it out"));
+        }
+        let blocks = matrix.cols.div_ceil(BLOCK);
+        let output = |c: &Companion, shape| Output { leaf: c.leaf, role: c.role, dtype: c.dtypes[0], shape };
+        Ok(Encoding {
+            outputs: vec![
+                output(&WEIGHT, vec![matrix.rows, blocks.saturating_mul(BLOCK / 2)]),
+                output(&BLOCK_SCALE, vec![matrix.rows, blocks]),
+                output(&GLOBAL_SCALE, vec![]),
+            ],
+            needs_maximum: true,
+            shares: Shares::Always,
+            nan_if_zero: true,
+            block: [1, 16],
+            row_unit: 1,
+            column_unit: BLOCK,
+        })
+    }
+
+    fn encoder(&self, input: &EncodeInput) -> Result<Box<dyn Encoder>, Refusal> {
+        Ok(Box::new(DynamicEncoder::new(input, LARGEST)))
     }
 
     fn input_scale(&self, amax: f32) -> f32 {
@@ -173,11 +206,11 @@ impl Scheme for Nvfp4 {
         amax / LARGEST
     }
 
-    fn config_fields(&self) -> Vec<(&'static str, Value)> {
+    fn config_fields(&self, _: &EncodeSettings) -> Vec<(&'static str, Value)> {
         vec![("group_size", json!(BLOCK))]
     }
 
-    fn config_group(&self) -> Option<Map<String, Value>> {
+    fn config_group(&self, _: &EncodeSettings, _: bool) -> Option<Map<String, Value>> {
         let numbers = json!({"dynamic": false, "num_bits": 4, "type": "float", "group_size": BLOCK});
         let mut group = Map::new();
         if self.about.quantizes_activations {
@@ -185,16 +218,5 @@ impl Scheme for Nvfp4 {
         }
         group.insert("weights".into(), numbers);
         Some(group)
-    }
-
-    fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {
-        // f32(f32(dec(scale) * ws2) * value): one rounding for the scale, one for the product.
-        for (block, &scale) in tile.weight.chunks(8).zip(tile.scales) {
-            let scale = e4m3::decode(scale) * tile.global_scale;
-            for &byte in block {
-                out.push(e2m1::decode(byte & 15) * scale);
-                out.push(e2m1::decode(byte >> 4) * scale);
-            }
-        }
     }
 }

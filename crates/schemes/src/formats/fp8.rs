@@ -2,13 +2,19 @@
 //!
 //! Source: `formats.md` a and e (ModelOpt 0.47.0, FP8 and FP8_PER_CHANNEL_PER_TOKEN).
 
-use crate::layer::{LayerView, Stored};
-use crate::scheme::{
-    About, Companion, DecodeTile, Family, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, Scheme,
-    WEIGHT_LEAF,
+use crate::about::{
+    About, Companion, Family, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, WEIGHT_LEAF,
 };
-use quantscope_numeric::{Dtype, e4m3};
+use crate::decode::{Decoder, Refusal};
+use crate::encode::EncodeSettings;
+use crate::layer::LayerView;
+use crate::parts::tiles::TileDecoder;
+use crate::scheme::Scheme;
+use quantscope_numeric::Dtype;
 use serde_json::{Map, Value, json};
+
+/// The schemes of this file.
+pub(crate) static SCHEMES: &[&dyn Scheme] = &[&PER_TENSOR, &PER_CHANNEL];
 
 pub(crate) const WEIGHT: Companion = Companion {
     leaf: WEIGHT_LEAF,
@@ -16,6 +22,7 @@ pub(crate) const WEIGHT: Companion = Companion {
     dtypes: &[Dtype::F8_E4M3],
     presence: Presence::Required,
     words: "weight, E4M3",
+    shape: "[N, K]",
 };
 const SCALE: Companion = Companion {
     leaf: "weight_scale",
@@ -23,6 +30,7 @@ const SCALE: Companion = Companion {
     dtypes: &[Dtype::F32, Dtype::BF16, Dtype::F16],
     presence: Presence::Required,
     words: "weight scale, amax / 448",
+    shape: "[] or [N]",
 };
 pub(crate) const INPUT_SCALE: Companion = Companion {
     leaf: INPUT_SCALE_LEAF,
@@ -30,7 +38,15 @@ pub(crate) const INPUT_SCALE: Companion = Companion {
     dtypes: &[Dtype::F32, Dtype::BF16, Dtype::F16],
     presence: Presence::Calibrated,
     words: "activation scale, amax / 448",
+    shape: "[]",
 };
+
+const FORMULA: &[&str] = &[
+    "weight_scale = amax / 448, of the tensor or of the row",
+    "code = E4M3(w / weight_scale); per tensor the quotient is rounded to the weight's own type first",
+    "w = code * weight_scale",
+];
+const SOURCE: &str = "NVIDIA ModelOpt 0.47.0";
 
 /// FP8 with a scale per tensor or per output channel.
 pub(crate) struct Fp8 {
@@ -42,12 +58,16 @@ pub(crate) struct Fp8 {
 pub(crate) static PER_TENSOR: Fp8 = Fp8 {
     about: &About {
         id: "fp8",
+        place: 300,
         title: "FP8: E4M3, one scale for the tensor",
         family: Family::Fp8,
         companions: &[WEIGHT, SCALE, INPUT_SCALE],
         algos: &["FP8"],
         quantizes_activations: true,
         can_encode: false,
+        declared_by: "",
+        formula: FORMULA,
+        source: SOURCE,
     },
     per_channel: false,
 };
@@ -56,12 +76,16 @@ pub(crate) static PER_TENSOR: Fp8 = Fp8 {
 pub(crate) static PER_CHANNEL: Fp8 = Fp8 {
     about: &About {
         id: "fp8-channel",
+        place: 310,
         title: "FP8: E4M3, a scale per output channel",
         family: Family::Fp8,
         companions: &[WEIGHT, SCALE],
         algos: &["FP8_PER_CHANNEL_PER_TOKEN"],
         quantizes_activations: true,
         can_encode: false,
+        declared_by: "",
+        formula: FORMULA,
+        source: SOURCE,
     },
     per_channel: true,
 };
@@ -71,7 +95,8 @@ impl Scheme for Fp8 {
         self.about
     }
 
-    fn recognise(&self, layer: &LayerView<'_>, declared: Option<&str>) -> Match {
+    fn recognise(&self, layer: &LayerView<'_>) -> Match {
+        let declared = layer.facts.declared;
         let Some(weight) = layer.weight().filter(|w| w.dtype == Dtype::F8_E4M3 && w.rank() >= 2) else {
             return Match::No;
         };
@@ -94,14 +119,14 @@ impl Scheme for Fp8 {
         }
     }
 
-    fn legal_shapes(&self, leaf: &str, weight: Stored<'_>) -> Option<Vec<Vec<u64>>> {
+    fn legal_shapes(&self, leaf: &str, layer: &LayerView<'_>) -> Option<Vec<Vec<u64>>> {
         if leaf == INPUT_SCALE.leaf || (leaf == SCALE.leaf && !self.per_channel) {
             return Some(vec![vec![], vec![1]]);
         }
         if leaf != SCALE.leaf {
             return None;
         }
-        let rows = weight.shape.first().copied()?;
+        let rows = layer.weight()?.shape.first().copied()?;
         Some(vec![vec![rows], vec![rows, 1]])
     }
 
@@ -110,7 +135,7 @@ impl Scheme for Fp8 {
         ScaleLayout::Fp8Tiles { rows, cols: u32::MAX, scale: SCALE.leaf }
     }
 
-    fn config_group(&self) -> Option<Map<String, Value>> {
+    fn config_group(&self, _: &EncodeSettings, _: bool) -> Option<Map<String, Value>> {
         if self.per_channel {
             return None;
         }
@@ -121,27 +146,8 @@ impl Scheme for Fp8 {
         Some(group)
     }
 
-    fn decode(&self, tile: &DecodeTile<'_>, out: &mut Vec<f32>) {
-        let rows_per_scale = if self.per_channel { 1 } else { u64::from(u32::MAX) };
-        decode_tiles(tile, rows_per_scale, u64::from(u32::MAX), out);
-    }
-}
-
-/// Decodes E4M3 rows whose F32 scales govern tiles of `block_rows` x `block_cols`.
-pub(crate) fn decode_tiles(tile: &DecodeTile<'_>, block_rows: u64, block_cols: u64, out: &mut Vec<f32>) {
-    let Ok(cols) = usize::try_from(tile.cols) else { return };
-    let scale_at = |row: u64, col: u64| -> f32 {
-        let index = (row / block_rows).saturating_mul(tile.scale_cols).saturating_add(col / block_cols);
-        let at = usize::try_from(index).ok().and_then(|i| i.checked_mul(4));
-        let bytes = at.and_then(|at| tile.scales.get(at..at.saturating_add(4)));
-        bytes.and_then(|b| b.try_into().ok()).map_or(f32::NAN, f32::from_le_bytes)
-    };
-    for (row, codes) in (tile.first_row..).zip(tile.weight.chunks(cols.max(1))) {
-        // One look-up of the scale per run of columns that share it.
-        let run = usize::try_from(block_cols).unwrap_or(usize::MAX).max(1);
-        for (first, codes) in (0_u64..).step_by(run).zip(codes.chunks(run)) {
-            let scale = scale_at(row, first);
-            out.extend(codes.iter().map(|&code| e4m3::decode(code) * scale));
-        }
+    fn decoder(&self, layer: &LayerView<'_>) -> Result<Box<dyn Decoder>, Refusal> {
+        let block_rows = if self.per_channel { 1 } else { u64::MAX };
+        Ok(Box::new(TileDecoder::new(layer, WEIGHT.leaf, SCALE.leaf, [block_rows, u64::MAX])?))
     }
 }
