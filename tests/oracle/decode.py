@@ -27,6 +27,13 @@ AMBIGUOUS = ("golden/pad_swizzle_128x64/expected.safetensors", "+swizzle/")
 
 def places():
     """Every packed file or folder: its path under `tests/data`, tensors, metadata, config, source folder or file."""
+    for case_file in sorted((DATA / "made").glob("*/*.json")):
+        case = json.loads(case_file.read_text())
+        path = case_file.with_suffix(".packed.safetensors")
+        packed, metadata = files.read(path)
+        # The config of a case of packing is that of its source.
+        config = {} if "convert" in case else case["config"]
+        yield path, packed, metadata, config, case_file.with_suffix(".source.safetensors")
     for case_file in sorted(DATA.rglob("case.json")):
         folder = case_file.parent
         case = json.loads(case_file.read_text())
@@ -134,10 +141,10 @@ def layout(result):
 
 
 def against_packages(result):
-    """Differences from what other packages' own decoders gave, where the data has that."""
+    """Differences from what the packages' own decoders gave, or the makers of our small cases."""
     problems = []
-    for path in sorted(DATA.glob("*/*/dequantized.safetensors")):
-        name = (path.parent / "packed.safetensors").relative_to(DATA).as_posix()
+    for path in sorted(DATA.glob("*/*/*dequantized.safetensors")):
+        name = path.relative_to(DATA).as_posix().replace("dequantized", "packed")
         expected = {key: digest(tensor.f32()) for key, tensor in files.read(path)[0].items()}
         found = {key: entry["sha256"] for key, entry in result.get(name, {}).items()}
         if expected != found:

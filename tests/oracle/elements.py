@@ -37,7 +37,7 @@ def e2m1_ties_down(ratio):
 def e4m3_from_f32(value):
     """E4M3FN bytes: nearest even, saturating (infinities too); NaN gives 0x7F with the sign of the NaN."""
     value = np.asarray(value, F32)
-    bounded = np.clip(value, -E4M3_MAX, E4M3_MAX)
+    bounded = np.nan_to_num(np.clip(value, -E4M3_MAX, E4M3_MAX))
     code = bounded.astype(ml_dtypes.float8_e4m3fn).view(np.uint8)
     not_a_number = np.where(np.signbit(value), 0xFF, 0x7F)
     return np.where(np.isnan(value), not_a_number, code).astype(np.uint8)
