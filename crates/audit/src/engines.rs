@@ -3,6 +3,7 @@
 //! Both give the same bits, so the work goes on from the very tile at which the GPU failed.
 
 use futures_util::future::LocalBoxFuture;
+use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
 use quantscope_kernels::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
@@ -79,6 +80,25 @@ impl Engine for FallbackEngine<'_> {
 
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         fall_back!(self, |engine| engine.absmax(tile))
+    }
+
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.block_absmax(tile, block, &mut *out))
+    }
+
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.nvfp4_encode(tile, table, scales, &mut *codes))
     }
 
     fn nvfp4_quantize<'a>(

@@ -4,15 +4,16 @@ use crate::device::{Device, GpuOptions, GpuUnavailable};
 use crate::run::{Runner, Storage};
 use crate::split::{Part, split};
 use futures_util::future::LocalBoxFuture;
-use quantscope_kernels::nvfp4_quantize::{BLOCK, BLOCKS_PER_INVOCATION, Nvfp4Table};
+use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::nvfp4_quantize::{BLOCK, Nvfp4Table};
 use quantscope_kernels::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, Kernel, Nvfp4Census,
-    Nvfp4Out, Nvfp4Tile, ScaleCensus, absmax, fp8_verify, nvfp4_quantize, nvfp4_verify, scale_verify,
+    Nvfp4Out, Nvfp4Tile, ScaleCensus, absmax, fp8_verify, nvfp4_verify, scale_verify,
 };
 
 /// A GPU as an engine: WebGPU in a browser, Vulkan, Metal or Direct3D 12 natively.
 pub struct GpuEngine {
-    runner: Runner,
+    pub(crate) runner: Runner,
 }
 
 impl GpuEngine {
@@ -44,7 +45,7 @@ impl GpuEngine {
     }
 
     /// How many units of `bytes` bytes fit a buffer.
-    fn most_units(&self, bytes: u64) -> Result<u64, EngineError> {
+    pub(crate) fn most_units(&self, bytes: u64) -> Result<u64, EngineError> {
         match self.most_buffer_bytes() / bytes {
             0 => Err(EngineError::Refused(format!(
                 "a buffer of {} bytes holds nothing",
@@ -69,52 +70,6 @@ impl GpuEngine {
             largest = largest.max(AbsMax::from_pattern(pattern, tile.dtype));
         }
         Ok(largest)
-    }
-
-    async fn quantize(
-        &self,
-        tile: FloatTile<'_>,
-        table: &Nvfp4Table,
-        out: &mut Nvfp4Out<'_>,
-    ) -> Result<(), EngineError> {
-        tile.check()?;
-        out.check(&tile)?;
-        let element = tile.dtype.bytes() as u64;
-        let (row_blocks, cols) = (u64::from(tile.row_blocks()), u64::from(tile.cols));
-        let scale_last = table.scale_words(tile.dtype);
-        let code_last = table.code_words(tile.dtype);
-        let most_blocks = self.most_units(u64::from(BLOCK) * element)?;
-        for part in split(u64::from(tile.rows), row_blocks, most_blocks) {
-            // A part of a row ends at a block; the last one where the row does.
-            let part_cols = part.units.start * u64::from(BLOCK)..cols.min(part.units.end * u64::from(BLOCK));
-            let elements = Part { rows: part.rows.clone(), units: part_cols.clone() };
-            let block_count = part.unit_count();
-            let params = nvfp4_quantize::Params {
-                cols: count(part_cols.end - part_cols.start),
-                row_blocks: count(part.units.end - part.units.start),
-                block_count: count(block_count),
-                narrow: narrow(tile.dtype),
-                zero_scale: u32::from(table.zero_scale()),
-            };
-            let storage = [
-                Storage::Input(slice(tile.bytes, &elements, element, cols)),
-                Storage::Input(bytemuck::cast_slice(&scale_last)),
-                Storage::Input(bytemuck::cast_slice(&code_last)),
-                Storage::Output { bytes: block_count * 8, is_zeroed: false },
-                Storage::Output { bytes: block_count, is_zeroed: false },
-            ];
-            let codes = slice_mut(out.codes, &part, 8, row_blocks);
-            let scales = slice_mut(out.scales, &part, 1, row_blocks);
-            let invocations = block_count.div_ceil(u64::from(BLOCKS_PER_INVOCATION));
-            let write = |results: &[&[u8]]| {
-                if let [new_codes, new_scales] = results {
-                    codes.copy_from_slice(new_codes);
-                    scales.copy_from_slice(new_scales);
-                }
-            };
-            self.runner.run(Kernel::Nvfp4Quantize, &params.words(), &storage, invocations, write).await?;
-        }
-        Ok(())
     }
 
     async fn nvfp4_census(&self, tile: Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
@@ -201,25 +156,25 @@ impl GpuEngine {
 }
 
 /// A count of a part: a buffer holds the part, so the count fits.
-fn count(of: u64) -> u32 {
+pub(crate) fn count(of: u64) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }
 
-fn narrow(dtype: FloatType) -> u32 {
+pub(crate) fn narrow(dtype: FloatType) -> u32 {
     u32::from(dtype.bytes() == 2)
 }
 
-fn census_of(words: u32) -> Storage<'static> {
+pub(crate) fn census_of(words: u32) -> Storage<'static> {
     Storage::Output { bytes: u64::from(words) * 4, is_zeroed: true }
 }
 
 /// The first output as words. Copied: a mapped range need not be aligned.
-fn words(results: &[&[u8]]) -> Vec<u32> {
+pub(crate) fn words(results: &[&[u8]]) -> Vec<u32> {
     let bytes = results.first().copied().unwrap_or_default();
     bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect()
 }
 
-fn short() -> EngineError {
+pub(crate) fn short() -> EngineError {
     EngineError::Refused("a result of the wrong length came back".to_owned())
 }
 
@@ -230,11 +185,16 @@ fn range(part: &Part, unit_bytes: u64, row_units: u64) -> std::ops::Range<usize>
 }
 
 /// The bytes of a part. Parts are contiguous: whole rows, or a piece of one.
-fn slice<'t>(tile: &'t [u8], part: &Part, unit_bytes: u64, row_units: u64) -> &'t [u8] {
+pub(crate) fn slice<'t>(tile: &'t [u8], part: &Part, unit_bytes: u64, row_units: u64) -> &'t [u8] {
     tile.get(range(part, unit_bytes, row_units)).unwrap_or_default()
 }
 
-fn slice_mut<'t>(tile: &'t mut [u8], part: &Part, unit_bytes: u64, row_units: u64) -> &'t mut [u8] {
+pub(crate) fn slice_mut<'t>(
+    tile: &'t mut [u8],
+    part: &Part,
+    unit_bytes: u64,
+    row_units: u64,
+) -> &'t mut [u8] {
     tile.get_mut(range(part, unit_bytes, row_units)).unwrap_or_default()
 }
 
@@ -249,6 +209,25 @@ impl Engine for GpuEngine {
 
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         Box::pin(self.absmax_of(tile))
+    }
+
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.block_maxima(tile, block, out))
+    }
+
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.encode(tile, table, scales, codes))
     }
 
     fn nvfp4_quantize<'a>(

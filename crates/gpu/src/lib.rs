@@ -4,8 +4,10 @@
 //! room that names wgpu.
 #![forbid(unsafe_code)]
 
+mod blocks;
 mod device;
 mod engine;
+mod nvfp4;
 mod pool;
 mod run;
 mod signal;

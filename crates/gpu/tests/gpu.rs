@@ -9,7 +9,7 @@
 mod twins;
 
 use quantscope_gpu::{GpuEngine, GpuOptions};
-use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::{
     CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Tile, Kernel, Nvfp4Out,
 };
@@ -63,7 +63,7 @@ async fn parts_make_the_same_whole() {
     };
     assert_eq!(gpu.most_buffer_bytes(), 4096);
     twins::assert_golden(&gpu).await;
-    for kernel in [Kernel::AbsMax, Kernel::Nvfp4Verify] {
+    for kernel in [Kernel::AbsMax, Kernel::BlockAbsMax, Kernel::Nvfp4Encode, Kernel::Nvfp4Verify] {
         twins::agree(kernel, &CpuEngine::new(), &gpu).await.unwrap_or_else(|e| panic!("{e}"));
     }
     let mut random = Random(6);
@@ -88,14 +88,18 @@ async fn parts_make_the_same_whole() {
     assert!(matches!(gpu.fp8_verify(tile).await, Err(EngineError::Refused(_))));
 }
 
-/// With 13 workgroups a dimension, tiles need rows of them, as tiles of hundreds of megabytes do otherwise.
+/// Workgroups a dimension that make the largest tiles need two dimensions.
+const FEW_WORKGROUPS: u32 = 19;
+
+/// With few workgroups a dimension, tiles need rows of them, as tiles of hundreds of megabytes do otherwise.
 async fn dispatches_in_two_dimensions_agree() {
-    let Some(gpu) = engine(GpuOptions { most_workgroups: Some(13), ..GpuOptions::default() }).await else {
+    let Some(gpu) = engine(GpuOptions { most_workgroups: Some(FEW_WORKGROUPS), ..GpuOptions::default() }).await else {
         return;
     };
     twins::assert_agreement(&CpuEngine::new(), &gpu).await;
-    let bytes = vec![0; 4096 * (13 * 13 + 1)];
-    let tile = FloatTile { dtype: FloatType::F32, bytes: &bytes, rows: 1024, cols: 13 * 13 + 1 };
+    let cols = FEW_WORKGROUPS * FEW_WORKGROUPS + 1;
+    let bytes = vec![0; 4096 * cols as usize];
+    let tile = FloatTile { dtype: FloatType::F32, bytes: &bytes, rows: 1024, cols };
     let refused = gpu.absmax(tile).await;
     assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
 }
@@ -109,7 +113,7 @@ async fn large_tiles_agree() {
     let cpu = CpuEngine::new();
     let amax = cpu.absmax(tile).await.unwrap();
     assert_eq!(gpu.absmax(tile).await, Ok(amax));
-    let table = Nvfp4Table::new(amax.value() / 2688.0, CodeCast::Keep);
+    let table = Nvfp4Table::dynamic(amax.value() / 2688.0, Nvfp4Block::Of16, CodeCast::Keep);
     let mut results = Vec::new();
     for engine in [&cpu as &dyn Engine, &gpu] {
         let (mut codes, mut scales) = (vec![0; 1 << 20], vec![0; 1 << 17]);

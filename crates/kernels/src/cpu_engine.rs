@@ -1,11 +1,14 @@
 //! The engine that is always there: the CPU twins, natively on every core.
 
+use crate::block_absmax::BlockSize;
 use crate::engine::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
     ScaleCensus,
 };
 use crate::nvfp4_quantize::Nvfp4Table;
-use crate::{absmax, fp8_verify, nvfp4_quantize, nvfp4_verify, parts, scale_verify};
+use crate::{
+    absmax, block_absmax, fp8_verify, nvfp4_encode, nvfp4_quantize, nvfp4_verify, parts, scale_verify,
+};
 use futures_util::future::LocalBoxFuture;
 
 /// Bytes of source a thread takes at a time: large enough that handing out parts costs nothing.
@@ -29,17 +32,45 @@ impl CpuEngine {
         Ok(maxima.into_iter().fold(AbsMax::default(), AbsMax::max))
     }
 
+    fn block_absmax_now(tile: &FloatTile<'_>, block: BlockSize, out: &mut [u32]) -> Result<(), EngineError> {
+        block.check(tile, out)?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let [_, col_blocks] = block.grid(tile.rows, tile.cols);
+        let row_bytes = tile.cols as usize * tile.dtype.bytes();
+        let block_bytes = (block.rows.min(tile.rows) as usize).saturating_mul(row_bytes);
+        let rows = (PART_BYTES / block_bytes).max(1);
+        let places = tile.bytes.chunks(rows * block_bytes).zip(out.chunks_mut(rows * col_blocks as usize));
+        parts::map(places, |(bytes, maxima)| block_absmax::cpu::maxima(tile, block, bytes, maxima));
+        Ok(())
+    }
+
     fn quantize_now(
         tile: &FloatTile<'_>,
         table: &Nvfp4Table,
         out: &mut Nvfp4Out<'_>,
     ) -> Result<(), EngineError> {
-        tile.check()?;
-        out.check(tile)?;
-        let blocks = PART_BYTES / 16 / tile.dtype.bytes();
-        let places = out.codes.chunks_mut(8 * blocks).zip(out.scales.chunks_mut(blocks)).enumerate();
+        tile.check_nvfp4(table.block(), out.codes, out.scales)?;
+        let (blocks, code_bytes) = nvfp4_part(tile, table);
+        let places = out.codes.chunks_mut(code_bytes).zip(out.scales.chunks_mut(blocks)).enumerate();
         parts::map(places, |(i, (codes, scales))| {
             nvfp4_quantize::cpu::quantize(tile, table, i * blocks, codes, scales);
+        });
+        Ok(())
+    }
+
+    fn encode_now(
+        tile: &FloatTile<'_>,
+        table: &Nvfp4Table,
+        scales: &[u8],
+        codes: &mut [u8],
+    ) -> Result<(), EngineError> {
+        tile.check_nvfp4(table.block(), codes, scales)?;
+        let (blocks, code_bytes) = nvfp4_part(tile, table);
+        let places = codes.chunks_mut(code_bytes).zip(scales.chunks(blocks)).enumerate();
+        parts::map(places, |(i, (codes, scales))| {
+            nvfp4_encode::cpu::encode(tile, table, i * blocks, scales, codes);
         });
         Ok(())
     }
@@ -85,6 +116,13 @@ impl CpuEngine {
     }
 }
 
+/// The blocks of a part, and the bytes of their codes.
+fn nvfp4_part(tile: &FloatTile<'_>, table: &Nvfp4Table) -> (usize, usize) {
+    let block = table.block();
+    let blocks = PART_BYTES / block.elems() as usize / tile.dtype.bytes();
+    (blocks, blocks * block.code_bytes())
+}
+
 impl Engine for CpuEngine {
     fn kind(&self) -> EngineKind {
         EngineKind::Cpu
@@ -96,6 +134,25 @@ impl Engine for CpuEngine {
 
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         Box::pin(async move { Self::absmax_now(&tile) })
+    }
+
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::block_absmax_now(&tile, block, out) })
+    }
+
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::encode_now(&tile, table, scales, codes) })
     }
 
     fn nvfp4_quantize<'a>(

@@ -28,6 +28,9 @@ pub(crate) trait Element {
     /// The patterns of a block.
     fn patterns(block: &Self::Block) -> [Self::Pattern; 16];
 
+    /// A magnitude's own pattern.
+    fn pattern_bits(magnitude: Self::Pattern) -> u32;
+
     /// The pattern of the F32 that equals a magnitude.
     fn f32_bits(magnitude: Self::Pattern) -> u32;
 
@@ -71,6 +74,10 @@ macro_rules! element {
             #[inline(always)]
             fn patterns(block: &Self::Block) -> [$pattern; 16] {
                 bytemuck::cast::<_, [$pattern; 16]>(*block).map(<$pattern>::from_le)
+            }
+
+            fn pattern_bits(magnitude: $pattern) -> u32 {
+                u32::from(magnitude.cast_unsigned())
             }
 
             fn f32_bits(magnitude: $pattern) -> u32 {

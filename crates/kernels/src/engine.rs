@@ -3,6 +3,7 @@
 //! Two engines implement this: [`crate::CpuEngine`] here, and the WebGPU engine in its own room.
 //! Every method is exact: both engines give the same bits for the same tile, on every adapter.
 
+use crate::block_absmax::BlockSize;
 use crate::nvfp4_quantize::Nvfp4Table;
 use futures_util::future::LocalBoxFuture;
 
@@ -99,10 +100,10 @@ impl AbsMax {
     }
 }
 
-/// Where a quantized tile goes. `B = ceil(cols / 16)` blocks a row.
+/// Where a quantized tile goes. `B = ceil(cols / b)` blocks a row, `b` elements a block: 16 or 32.
 #[derive(Debug)]
 pub struct Nvfp4Out<'a> {
-    /// `rows * B * 8` bytes of E2M1 codes, two to a byte, the even column in the low nibble.
+    /// `rows * B * b / 2` bytes of E2M1 codes, two to a byte, the even column in the low nibble.
     pub codes: &'a mut [u8],
     /// `rows * B` bytes of E4M3 block scales.
     pub scales: &'a mut [u8],
@@ -242,13 +243,33 @@ pub trait Engine {
     /// The largest magnitude of the tile (kernel `absmax`).
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>>;
 
+    /// The largest magnitude of each block of the tile, as F32 bits without the sign, rows of blocks after
+    /// each other (kernel `block_absmax`). `out` has `ceil(rows / block.rows) * ceil(cols / block.cols)`
+    /// words; blocks at the edges may be partial. Bits from `0x7f80_0000` on tell an infinity or a NaN.
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
     /// Quantizes to NVFP4 with the thresholds of `table` (kernel `nvfp4_quantize`).
-    /// Rows are padded with zeros to whole blocks of 16.
+    /// Rows are padded with zeros to whole blocks.
     fn nvfp4_quantize<'a>(
         &'a self,
         tile: FloatTile<'a>,
         table: &'a Nvfp4Table,
         out: Nvfp4Out<'a>,
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Writes the NVFP4 codes of the tile under block scales that are given, one E4M3 byte a block (kernel
+    /// `nvfp4_encode`). `codes` is as long as in [`Nvfp4Out`]; rows are padded with zeros to whole blocks.
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
     ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
 
     /// Takes the census of a packed NVFP4 tile (kernel `nvfp4_verify`).

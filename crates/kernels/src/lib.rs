@@ -5,15 +5,18 @@
 #![forbid(unsafe_code)]
 
 pub mod absmax;
+pub mod block_absmax;
 mod cpu_engine;
 mod element;
 mod engine;
 pub mod fp8_verify;
 mod histogram;
 mod kernel;
+pub mod nvfp4_encode;
 pub mod nvfp4_quantize;
 pub mod nvfp4_verify;
 mod parts;
+mod rows;
 pub mod scale_verify;
 pub mod spec;
 mod tile;

@@ -96,8 +96,12 @@ impl KernelSpec {
 }
 
 /// The function libraries of `src/shared`, by the name of their file.
-pub(crate) static SHARED: &[(&str, &str)] =
-    &[("census", include_str!("shared/census.wgsl")), ("invocation", include_str!("shared/invocation.wgsl"))];
+pub(crate) static SHARED: &[(&str, &str)] = &[
+    ("census", include_str!("shared/census.wgsl")),
+    ("element", include_str!("shared/element.wgsl")),
+    ("invocation", include_str!("shared/invocation.wgsl")),
+    ("nvfp4_code", include_str!("shared/nvfp4_code.wgsl")),
+];
 
 /// The index behind a "first" of a census as a shader stores it: complemented, so that 0 says none.
 pub(crate) fn first_of_rank(rank: u32) -> u64 {

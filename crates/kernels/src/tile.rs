@@ -1,7 +1,7 @@
 //! Whether a tile has the bytes its shape says, asked by every engine before it starts.
 
-use crate::engine::{EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Out, Nvfp4Tile};
-use crate::nvfp4_quantize::BLOCK;
+use crate::engine::{EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Tile};
+use crate::nvfp4_quantize::Nvfp4Block;
 
 fn expect(expected: Option<u64>, found: usize) -> Result<(), EngineError> {
     let expected = expected.unwrap_or(u64::MAX);
@@ -25,8 +25,8 @@ impl FloatType {
 impl FloatTile<'_> {
     /// Blocks in a row, the last one padded with zeros.
     #[must_use]
-    pub fn row_blocks(&self) -> u32 {
-        self.cols.div_ceil(BLOCK)
+    pub fn row_blocks(&self, block: Nvfp4Block) -> u32 {
+        self.cols.div_ceil(block.elems())
     }
 
     /// Checks the length of `bytes`.
@@ -36,17 +36,17 @@ impl FloatTile<'_> {
     pub fn check(&self) -> Result<(), EngineError> {
         expect(product([self.rows, self.cols, self.dtype.width()]), self.bytes.len())
     }
-}
 
-impl Nvfp4Out<'_> {
-    /// Checks the room for the result of quantizing `tile`.
+    /// Checks the tile, its block scales, and its codes or the room for them.
     ///
     /// # Errors
-    /// [`EngineError::TileSize`] if `codes` or `scales` is not as long as [`Nvfp4Out`] says.
-    pub fn check(&self, tile: &FloatTile<'_>) -> Result<(), EngineError> {
-        let blocks = tile.row_blocks();
-        expect(product([tile.rows, blocks, 8]), self.codes.len())?;
-        expect(product([tile.rows, blocks, 1]), self.scales.len())
+    /// [`EngineError::TileSize`] if `bytes` is not as [`Self::check`] says, `codes` is not half a byte an
+    /// element, padding included, or `scales` not one byte a block.
+    pub fn check_nvfp4(&self, block: Nvfp4Block, codes: &[u8], scales: &[u8]) -> Result<(), EngineError> {
+        self.check()?;
+        let blocks = self.row_blocks(block);
+        expect(product([self.rows, blocks, block.elems() / 2]), codes.len())?;
+        expect(product([self.rows, blocks, 1]), scales.len())
     }
 }
 

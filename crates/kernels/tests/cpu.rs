@@ -5,7 +5,7 @@
 mod twins;
 
 use futures_util::FutureExt;
-use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::{CpuEngine, Engine, EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Out};
 use twins::reference::Reference;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -51,8 +51,12 @@ fn a_value_that_the_cast_makes_infinite_saturates() {
     let tile = FloatTile { dtype: FloatType::F32, bytes: &bytes, rows: 1, cols: 16 };
     let (mut codes, mut scales) = ([0; 8], [0]);
     let out = Nvfp4Out { codes: &mut codes, scales: &mut scales };
-    now(CpuEngine::new().nvfp4_quantize(tile, &Nvfp4Table::new(1.0e6 / 2688.0, CodeCast::ToF16), out))
-        .unwrap();
+    now(CpuEngine::new().nvfp4_quantize(
+        tile,
+        &Nvfp4Table::dynamic(1.0e6 / 2688.0, Nvfp4Block::Of16, CodeCast::ToF16),
+        out,
+    ))
+    .unwrap();
     assert_eq!(scales, [0x7e]);
     // Infinity; minus infinity; 65504 / (448 * 1e6 / 2688) = 0.39.
     assert_eq!(codes[..2], [0xf7, 0x01]);
@@ -77,7 +81,7 @@ fn tiles_of_the_wrong_size_are_refused() {
     let tile = FloatTile { dtype: FloatType::F16, bytes: &[0; 62], rows: 2, cols: 16 };
     assert_eq!(now(engine.absmax(tile)).map(|_| ()), size(64, 62));
     let tile = FloatTile { bytes: &[0; 64], ..tile };
-    let table = Nvfp4Table::new(1.0, CodeCast::Keep);
+    let table = Nvfp4Table::dynamic(1.0, Nvfp4Block::Of16, CodeCast::Keep);
     let out = Nvfp4Out { codes: &mut [0; 16], scales: &mut [0; 3] };
     assert_eq!(now(engine.nvfp4_quantize(tile, &table, out)), size(2, 3));
     // The second row's scale is missing; then a group of no rows.

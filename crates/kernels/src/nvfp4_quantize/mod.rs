@@ -1,11 +1,10 @@
 //! Kernel `nvfp4_quantize`: plain floats to E2M1 codes and E4M3 block scales, with integers only.
 //!
-//! The arithmetic is `formats.md` b, ModelOpt's `NVFP4QTensor.quantize`:
+//! The arithmetic is `formats.md` b and c, ModelOpt's `NVFP4QTensor.quantize`:
 //!
 //! ```text
-//! s     = max |w of the block| / (6 * ws2); 1 if that is 0      F32, rounded once each
-//! scale = E4M3(clamp(s, 2^-9, 448))
-//! code  = E2M1(cast(w) / (scale * ws2))                         ties to the even code
+//! scale = E4M3 of the block's largest magnitude                 by one of the two rules of [`ScaleRule`]
+//! code  = E2M1(cast(w) / (scale * ws2))                         F32, rounded once each; ties to the even code
 //! ```
 //!
 //! Exact: [`Nvfp4Table`] finds, on the CPU, the pattern at which each scale byte and each code begins, so
@@ -16,8 +15,11 @@
 //! errors: they are taken for magnitudes beyond all others, by both twins alike.
 
 pub(crate) mod cpu;
+mod rule;
 mod table;
+mod threshold;
 
+pub use rule::{ScaleRange, ScaleRule};
 pub use table::Nvfp4Table;
 
 use crate::spec::{Binding, Exactness, KernelSpec, params};
@@ -34,8 +36,33 @@ pub enum CodeCast {
     ToF16,
 }
 
-/// Elements that share a scale.
-pub const BLOCK: u32 = 16;
+/// How many elements share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nvfp4Block {
+    /// 16: NVFP4 proper.
+    Of16,
+    /// 32: weights for FP8 activations (`W4A8_NVFP4_FP8`).
+    Of32,
+}
+
+impl Nvfp4Block {
+    /// Elements in a block.
+    #[must_use]
+    pub const fn elems(self) -> u32 {
+        match self {
+            Self::Of16 => 16,
+            Self::Of32 => 32,
+        }
+    }
+
+    /// Bytes of a block's codes.
+    pub(crate) const fn code_bytes(self) -> usize {
+        self.elems() as usize / 2
+    }
+}
+
+/// Elements that share a scale in NVFP4 proper.
+pub const BLOCK: u32 = Nvfp4Block::Of16.elems();
 
 /// Blocks an invocation of the shader quantizes: their scale bytes fill one word, so none is shared.
 pub const BLOCKS_PER_INVOCATION: u32 = 4;
@@ -49,6 +76,8 @@ params! {
         row_blocks,
         /// Blocks in the tile.
         block_count,
+        /// Elements in a block: 16 or 32.
+        block,
         /// 1 if two elements share a word, 0 if each has its own.
         narrow,
         /// The scale byte of a block below the first threshold.
@@ -61,8 +90,8 @@ pub static SPEC: KernelSpec = KernelSpec {
     name: "nvfp4_quantize",
     exactness: Exactness::Exact,
     shader: include_str!("shader.wgsl"),
-    shared: &["invocation"],
-    constants: &[("BLOCK", BLOCK), ("BLOCKS_PER_INVOCATION", BLOCKS_PER_INVOCATION)],
+    shared: &["invocation", "element", "nvfp4_code"],
+    constants: &[("MOST_BLOCK", Nvfp4Block::Of32.elems()), ("BLOCKS_PER_INVOCATION", BLOCKS_PER_INVOCATION)],
     workgroup_size: 64,
     params: Params::FIELDS,
     bindings: &[

@@ -2,35 +2,27 @@
 //!
 //! With the tensor's second scale fixed, a block's scale byte grows with the largest magnitude of the
 //! block, and under a given scale byte an element's code grows with its magnitude: every step of the
-//! formula (one division, one product, clamping, rounding, the cast of the weight) keeps the order. The
+//! formula (divisions, products, clamping, rounding, the cast of the weight) keeps the order. The
 //! magnitude of a float grows with its pattern of bits. So each byte and each code begins at one pattern,
 //! found here by bisection on the float formula, and a kernel only compares patterns.
 //!
-//! The formula is that of `formats.md` b; in ModelOpt `NVFP4QTensor.quantize` and
+//! The formulas are those of `formats.md` b and c; in ModelOpt `NVFP4QTensor.quantize` and
 //! `get_weights_scaling_factor`.
 
+use super::threshold::{last_below, last_bf16, last_f16, last_pattern};
+use super::{CodeCast, Nvfp4Block, ScaleRange, ScaleRule};
 use crate::FloatType;
-use quantscope_numeric::{e2m1, e4m3, f32_bits_from_f16, round_to_bf16, round_to_f16};
-
-use super::CodeCast;
-
-/// A threshold no pattern exceeds.
-const NEVER: i32 = i32::MAX;
-/// A threshold every pattern exceeds.
-const ALWAYS: i32 = -1;
-/// The pattern of infinity, the largest that is not NaN.
-const INFINITY: i32 = 0x7f80_0000;
-/// The byte of 1.0: the scale of a block whose quotient is zero.
-const ONE: u8 = 0x38;
+use quantscope_numeric::{e2m1, e4m3, round_to_bf16, round_to_f16};
 
 /// Thresholds for one scale byte. Element `m` of the first seven is the last pattern whose code is at most
 /// `m`; the eighth is the last pattern that gets no sign bit when negative.
 pub(crate) type CodeThresholds<K> = [K; 8];
 
 /// Everything about one tensor that quantizing needs beside its values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Nvfp4Table {
-    ws2_bits: u32,
+    rule: ScaleRule,
+    block: Nvfp4Block,
     cast: CodeCast,
     /// The scale byte of blocks up to pattern `scale_last[1]`.
     zero_scale: u8,
@@ -47,26 +39,36 @@ pub struct Nvfp4Table {
 }
 
 impl Nvfp4Table {
-    /// Finds the thresholds for a tensor whose second scale (`weight_scale_2`) is `ws2`: its largest
-    /// magnitude, or its fused group's, divided by 2688 in F32. Finite and not negative.
+    /// The thresholds for a tensor whose block scales are made of the second scale (`weight_scale_2`) and
+    /// the weights: `ws2` is the tensor's largest magnitude, or its fused group's, divided in F32 by 2688
+    /// (blocks of 16) or by 448 (blocks of 32). Finite and not negative.
     ///
     /// `ws2 == 0`, an all-zero tensor, gives what the reference writes without a guard: NaN scales (0x7f)
     /// and code 7 everywhere.
     #[must_use]
-    pub fn new(ws2: f32, cast: CodeCast) -> Self {
-        let mut scale_last = [NEVER; 128];
-        scale_last[0] = ALWAYS;
-        for byte in 1..=0x7e_u8 {
-            let guess = e4m3::decode(byte) * (6.0 * ws2);
-            scale_last[usize::from(byte)] = last_below(guess, |amax| {
-                block_scale(amax, ws2).is_some_and(|b| b != e4m3::NAN_BYTE && b >= byte)
-            });
-        }
+    pub fn dynamic(ws2: f32, block: Nvfp4Block, cast: CodeCast) -> Self {
+        Self::new(ScaleRule::Dynamic { ws2 }, block, cast)
+    }
+
+    /// The thresholds for a tensor whose block maxima are given beside `global`, the largest of them and of
+    /// its fused group's, finite and not negative. Blocks are of 16.
+    ///
+    /// `global == 0`, an all-zero tensor, gives scales of 448 (0x7e) and code 7 everywhere, as the reference
+    /// does.
+    #[must_use]
+    pub fn fixed(global: f32, range: ScaleRange, cast: CodeCast) -> Self {
+        Self::new(ScaleRule::Static { global, range }, Nvfp4Block::Of16, cast)
+    }
+
+    fn new(rule: ScaleRule, block: Nvfp4Block, cast: CodeCast) -> Self {
+        let ws2 = rule.ws2();
+        let scale_last = rule.scale_last();
         let code_last: Vec<_> = (0..128).map(|byte| code_thresholds(byte, ws2, cast)).collect();
         Self {
-            ws2_bits: ws2.to_bits(),
+            rule,
+            block,
             cast,
-            zero_scale: block_scale(0.0, ws2).unwrap_or(ONE),
+            zero_scale: rule.zero_scale(),
             scale_start: scale_start(&scale_last),
             scale_last,
             code_last_bf16: narrowed(&code_last, last_bf16),
@@ -75,10 +77,22 @@ impl Nvfp4Table {
         }
     }
 
+    /// How scales are made of block maxima.
+    #[must_use]
+    pub fn rule(&self) -> ScaleRule {
+        self.rule
+    }
+
     /// The second scale the table was made for.
     #[must_use]
     pub fn ws2(&self) -> f32 {
-        f32::from_bits(self.ws2_bits)
+        self.rule.ws2()
+    }
+
+    /// How many elements share a scale.
+    #[must_use]
+    pub fn block(&self) -> Nvfp4Block {
+        self.block
     }
 
     /// The cast the codes are taken after.
@@ -136,16 +150,6 @@ impl Nvfp4Table {
     }
 }
 
-/// The scale byte of a block, as the reference computes it; `None` where its quotient is zero. Of the two
-/// NaN bytes always the positive one: which of them 0/0 gives depends on the processor.
-fn block_scale(amax: f32, ws2: f32) -> Option<u8> {
-    let quotient = amax / (6.0 * ws2);
-    if quotient.is_nan() {
-        return Some(e4m3::NAN_BYTE);
-    }
-    (quotient != 0.0).then(|| e4m3::encode(quotient.clamp(e4m3::MIN_POSITIVE, e4m3::MAX)))
-}
-
 fn code_thresholds(byte: u8, ws2: f32, cast: CodeCast) -> CodeThresholds<i32> {
     let divisor = e4m3::decode(byte) * ws2;
     let code = |weight: f32| e2m1::encode_nvfp4(cast.apply(weight) / divisor);
@@ -156,38 +160,6 @@ fn code_thresholds(byte: u8, ws2: f32, cast: CodeCast) -> CodeThresholds<i32> {
         }
         None => last_below(0.0, |magnitude| code(-magnitude) & 8 != 0),
     })
-}
-
-/// The last pattern of a magnitude for which `holds` is false, given that it is true for all larger ones.
-/// The search starts at `guess`; a poor guess costs time only.
-fn last_below(guess: f32, holds: impl Fn(f32) -> bool) -> i32 {
-    let holds = |pattern: i32| holds(f32::from_bits(pattern.cast_unsigned()));
-    if !holds(INFINITY) {
-        return NEVER;
-    }
-    let guess = if guess.is_finite() { guess.to_bits().cast_signed().max(0) } else { 0 };
-    // Strides grow away from the guess until `low` does not hold (or is ALWAYS) and `high` does.
-    let (mut low, mut high) = if holds(guess) { (guess - 1, guess) } else { (guess, guess + 1) };
-    let mut stride = 1_i32;
-    while low > ALWAYS && holds(low) {
-        high = low;
-        low = low.saturating_sub(stride).max(ALWAYS);
-        stride = stride.saturating_mul(2);
-    }
-    while high < INFINITY && !holds(high) {
-        low = high;
-        high = high.saturating_add(stride).min(INFINITY);
-        stride = stride.saturating_mul(2);
-    }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if holds(middle) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    low
 }
 
 /// How many of the scale thresholds lie below the first pattern with each of the upper 13 bits.
@@ -204,36 +176,8 @@ fn scale_start(scale_last: &[i32; 128]) -> Box<[u8; 0x2000]> {
     start
 }
 
-fn last_pattern(dtype: FloatType) -> fn(i32) -> i32 {
-    match dtype {
-        FloatType::F32 => |last| last,
-        FloatType::Bf16 => |last| i32::from(last_bf16(last)),
-        FloatType::F16 => |last| i32::from(last_f16(last)),
-    }
-}
-
 fn narrowed(wide: &[CodeThresholds<i32>], last: fn(i32) -> i16) -> Vec<CodeThresholds<i16>> {
     wide.iter().map(|thresholds| thresholds.map(last)).collect()
-}
-
-/// The last BF16 magnitude whose F32 pattern does not exceed `last`.
-#[allow(clippy::cast_possible_truncation, reason = "the upper half of an i32")]
-fn last_bf16(last: i32) -> i16 {
-    (last >> 16) as i16
-}
-
-/// The last F16 magnitude whose F32 pattern does not exceed `last`; -1 if there is none.
-fn last_f16(last: i32) -> i16 {
-    let (mut low, mut high) = (-1_i16, i16::MAX);
-    while low < high {
-        let middle = high - (high.abs_diff(low) / 2).cast_signed();
-        if f32_bits_from_f16(middle.cast_unsigned()).cast_signed() <= last {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    low
 }
 
 impl CodeCast {

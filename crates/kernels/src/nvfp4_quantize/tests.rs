@@ -3,27 +3,39 @@
 use super::random::{Random, SHAPES};
 use super::reference::{code, scale_byte};
 use super::{Outcome, compare};
-use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange};
 use quantscope_kernels::{Engine, FloatTile, FloatType, Nvfp4Out};
 use quantscope_numeric::{e2m1, e4m3, f32_bits_from_bf16, f32_bits_from_f16};
 
 const TYPES: [FloatType; 3] = [FloatType::F32, FloatType::Bf16, FloatType::F16];
 const CASTS: [CodeCast; 3] = [CodeCast::Keep, CodeCast::ToBf16, CodeCast::ToF16];
 
-/// Seeded tiles of all types, casts and shapes, under second scales that fit the tile, are much too small,
-/// are tiny, and are zero.
+/// Tables of both rules and both block sizes whose second scales fit a tile of elements around 0.1, are tiny,
+/// and are zero.
+pub(crate) fn tables(cast: CodeCast) -> Vec<Nvfp4Table> {
+    let mut tables = Vec::new();
+    for amax in [0.1, 1.0e-39, 0.0] {
+        tables.push(Nvfp4Table::dynamic(amax / 2688.0, Nvfp4Block::Of16, cast));
+        tables.push(Nvfp4Table::dynamic(amax / 448.0, Nvfp4Block::Of32, cast));
+        tables.push(Nvfp4Table::fixed(amax, ScaleRange::Full, cast));
+    }
+    tables.push(Nvfp4Table::fixed(0.1, ScaleRange::FourOverSix, cast));
+    tables
+}
+
+/// Seeded tiles of all types, casts and shapes, under all kinds of tables.
 pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome {
     let mut random = Random(2);
     let mut tiles = 0;
     for dtype in TYPES {
         for cast in CASTS {
+            let tables = tables(cast);
             for (rows, cols) in SHAPES {
                 let bytes = random.tile(dtype, rows, cols, 0.1);
                 let tile = FloatTile { dtype, bytes: &bytes, rows, cols };
-                for ws2 in [0.1 / 2688.0, 1.0e-9, 1.0e-42, 0.0] {
-                    let what = format!("{dtype:?} {cast:?} {rows}x{cols} ws2 {ws2:e}");
-                    let table = Nvfp4Table::new(ws2, cast);
-                    agree_on(&what, expected, found, tile, &table).await?;
+                for table in &tables {
+                    let what = format!("{dtype:?} {cast:?} {rows}x{cols} {:?}", table.rule());
+                    agree_on(&what, expected, found, tile, table).await?;
                     tiles += 1;
                 }
             }
@@ -31,7 +43,7 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
             let cols = u32::try_from(bytes.len() / dtype.bytes() / 126).unwrap();
             let tile = FloatTile { dtype, bytes: &bytes, rows: 126, cols };
             let what = format!("{dtype:?} {cast:?} boundaries");
-            agree_on(&what, expected, found, tile, &Nvfp4Table::new(BOUNDARY_WS2, cast)).await?;
+            agree_on(&what, expected, found, tile, &dynamic(BOUNDARY_WS2, cast)).await?;
             tiles += 1;
         }
     }
@@ -45,17 +57,22 @@ async fn agree_on(
     tile: FloatTile<'_>,
     table: &Nvfp4Table,
 ) -> Result<(), String> {
-    let blocks = tile.rows as usize * tile.row_blocks() as usize;
+    let blocks = tile.rows as usize * tile.row_blocks(table.block()) as usize;
+    let code_bytes = table.block().elems() as usize / 2;
     let mut results = Vec::new();
     // Each result starts from other bytes, so that one left unwritten cannot agree.
     for (engine, fill) in [(expected, 0xa5), (found, 0x5a)] {
-        let (mut codes, mut scales) = (vec![fill; 8 * blocks], vec![fill; blocks]);
+        let (mut codes, mut scales) = (vec![fill; code_bytes * blocks], vec![fill; blocks]);
         let out = Nvfp4Out { codes: &mut codes, scales: &mut scales };
         engine.nvfp4_quantize(tile, table, out).await.map_err(|e| format!("{what}: {e}"))?;
         results.push((codes, scales));
     }
     compare::scales(&format!("scales of {what}"), &results[0].1, &results[1].1)?;
     compare::codes(&format!("codes of {what}"), &results[0].0, &results[1].0)
+}
+
+fn dynamic(ws2: f32, cast: CodeCast) -> Nvfp4Table {
+    Nvfp4Table::dynamic(ws2, Nvfp4Block::Of16, cast)
 }
 
 const BOUNDARY_WS2: f32 = 3.721e-5;
@@ -104,7 +121,7 @@ pub(crate) fn narrow_codes_are_those_of_the_formula() {
     for (dtype, widen, largest) in types {
         for (ws2, cast) in [(3.721e-5, CodeCast::Keep), (1.1e-41, CodeCast::Keep), (2.0e-6, CodeCast::ToF16)]
         {
-            let table = Nvfp4Table::new(ws2, cast);
+            let table = dynamic(ws2, cast);
             let words = table.code_words(dtype);
             for byte in 1..=0x7e_u8 {
                 let last = &words[8 * usize::from(byte)..][..8];
@@ -122,12 +139,12 @@ pub(crate) fn narrow_codes_are_those_of_the_formula() {
 }
 
 /// The thresholds of F32 at their own edges: the last pattern below and the first above, for every scale
-/// byte and code, and every scale byte itself.
+/// byte and code.
 pub(crate) fn wide_thresholds_are_those_of_the_formula() {
     let mut edges = 0_u32;
     for ws2 in [3.721e-5, 0.8, 1.0e-30, 1.1e-41, 1.0e-45, f32::MAX / 2688.0] {
         for cast in CASTS {
-            let table = Nvfp4Table::new(ws2, cast);
+            let table = dynamic(ws2, cast);
             let words = table.code_words(FloatType::F32);
             for byte in 1..=0x7e_u8 {
                 for (m, &last) in words[8 * usize::from(byte)..][..8].iter().enumerate() {
@@ -144,28 +161,30 @@ pub(crate) fn wide_thresholds_are_those_of_the_formula() {
                     edges += 1;
                 }
             }
-            for &last in &table.scale_words(FloatType::F32)[1..127] {
-                for pattern in [last, last.saturating_add(1)] {
-                    if (0..0x7f80_0000).contains(&pattern) {
-                        let bits = pattern.cast_unsigned();
-                        let expected = scale_byte(f32::from_bits(bits), ws2);
-                        assert_eq!(table.scale_byte(bits), expected, "{bits:#x}, ws2 {ws2:e}");
-                        edges += 1;
-                    }
-                }
-            }
         }
     }
-    assert!(edges > 20_000, "{edges}");
+    assert!(edges > 18_000, "{edges}");
 }
 
-/// The scale byte of every BF16 magnitude and of two million F32 ones.
+/// The scale byte of every BF16 magnitude, of two million F32 ones, and at the edges of each byte.
 pub(crate) fn scale_bytes_are_those_of_the_formula() {
+    let mut tables = tables(CodeCast::Keep);
     for ws2 in [3.721e-5, 1.0e-30, 1.1e-41, 1.0e-45, 0.0, f32::MAX / 2688.0] {
-        let table = Nvfp4Table::new(ws2, CodeCast::Keep);
-        for bits in (0..0x7f80_0000).step_by(0x1001) {
-            let expected = scale_byte(f32::from_bits(bits), ws2);
-            assert_eq!(table.scale_byte(bits), expected, "{bits:#x}, ws2 {ws2:e}");
+        tables.push(dynamic(ws2, CodeCast::Keep));
+    }
+    // A zero block's byte is below 448 from a maximum of 2688 on; others are at the ends of F32.
+    for global in [1.0e-45, 2.0e-41, 0.1748, 3.0e3, 4.0e5, f32::MAX] {
+        for range in [ScaleRange::Full, ScaleRange::FourOverSix] {
+            tables.push(Nvfp4Table::fixed(global, range, CodeCast::Keep));
+        }
+    }
+    for table in tables {
+        let edges =
+            table.scale_words(FloatType::F32).into_iter().flat_map(|last| [last, last.saturating_add(1)]);
+        let edges = edges.map(i32::cast_unsigned).filter(|bits| *bits < 0x7f80_0000);
+        for bits in (0..0x7f80_0000).step_by(0x1001).chain(edges) {
+            let expected = scale_byte(f32::from_bits(bits), table.rule());
+            assert_eq!(table.scale_byte(bits), expected, "{bits:#x}, {:?}", table.rule());
         }
     }
 }

@@ -39,6 +39,21 @@ fn bytes(what: &str, expected: &[u8], found: &[u8], value: impl Fn(u8) -> String
     }
 }
 
+/// Compares lists of F32 patterns.
+pub(crate) fn words(what: &str, expected: &[u32], found: &[u32]) -> Result<(), String> {
+    if expected.len() != found.len() {
+        return Err(format!("{what}: {} words expected, {} found", expected.len(), found.len()));
+    }
+    match expected.iter().zip(found).position(|(e, f)| e != f) {
+        None => Ok(()),
+        Some(i) => {
+            let (e, f) = (expected[i], found[i]);
+            let (e_value, f_value) = (f32::from_bits(e), f32::from_bits(f));
+            Err(format!("{what}: word {i}: expected {e:#010x} = {e_value:e}, found {f:#010x} = {f_value:e}"))
+        }
+    }
+}
+
 /// Compares whole results, refusals included.
 pub(crate) fn results<T: PartialEq + Debug>(
     what: &str,

@@ -1,6 +1,7 @@
 //! Engines with a planted fault, which every comparison must see.
 
 use futures_util::future::LocalBoxFuture;
+use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
 use quantscope_kernels::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
@@ -21,6 +22,37 @@ impl Engine for Flipped<'_> {
 
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         Box::pin(async move { Ok(AbsMax { bits: self.0.absmax(tile).await?.bits ^ 1 }) })
+    }
+
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.block_absmax(tile, block, &mut *out).await?;
+            if let Some(last) = out.last_mut() {
+                *last ^= 1;
+            }
+            Ok(())
+        })
+    }
+
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.nvfp4_encode(tile, table, scales, &mut *codes).await?;
+            if let Some(last) = codes.last_mut() {
+                *last ^= 0x10;
+            }
+            Ok(())
+        })
     }
 
     fn nvfp4_quantize<'a>(
@@ -85,6 +117,30 @@ impl Engine for Inverted<'_> {
 
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         Box::pin(async move { self.0.absmax(FloatTile { bytes: &inverted(tile.bytes), ..tile }).await })
+    }
+
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.block_absmax(FloatTile { bytes: &inverted(tile.bytes), ..tile }, block, out).await
+        })
+    }
+
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let tile = FloatTile { bytes: &inverted(tile.bytes), ..tile };
+            self.0.nvfp4_encode(tile, table, scales, codes).await
+        })
     }
 
     fn nvfp4_quantize<'a>(

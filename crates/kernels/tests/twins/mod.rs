@@ -6,13 +6,18 @@
 pub(crate) mod compare;
 pub(crate) mod faulty;
 pub(crate) mod golden;
+pub(crate) mod golden_static;
 pub(crate) mod random;
 pub(crate) mod reference;
 
 #[path = "../../src/absmax/tests.rs"]
 pub(crate) mod absmax;
+#[path = "../../src/block_absmax/tests.rs"]
+pub(crate) mod block_absmax;
 #[path = "../../src/fp8_verify/tests.rs"]
 pub(crate) mod fp8_verify;
+#[path = "../../src/nvfp4_encode/tests.rs"]
+pub(crate) mod nvfp4_encode;
 #[path = "../../src/nvfp4_quantize/tests.rs"]
 pub(crate) mod nvfp4_quantize;
 #[path = "../../src/nvfp4_verify/tests.rs"]
@@ -29,7 +34,9 @@ pub(crate) type Outcome = Result<usize, String>;
 pub(crate) async fn agree(kernel: Kernel, expected: &dyn Engine, found: &dyn Engine) -> Outcome {
     match kernel {
         Kernel::AbsMax => absmax::agree(expected, found).await,
+        Kernel::BlockAbsMax => block_absmax::agree(expected, found).await,
         Kernel::Fp8Verify => fp8_verify::agree(expected, found).await,
+        Kernel::Nvfp4Encode => nvfp4_encode::agree(expected, found).await,
         Kernel::Nvfp4Quantize => nvfp4_quantize::agree(expected, found).await,
         Kernel::Nvfp4Verify => nvfp4_verify::agree(expected, found).await,
         Kernel::ScaleVerify => scale_verify::agree(expected, found).await,
@@ -53,7 +60,10 @@ pub(crate) async fn assert_agreement(expected: &dyn Engine, found: &dyn Engine) 
 /// Holds an engine to ModelOpt's bytes, and the comparison to seeing a flipped bit.
 pub(crate) async fn assert_golden(engine: &dyn Engine) {
     let tensors = golden::agree(engine).await.unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(tensors, 57, "golden tensors compared");
-    let flipped = golden::agree(&faulty::Flipped(engine)).await;
-    assert!(flipped.is_err(), "a flipped output bit was not seen");
+    assert_eq!(tensors, 58, "golden tensors compared");
+    let tensors = golden_static::agree(engine).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(tensors, 3, "golden tensors with static scales compared");
+    let flipped = faulty::Flipped(engine);
+    assert!(golden::agree(&flipped).await.is_err(), "a flipped output bit was not seen");
+    assert!(golden_static::agree(&flipped).await.is_err(), "a flipped output bit was not seen");
 }

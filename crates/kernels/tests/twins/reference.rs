@@ -1,8 +1,10 @@
 //! The kernels once more, written as the specification says them: a division per element, a count per
 //! value. Slow, and with no part of the engines in it.
 
+use super::{block_absmax, nvfp4_encode};
 use futures_util::future::LocalBoxFuture;
-use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange, ScaleRule};
 use quantscope_kernels::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, NONE, Nvfp4Census,
     Nvfp4Out, Nvfp4Tile, ScaleCensus,
@@ -27,14 +29,37 @@ pub(crate) fn values(tile: &FloatTile<'_>) -> Vec<f32> {
     }
 }
 
-/// The scale byte of a block with this largest magnitude (`formats.md` b).
-pub(crate) fn scale_byte(amax: f32, ws2: f32) -> u8 {
-    let mut s = amax / (6.0 * ws2);
-    if s == 0.0 {
-        s = 1.0;
-    }
+/// The scale byte of a block with this largest magnitude (`formats.md` b and c).
+pub(crate) fn scale_byte(amax: f32, rule: ScaleRule) -> u8 {
+    let s = match rule {
+        ScaleRule::Dynamic { ws2 } => {
+            let s = amax / (6.0 * ws2);
+            if s == 0.0 { 1.0 } else { s }
+        }
+        ScaleRule::Static { global, range } => {
+            let m = if range == ScaleRange::Full { 448.0 } else { 256.0 };
+            let s = amax / 6.0;
+            let s = if s == 0.0 { 1.0 } else { s };
+            (s * m) / (global / 6.0)
+        }
+    };
     let byte = e4m3::encode(s.clamp(e4m3::MIN_POSITIVE, e4m3::MAX));
     if e4m3::is_nan(byte) { e4m3::NAN_BYTE } else { byte }
+}
+
+/// The elements of each block, rows padded with zeros.
+pub(crate) fn blocks_of(tile: &FloatTile<'_>, block: Nvfp4Block) -> Vec<Vec<f32>> {
+    let block = block.elems() as usize;
+    let values = values(tile);
+    let rows = values.chunks(tile.cols.max(1) as usize);
+    let blocks = rows.flat_map(|row| row.chunks(block));
+    blocks
+        .map(|elements| {
+            let mut padded = elements.to_vec();
+            padded.resize(block, 0.0);
+            padded
+        })
+        .collect()
 }
 
 /// The code of an element under a scale byte (`formats.md` b).
@@ -48,23 +73,11 @@ pub(crate) fn code(weight: f32, scale: u8, ws2: f32, cast: CodeCast) -> u8 {
 }
 
 fn quantize(tile: &FloatTile<'_>, table: &Nvfp4Table, out: &mut Nvfp4Out<'_>) {
-    let (cols, blocks) = (tile.cols as usize, tile.cols.div_ceil(16) as usize);
-    let values = values(tile);
-    for row in 0..tile.rows as usize {
-        for block in 0..blocks {
-            let begin = row * cols + 16 * block;
-            let mut padded = [0.0; 16];
-            let count = 16.min(cols - 16 * block);
-            padded[..count].copy_from_slice(&values[begin..begin + count]);
-            let amax = padded.iter().fold(0.0_f32, |a, w| a.max(w.abs()));
-            let at = row * blocks + block;
-            out.scales[at] = scale_byte(amax, table.ws2());
-            for (i, pair) in padded.chunks_exact(2).enumerate() {
-                let code = |w: f32| code(w, out.scales[at], table.ws2(), table.cast());
-                out.codes[8 * at + i] = e2m1::pack(code(pair[0]), code(pair[1]));
-            }
-        }
+    for (block, scale) in blocks_of(tile, table.block()).iter().zip(out.scales.iter_mut()) {
+        let amax = block.iter().fold(0.0_f32, |a, w| a.max(w.abs()));
+        *scale = scale_byte(amax, table.rule());
     }
+    nvfp4_encode::reference(tile, table, out.scales, out.codes);
 }
 
 fn nvfp4_census(tile: &Nvfp4Tile<'_>) -> Nvfp4Census {
@@ -141,6 +154,27 @@ impl Engine for Reference {
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         let amax = values(&tile).iter().fold(0.0_f32, |a, w| a.max(w.abs()));
         Box::pin(async move { Ok(AbsMax { bits: amax.to_bits() }) })
+    }
+
+    fn block_absmax<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        block: BlockSize,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        block_absmax::reference(&tile, block, out);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn nvfp4_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        table: &'a Nvfp4Table,
+        scales: &'a [u8],
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        nvfp4_encode::reference(&tile, table, scales, codes);
+        Box::pin(async { Ok(()) })
     }
 
     fn nvfp4_quantize<'a>(

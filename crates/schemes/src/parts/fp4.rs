@@ -7,7 +7,7 @@ use crate::layer::LayerView;
 use crate::parts::bytes::{part, scalar};
 use crate::parts::shapes::{expect_elements, matrix, needed};
 use futures_util::future::{LocalBoxFuture, ready};
-use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
+use quantscope_kernels::nvfp4_quantize::{Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::{Engine, EngineError, FloatTile, Nvfp4Out};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
 
@@ -90,7 +90,7 @@ pub(crate) struct DynamicEncoder {
 impl DynamicEncoder {
     /// `largest` is what codes and block scales reach together.
     pub(crate) fn new(input: &EncodeInput, largest: f32) -> Self {
-        Self { table: Nvfp4Table::new(input.maximum / largest, input.cast) }
+        Self { table: Nvfp4Table::dynamic(input.maximum / largest, Nvfp4Block::Of16, input.cast) }
     }
 }
 
@@ -119,7 +119,9 @@ impl Encoder for DynamicEncoder {
         tile: FloatTile<'a>,
     ) -> LocalBoxFuture<'a, Result<Encoded, EngineError>> {
         Box::pin(async move {
-            let blocks = usize::try_from(u64::from(tile.rows) * u64::from(tile.row_blocks())).unwrap_or(0);
+            let blocks =
+                usize::try_from(u64::from(tile.rows) * u64::from(tile.row_blocks(self.table.block())))
+                    .unwrap_or(0);
             let mut encoded = Encoded { codes: vec![0; blocks.saturating_mul(8)], scales: vec![0; blocks] };
             let out = Nvfp4Out { codes: &mut encoded.codes, scales: &mut encoded.scales };
             engine.nvfp4_quantize(tile, &self.table, out).await?;
