@@ -1,6 +1,8 @@
 //! What the conformance tests share: where things are, and files as sources that count what is read.
 
+pub mod format_pages;
 pub mod sink;
+pub mod specimen;
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Source, SourceError};
