@@ -149,7 +149,7 @@ pub fn page(scheme: &dyn Scheme, specimen: Option<&Specimen>) -> String {
 pub fn contents() -> String {
     let mut page = String::from(
         "# Formats\n\nEvery scheme that Quantscope knows, generated from the descriptions it works by.\n\
-         How elements are encoded and rounded is in [numerics](../numerics.md).\n\n\
+         How numbers are rounded, and what the schemes share, is in [formats.md](../formats.md).\n\n\
          | id | what it is | from floating point |\n|---|---|---|\n",
     );
     for scheme in schemes() {
