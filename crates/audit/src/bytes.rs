@@ -11,7 +11,9 @@ use crate::rules::{sort_findings, ties as tie_rules};
 use crate::tiles::{Grid, TileSpan, tiles};
 use crate::{identical, ties};
 use quantscope_format::{Control, Limits, SourceError, TensorInfo};
-use quantscope_kernels::{Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus};
+use quantscope_kernels::{
+    Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus, ScaleGrid,
+};
 use quantscope_numeric::{Dtype, widen};
 use quantscope_schemes::{Family, Role, ScaleLayout, role_of};
 use xxhash_rust::xxh3::Xxh3;
@@ -273,6 +275,7 @@ impl<'r> LayerCheck<'_, 'r> {
                     scales: &scales,
                     rows: tile.row_count(),
                     blocks: u32::try_from(columns / 16).unwrap_or(u32::MAX),
+                    block: 16,
                     logical_cols: u32::try_from(logical.saturating_sub(first_column).min(columns))
                         .unwrap_or(u32::MAX),
                 })
@@ -346,11 +349,13 @@ impl<'r> LayerCheck<'_, 'r> {
                     codes: &codes,
                     rows: tile.row_count(),
                     cols: u32::try_from(tile.bytes.end - tile.bytes.start).unwrap_or(u32::MAX),
-                    first_row: u32::try_from(tile.rows.start % u64::from(block_rows)).unwrap_or(0),
-                    scales: bits.get(skipped..).unwrap_or(&[]),
-                    block_rows,
-                    block_cols,
-                    scale_cols: u32::try_from(scale_cols).unwrap_or(u32::MAX),
+                    grid: ScaleGrid {
+                        scales: bits.get(skipped..).unwrap_or(&[]),
+                        block_rows,
+                        block_cols,
+                        scale_cols: u32::try_from(scale_cols).unwrap_or(u32::MAX),
+                        first_row: u32::try_from(tile.rows.start % u64::from(block_rows)).unwrap_or(0),
+                    },
                 })
                 .await?;
             self.reader.return_buffer(codes);

@@ -4,10 +4,10 @@
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
-use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::{
-    AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
-    ScaleCensus,
+    AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, Fp4DecodeTable, Fp4Tile, Fp8Census,
+    Fp8Rule, Fp8Tile, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
 };
 use std::cell::RefCell;
 
@@ -128,5 +128,47 @@ impl Engine for FallbackEngine<'_> {
 
     fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
         fall_back!(self, |engine| engine.scale_verify(scales))
+    }
+
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.fp8_encode(tile, grid, rule, &mut *codes))
+    }
+
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.fp8_decode(tile, &mut *out))
+    }
+
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.mx_encode(tile, element, cast, &mut *codes, &mut *scales))
+    }
+
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.fp4_decode(tile, table, &mut *out))
+    }
+
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
+        fall_back!(self, |engine| engine.byte_census(bytes))
     }
 }

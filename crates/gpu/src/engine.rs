@@ -5,10 +5,11 @@ use crate::run::{Runner, Storage};
 use crate::split::{Part, split};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
-use quantscope_kernels::nvfp4_quantize::{BLOCK, Nvfp4Table};
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::{
-    AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, Kernel, Nvfp4Census,
-    Nvfp4Out, Nvfp4Tile, ScaleCensus, absmax, fp8_verify, nvfp4_verify, scale_verify,
+    AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile,
+    Fp8Census, Fp8Rule, Fp8Tile, Kernel, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
+    absmax, fp8_verify, nvfp4_verify, scale_verify,
 };
 
 /// A GPU as an engine: WebGPU in a browser, Vulkan, Metal or Direct3D 12 natively.
@@ -76,15 +77,19 @@ impl GpuEngine {
         tile.check()?;
         let row_blocks = u64::from(tile.blocks);
         let mut census = Nvfp4Census::default();
-        for part in split(u64::from(tile.rows), row_blocks, self.most_units(8)?) {
+        let block_bytes = u64::from(tile.block / 2);
+        for part in split(u64::from(tile.rows), row_blocks, self.most_units(block_bytes)?) {
             let block_count = part.unit_count();
             let params = nvfp4_verify::Params {
                 block_count: count(block_count),
                 row_blocks: count(part.units.end - part.units.start),
-                logical_cols: tile.logical_cols.saturating_sub(count(part.units.start * u64::from(BLOCK))),
+                block_words: tile.block / 8,
+                logical_cols: tile
+                    .logical_cols
+                    .saturating_sub(count(part.units.start * u64::from(tile.block))),
             };
             let storage = [
-                Storage::Input(slice(tile.codes, &part, 8, row_blocks)),
+                Storage::Input(slice(tile.codes, &part, block_bytes, row_blocks)),
                 Storage::Input(slice(tile.scales, &part, 1, row_blocks)),
                 census_of(nvfp4_verify::CENSUS_WORDS),
             ];
@@ -100,32 +105,22 @@ impl GpuEngine {
     async fn fp8_census(&self, tile: Fp8Tile<'_>) -> Result<Fp8Census, EngineError> {
         tile.check()?;
         let cols = u64::from(tile.cols);
-        let scale_bytes: &[u8] = bytemuck::cast_slice(tile.scales);
-        if scale_bytes.len() as u64 > self.most_buffer_bytes() {
-            return Err(EngineError::Refused(format!(
-                "{} bytes of scales, a buffer has at most {}",
-                scale_bytes.len(),
-                self.most_buffer_bytes()
-            )));
-        }
-        if tile.first_row.checked_add(tile.rows).is_none() {
-            return Err(EngineError::Refused(format!("row {} plus {} rows", tile.first_row, tile.rows)));
-        }
         let mut census = Fp8Census::default();
         for part in split(u64::from(tile.rows), cols, self.most_units(1)?) {
             let element_count = part.unit_count();
+            let grid = self.grid_of(tile.grid, &part)?;
             let params = fp8_verify::Params {
                 element_count: count(element_count),
                 cols: count(part.units.end - part.units.start),
-                first_row: tile.first_row + count(part.rows.start),
+                first_row: grid.first_row,
                 first_col: count(part.units.start),
-                block_rows: tile.block_rows,
-                block_cols: tile.block_cols,
-                scale_cols: tile.scale_cols,
+                block_rows: grid.block_rows,
+                block_cols: grid.block_cols,
+                scale_cols: grid.scale_cols,
             };
             let storage = [
                 Storage::Input(slice(tile.codes, &part, 1, cols)),
-                Storage::Input(scale_bytes),
+                Storage::Input(bytemuck::cast_slice(grid.scales)),
                 census_of(fp8_verify::CENSUS_WORDS),
             ];
             let invocations = element_count.div_ceil(4 * u64::from(fp8_verify::WORDS_PER_INVOCATION));
@@ -252,5 +247,47 @@ impl Engine for GpuEngine {
 
     fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
         Box::pin(self.scale_census(scales))
+    }
+
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.fp8_codes(tile, grid, rule, codes))
+    }
+
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.fp8_values(tile, out))
+    }
+
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.mx_codes(tile, element, cast, codes, scales))
+    }
+
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.fp4_values(tile, table, out))
+    }
+
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
+        Box::pin(self.count_bytes(bytes))
     }
 }

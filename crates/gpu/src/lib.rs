@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod codes;
 mod device;
 mod engine;
 mod nvfp4;

@@ -11,7 +11,7 @@ mod twins;
 use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::{
-    CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Tile, Kernel, Nvfp4Out,
+    CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Tile, Kernel, Nvfp4Out, ScaleGrid,
 };
 use twins::random::Random;
 
@@ -63,7 +63,15 @@ async fn parts_make_the_same_whole() {
     };
     assert_eq!(gpu.most_buffer_bytes(), 4096);
     twins::assert_golden(&gpu).await;
-    for kernel in [Kernel::AbsMax, Kernel::BlockAbsMax, Kernel::Nvfp4Encode, Kernel::Nvfp4Verify] {
+    for kernel in [
+        Kernel::AbsMax,
+        Kernel::BlockAbsMax,
+        Kernel::ByteCensus,
+        Kernel::Fp4Decode,
+        Kernel::MxEncode,
+        Kernel::Nvfp4Encode,
+        Kernel::Nvfp4Verify,
+    ] {
         twins::agree(kernel, &CpuEngine::new(), &gpu).await.unwrap_or_else(|e| panic!("{e}"));
     }
     let mut random = Random(6);
@@ -74,17 +82,19 @@ async fn parts_make_the_same_whole() {
         codes: &codes,
         rows: 3,
         cols: 13_000,
-        first_row: 1,
-        scales: &scales,
-        block_rows: 1,
-        block_cols: 100,
-        scale_cols: 130,
+        grid: ScaleGrid { scales: &scales, block_rows: 1, block_cols: 100, scale_cols: 130, first_row: 1 },
     };
     assert_eq!(gpu.fp8_verify(tile).await, CpuEngine::new().fp8_verify(tile).await);
     let bits: Vec<u32> = random.bytes(4001).into_iter().map(|byte| u32::from(byte) << 24).collect();
     assert_eq!(gpu.scale_verify(&bits).await, CpuEngine::new().scale_verify(&bits).await);
+    // The scales of one row alone do not fit.
     let too_many = vec![0x3f80_0000; 1025];
-    let tile = Fp8Tile { scales: &too_many, ..tile };
+    let tile = Fp8Tile {
+        codes: &[0; 1025],
+        rows: 1,
+        cols: 1025,
+        grid: ScaleGrid { scales: &too_many, block_rows: 1, block_cols: 1, scale_cols: 1025, first_row: 0 },
+    };
     assert!(matches!(gpu.fp8_verify(tile).await, Err(EngineError::Refused(_))));
 }
 
@@ -93,7 +103,9 @@ const FEW_WORKGROUPS: u32 = 19;
 
 /// With few workgroups a dimension, tiles need rows of them, as tiles of hundreds of megabytes do otherwise.
 async fn dispatches_in_two_dimensions_agree() {
-    let Some(gpu) = engine(GpuOptions { most_workgroups: Some(FEW_WORKGROUPS), ..GpuOptions::default() }).await else {
+    let Some(gpu) =
+        engine(GpuOptions { most_workgroups: Some(FEW_WORKGROUPS), ..GpuOptions::default() }).await
+    else {
         return;
     };
     twins::assert_agreement(&CpuEngine::new(), &gpu).await;

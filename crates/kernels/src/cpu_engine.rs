@@ -1,13 +1,19 @@
 //! The engine that is always there: the CPU twins, natively on every core.
 
 use crate::block_absmax::BlockSize;
+use crate::byte_census::ByteCensus;
 use crate::engine::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
     ScaleCensus,
 };
-use crate::nvfp4_quantize::Nvfp4Table;
+use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
+use crate::fp8_encode::Fp8Rule;
+use crate::mx_encode::MxElement;
+use crate::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use crate::scale_grid::ScaleGrid;
 use crate::{
-    absmax, block_absmax, fp8_verify, nvfp4_encode, nvfp4_quantize, nvfp4_verify, parts, scale_verify,
+    absmax, block_absmax, byte_census, fp4_decode, fp8_decode, fp8_encode, fp8_verify, mx_encode,
+    nvfp4_encode, nvfp4_quantize, nvfp4_verify, parts, scale_verify,
 };
 use futures_util::future::LocalBoxFuture;
 
@@ -77,8 +83,9 @@ impl CpuEngine {
 
     fn nvfp4_census_now(tile: &Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
         tile.check()?;
-        let blocks = PART_BYTES / 8;
-        let places = tile.codes.chunks(8 * blocks).zip(tile.scales.chunks(blocks)).enumerate();
+        let block_bytes = tile.block as usize / 2;
+        let blocks = (PART_BYTES / block_bytes).max(1);
+        let places = tile.codes.chunks(block_bytes * blocks).zip(tile.scales.chunks(blocks)).enumerate();
         let parts = parts::map(places, |(i, (codes, scales))| {
             nvfp4_verify::cpu::census(tile, i * blocks, codes, scales)
         });
@@ -104,6 +111,67 @@ impl CpuEngine {
             census.add(part, (i * rows * cols) as u64);
         }
         Ok(census)
+    }
+
+    fn fp8_encode_now(
+        tile: &FloatTile<'_>,
+        grid: ScaleGrid<'_>,
+        rule: Fp8Rule,
+        codes: &mut [u8],
+    ) -> Result<(), EngineError> {
+        fp8_encode::check(tile, &grid, codes)?;
+        parts::map(codes.chunks_mut(PART_BYTES).enumerate(), |(i, codes)| {
+            fp8_encode::cpu::encode(tile, grid, rule, i * PART_BYTES, codes);
+        });
+        Ok(())
+    }
+
+    fn fp8_decode_now(tile: &Fp8Tile<'_>, out: &mut [u32]) -> Result<(), EngineError> {
+        fp8_decode::check(tile, out)?;
+        parts::map(out.chunks_mut(PART_BYTES).enumerate(), |(i, out)| {
+            fp8_decode::cpu::decode(tile, i * PART_BYTES, out);
+        });
+        Ok(())
+    }
+
+    fn mx_encode_now(
+        tile: &FloatTile<'_>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &mut [u8],
+        scales: &mut [u8],
+    ) -> Result<(), EngineError> {
+        tile.check()?;
+        element.check(tile, codes, scales)?;
+        let block_bytes = element.block_bytes() as usize;
+        let blocks = PART_BYTES / block_bytes;
+        let places = codes.chunks_mut(block_bytes * blocks).zip(scales.chunks_mut(blocks)).enumerate();
+        parts::map(places, |(i, (codes, scales))| {
+            mx_encode::cpu::encode(tile, element, cast, i * blocks, codes, scales);
+        });
+        Ok(())
+    }
+
+    fn fp4_decode_now(
+        tile: &Fp4Tile<'_>,
+        table: &Fp4DecodeTable,
+        out: &mut [u32],
+    ) -> Result<(), EngineError> {
+        tile.check(out)?;
+        let block = tile.block as usize;
+        let blocks = (PART_BYTES / block).max(1);
+        parts::map(out.chunks_mut(block * blocks).enumerate(), |(i, out)| {
+            fp4_decode::cpu::decode(tile, table, i * blocks, out);
+        });
+        Ok(())
+    }
+
+    fn byte_census_now(bytes: &[u8]) -> ByteCensus {
+        let mut census = ByteCensus::default();
+        for (i, part) in parts::map(bytes.chunks(PART_BYTES), byte_census::cpu::census).iter().enumerate() {
+            census.add(part, (i * PART_BYTES) as u64);
+        }
+        census
     }
 
     fn scale_census_now(scales: &[u32]) -> ScaleCensus {
@@ -177,5 +245,47 @@ impl Engine for CpuEngine {
 
     fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
         Box::pin(async move { Ok(Self::scale_census_now(scales)) })
+    }
+
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::fp8_encode_now(&tile, grid, rule, codes) })
+    }
+
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::fp8_decode_now(&tile, out) })
+    }
+
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::mx_encode_now(&tile, element, cast, codes, scales) })
+    }
+
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::fp4_decode_now(&tile, table, out) })
+    }
+
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
+        Box::pin(async move { Ok(Self::byte_census_now(bytes)) })
     }
 }

@@ -4,7 +4,12 @@
 //! Every method is exact: both engines give the same bits for the same tile, on every adapter.
 
 use crate::block_absmax::BlockSize;
-use crate::nvfp4_quantize::Nvfp4Table;
+use crate::byte_census::ByteCensus;
+use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
+use crate::fp8_encode::Fp8Rule;
+use crate::mx_encode::MxElement;
+use crate::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use crate::scale_grid::ScaleGrid;
 use futures_util::future::LocalBoxFuture;
 
 /// Why an engine could not run a kernel. The caller goes on with another engine from the same tile.
@@ -53,6 +58,16 @@ impl FloatType {
         match self {
             Self::F32 => 4,
             Self::Bf16 | Self::F16 => 2,
+        }
+    }
+
+    /// The type as a number for shaders: what `source_f32` of `shared/source.wgsl` reads.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::Bf16 => 1,
+            Self::F16 => 2,
         }
     }
 }
@@ -112,7 +127,7 @@ pub struct Nvfp4Out<'a> {
 /// A tile of a packed NVFP4 weight: whole rows, or one part of a row that starts at a block.
 #[derive(Debug, Clone, Copy)]
 pub struct Nvfp4Tile<'a> {
-    /// `rows * blocks * 8` bytes of codes.
+    /// `rows * blocks * block / 2` bytes of codes.
     pub codes: &'a [u8],
     /// `rows * blocks` bytes of E4M3 block scales.
     pub scales: &'a [u8],
@@ -120,7 +135,9 @@ pub struct Nvfp4Tile<'a> {
     pub rows: u32,
     /// Blocks in a row of this tile.
     pub blocks: u32,
-    /// Elements of a row that are not padding, counted in this tile; `blocks * 16` if there is none.
+    /// Elements in a block: 16, or 32 under W4A8.
+    pub block: u32,
+    /// Elements of a row that are not padding, counted in this tile; `blocks * block` if there is none.
     pub logical_cols: u32,
 }
 
@@ -161,10 +178,6 @@ impl Default for Nvfp4Census {
 }
 
 /// Rows of an FP8 (E4M3) weight with the F32 scales that govern them.
-///
-/// The scale of element `(r, c)` is `scales[((first_row + r) / block_rows) * scale_cols + c / block_cols]`.
-/// One scale for the tensor: `block_rows = block_cols = u32::MAX`, `scale_cols = 1`. A scale per output
-/// channel: `block_rows = 1`, `block_cols = u32::MAX`, `scale_cols = 1`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fp8Tile<'a> {
     /// `rows * cols` bytes of E4M3 codes.
@@ -173,16 +186,8 @@ pub struct Fp8Tile<'a> {
     pub rows: u32,
     /// Elements in a row.
     pub cols: u32,
-    /// Index of the first row within the rows that `scales` governs.
-    pub first_row: u32,
-    /// F32 scales as bits, row-major.
-    pub scales: &'a [u32],
-    /// Rows that share a scale.
-    pub block_rows: u32,
-    /// Columns that share a scale.
-    pub block_cols: u32,
-    /// Scales in a row of the scale grid.
-    pub scale_cols: u32,
+    /// The scales.
+    pub grid: ScaleGrid<'a>,
 }
 
 /// What an FP8 tile holds. Counts add up over tiles; indices are of this tile.
@@ -283,4 +288,42 @@ pub trait Engine {
 
     /// Takes the census of F32 scales given as bits (kernel `scale_verify`).
     fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>>;
+
+    /// Encodes to FP8 under given scales (kernel `fp8_encode`): a code for each element.
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Decodes FP8 (kernel `fp8_decode`): the F32 bits of each element.
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Encodes to an MX format (kernel `mx_encode`). Rows are padded with zeros to `B` whole blocks of 32;
+    /// `codes` has `rows * B * element.block_bytes()` bytes, `scales` has `rows * B`.
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Decodes packed FP4 (kernel `fp4_decode`): the F32 bits of each element, padding included.
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Counts bytes (kernel `byte_census`).
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>>;
 }

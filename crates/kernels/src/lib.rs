@@ -6,24 +6,36 @@
 
 pub mod absmax;
 pub mod block_absmax;
+pub mod byte_census;
 mod cpu_engine;
 mod element;
 mod engine;
+pub mod fp4_decode;
+pub mod fp8_decode;
+pub mod fp8_encode;
 pub mod fp8_verify;
 mod histogram;
 mod kernel;
+pub mod mx_encode;
 pub mod nvfp4_encode;
 pub mod nvfp4_quantize;
 pub mod nvfp4_verify;
 mod parts;
 mod rows;
+mod scale_grid;
 pub mod scale_verify;
 pub mod spec;
 mod tile;
+mod values;
 
+pub use byte_census::ByteCensus;
 pub use cpu_engine::CpuEngine;
 pub use engine::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, NONE, Nvfp4Census,
     Nvfp4Out, Nvfp4Tile, ScaleCensus,
 };
+pub use fp4_decode::{Fp4DecodeTable, Fp4Tile, Nibbles};
+pub use fp8_encode::{Fp8Rule, QuotientRounding};
 pub use kernel::Kernel;
+pub use mx_encode::MxElement;
+pub use scale_grid::ScaleGrid;

@@ -99,8 +99,11 @@ impl KernelSpec {
 pub(crate) static SHARED: &[(&str, &str)] = &[
     ("census", include_str!("shared/census.wgsl")),
     ("element", include_str!("shared/element.wgsl")),
-    ("invocation", include_str!("shared/invocation.wgsl")),
     ("nvfp4_code", include_str!("shared/nvfp4_code.wgsl")),
+    ("invocation", include_str!("shared/invocation.wgsl")),
+    ("scale_grid", include_str!("shared/scale_grid.wgsl")),
+    ("softfloat", include_str!("shared/softfloat.wgsl")),
+    ("source", include_str!("shared/source.wgsl")),
 ];
 
 /// The index behind a "first" of a census as a shader stores it: complemented, so that 0 says none.

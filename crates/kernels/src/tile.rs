@@ -3,13 +3,13 @@
 use crate::engine::{EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Tile};
 use crate::nvfp4_quantize::Nvfp4Block;
 
-fn expect(expected: Option<u64>, found: usize) -> Result<(), EngineError> {
+pub(crate) fn expect(expected: Option<u64>, found: usize) -> Result<(), EngineError> {
     let expected = expected.unwrap_or(u64::MAX);
     let found = u64::try_from(found).unwrap_or(u64::MAX);
     if expected == found { Ok(()) } else { Err(EngineError::TileSize { expected, found }) }
 }
 
-fn product(factors: [u32; 3]) -> Option<u64> {
+pub(crate) fn product(factors: [u32; 3]) -> Option<u64> {
     factors.into_iter().try_fold(1_u64, |p, f| p.checked_mul(u64::from(f)))
 }
 
@@ -54,9 +54,10 @@ impl Nvfp4Tile<'_> {
     /// Checks the lengths of `codes` and `scales`.
     ///
     /// # Errors
-    /// [`EngineError::TileSize`] if one is not as long as [`Nvfp4Tile`] says.
+    /// [`EngineError::TileSize`] if one is not as long as [`Nvfp4Tile`] says, or if `block` is no multiple of 8.
     pub fn check(&self) -> Result<(), EngineError> {
-        expect(product([self.rows, self.blocks, 8]), self.codes.len())?;
+        let half = Some(self.block / 2).filter(|half| *half > 0 && self.block.is_multiple_of(8));
+        expect(half.and_then(|half| product([self.rows, self.blocks, half])), self.codes.len())?;
         expect(product([self.rows, self.blocks, 1]), self.scales.len())
     }
 }
@@ -65,22 +66,11 @@ impl Fp8Tile<'_> {
     /// Checks the length of `codes`, and that the scales reach as far as the elements.
     ///
     /// # Errors
-    /// [`EngineError::TileSize`] if `codes` is not `rows * cols` long, if a group of rows or columns is
-    /// empty, or if the last element's scale would lie beyond `scales`.
+    /// [`EngineError::TileSize`] if `codes` is not `rows * cols` long, or as [`ScaleGrid::check`] says.
+    ///
+    /// [`ScaleGrid::check`]: crate::ScaleGrid::check
     pub fn check(&self) -> Result<(), EngineError> {
         expect(product([self.rows, self.cols, 1]), self.codes.len())?;
-        if self.rows == 0 || self.cols == 0 {
-            return Ok(());
-        }
-        let found = u64::try_from(self.scales.len()).unwrap_or(u64::MAX);
-        let last_row = u64::from(self.first_row) + u64::from(self.rows) - 1;
-        let last_col = u64::from(self.cols) - 1;
-        let needed = last_row
-            .checked_div(u64::from(self.block_rows))
-            .zip(last_col.checked_div(u64::from(self.block_cols)))
-            .filter(|(_, col)| *col < u64::from(self.scale_cols))
-            .and_then(|(row, col)| row.checked_mul(u64::from(self.scale_cols))?.checked_add(col + 1))
-            .unwrap_or(u64::MAX);
-        if needed <= found { Ok(()) } else { Err(EngineError::TileSize { expected: needed, found }) }
+        self.grid.check(self.rows, self.cols)
     }
 }

@@ -6,7 +6,9 @@ mod twins;
 
 use futures_util::FutureExt;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
-use quantscope_kernels::{CpuEngine, Engine, EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Out};
+use quantscope_kernels::{
+    CpuEngine, Engine, EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Out, ScaleGrid,
+};
 use twins::reference::Reference;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -40,6 +42,16 @@ fn wide_thresholds() {
 #[wasm_bindgen_test(unsupported = test)]
 fn scale_bytes() {
     twins::nvfp4_quantize::scale_bytes_are_those_of_the_formula();
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn mx_scale_bytes() {
+    twins::mx_encode::scale_bytes_are_those_of_the_formula();
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn fp4_products() {
+    twins::fp4_decode::products_are_those_of_the_formula();
 }
 
 /// Codes beyond the largest finite value of the cast are the largest code.
@@ -89,12 +101,12 @@ fn tiles_of_the_wrong_size_are_refused() {
         codes: &[0; 4],
         rows: 2,
         cols: 2,
-        first_row: 3,
-        scales: &[0; 4],
-        block_rows: 1,
-        block_cols: u32::MAX,
-        scale_cols: 1,
+        grid: ScaleGrid { first_row: 3, ..ScaleGrid::per_row(&[0; 4]) },
     };
     assert_eq!(now(engine.fp8_verify(tile)).map(|_| ()), size(5, 4));
-    assert_eq!(now(engine.fp8_verify(Fp8Tile { block_rows: 0, ..tile })).map(|_| ()), size(u64::MAX, 4));
+    assert_eq!(
+        now(engine.fp8_verify(Fp8Tile { grid: ScaleGrid { block_rows: 0, ..tile.grid }, ..tile }))
+            .map(|_| ()),
+        size(u64::MAX, 4)
+    );
 }

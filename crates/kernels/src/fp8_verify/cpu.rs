@@ -13,10 +13,11 @@ pub(crate) fn census(tile: &Fp8Tile<'_>, first_row: usize, codes: &[u8]) -> Fp8C
         census.first_nan = position(codes, |code| code & 0x7f == 0x7f);
     }
     let cols = tile.cols.max(1) as usize;
-    let block_cols = tile.block_cols.max(1) as usize;
+    let grid = tile.grid;
+    let block_cols = grid.block_cols.max(1) as usize;
     for (row, row_codes) in codes.chunks_exact(cols).enumerate() {
-        let scale_row = (tile.first_row as usize + first_row + row) / tile.block_rows.max(1) as usize;
-        let scales = tile.scales.get(scale_row * tile.scale_cols as usize..).unwrap_or_default();
+        let scale_row = (grid.first_row as usize + first_row + row) / grid.block_rows.max(1) as usize;
+        let scales = grid.scales.get(scale_row * grid.scale_cols as usize..).unwrap_or_default();
         for (group, (group_codes, scale)) in row_codes.chunks(block_cols).zip(scales).enumerate() {
             if scale & 0x7fff_ffff != 0 {
                 continue;

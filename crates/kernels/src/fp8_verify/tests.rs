@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use super::{Outcome, compare};
-use quantscope_kernels::{Engine, Fp8Tile};
+use quantscope_kernels::{Engine, Fp8Tile, ScaleGrid};
 
 /// Seeded tiles under one scale, a scale per row, and blocks of several sizes; some scales are zero.
 pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome {
@@ -42,11 +42,7 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
                     codes: &codes,
                     rows,
                     cols,
-                    first_row,
-                    scales: &scales,
-                    block_rows,
-                    block_cols,
-                    scale_cols,
+                    grid: ScaleGrid { scales: &scales, block_rows, block_cols, scale_cols, first_row },
                 };
                 let what = format!(
                     "fp8_verify {rows}x{cols} from row {first_row}, blocks {block_rows}x{block_cols}"

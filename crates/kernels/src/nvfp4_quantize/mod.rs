@@ -36,6 +36,18 @@ pub enum CodeCast {
     ToF16,
 }
 
+impl CodeCast {
+    /// The cast as a number for shaders: what `f32_cast` of `shared/softfloat.wgsl` takes.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Keep => 0,
+            Self::ToBf16 => 1,
+            Self::ToF16 => 2,
+        }
+    }
+}
+
 /// How many elements share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nvfp4Block {

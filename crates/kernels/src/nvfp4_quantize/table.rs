@@ -181,7 +181,7 @@ fn narrowed(wide: &[CodeThresholds<i32>], last: fn(i32) -> i16) -> Vec<CodeThres
 }
 
 impl CodeCast {
-    fn apply(self, weight: f32) -> f32 {
+    pub(crate) fn apply(self, weight: f32) -> f32 {
         match self {
             Self::Keep => weight,
             Self::ToBf16 => round_to_bf16(weight),

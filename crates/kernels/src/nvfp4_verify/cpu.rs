@@ -8,6 +8,8 @@ use crate::histogram::Histogram;
 pub(crate) fn census(tile: &Nvfp4Tile<'_>, first_block: usize, codes: &[u8], scales: &[u8]) -> Nvfp4Census {
     let mut census = Nvfp4Census::default();
     let row_blocks = tile.blocks.max(1) as usize;
+    let block = tile.block.max(8) as usize;
+    let bytes = block / 2;
     let logical_cols = tile.logical_cols as usize;
     let mut code_bytes = Histogram::default();
     code_bytes.count(codes);
@@ -25,7 +27,7 @@ pub(crate) fn census(tile: &Nvfp4Tile<'_>, first_block: usize, codes: &[u8], sca
     };
     for (i, &scale) in scales.iter().enumerate() {
         if scale & 0x7f == 0 {
-            let block_codes = codes.get(8 * i..8 * i + 8).unwrap_or_default();
+            let block_codes = codes.get(bytes * i..bytes * (i + 1)).unwrap_or_default();
             if block_codes.iter().any(|byte| byte & 0x77 != 0) {
                 census.zero_scale_with_codes += 1;
                 first(&mut census.first_zero_scale_with_codes, first_block + i);
@@ -36,11 +38,11 @@ pub(crate) fn census(tile: &Nvfp4Tile<'_>, first_block: usize, codes: &[u8], sca
             first(&mut census.first_bad_scale, first_block + i);
         }
     }
-    if logical_cols < row_blocks * 16 {
-        for (i, block_codes) in codes.as_chunks::<8>().0.iter().enumerate() {
-            let col = (first_block + i) % row_blocks * 16;
-            let logical = logical_cols.saturating_sub(col).min(16);
-            for at in logical..16 {
+    if logical_cols < row_blocks.saturating_mul(block) {
+        for (i, block_codes) in codes.chunks_exact(bytes).enumerate() {
+            let col = ((first_block + i) % row_blocks).saturating_mul(block);
+            let logical = logical_cols.saturating_sub(col).min(block);
+            for at in logical..block {
                 let code = (block_codes[at / 2] >> (at % 2 * 4)) & 0x7;
                 census.padding_not_zero += u64::from(code != 0);
             }

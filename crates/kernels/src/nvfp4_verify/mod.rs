@@ -11,7 +11,7 @@ pub(crate) mod cpu;
 use crate::engine::{NONE, Nvfp4Census};
 use crate::spec::{Binding, Exactness, KernelSpec, first_of_rank, params};
 
-/// Groups of four blocks an invocation of the shader reads: a word of scales, eight words of codes.
+/// Groups of four blocks an invocation of the shader reads: a word of scales, and their codes.
 pub const QUADS_PER_INVOCATION: u32 = 4;
 
 /// Words of the shader's result.
@@ -24,6 +24,8 @@ params! {
         block_count,
         /// Blocks in a row.
         row_blocks,
+        /// Words of codes in a block.
+        block_words,
         /// Elements of a row that are not padding.
         logical_cols,
     }

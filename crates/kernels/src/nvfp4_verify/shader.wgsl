@@ -1,6 +1,7 @@
 struct Params {
     block_count: u32,
     row_blocks: u32,
+    block_words: u32,
     logical_cols: u32,
 }
 
@@ -16,13 +17,12 @@ fn is_zero(code: u32) -> bool {
     return (code & 7u) == 0u;
 }
 
-fn count_padding(block: u32, low: u32, high: u32) -> u32 {
-    let col = (block % params.row_blocks) * 16u;
+// How many codes of a word, the first of them at column `col`, are padding and not zero.
+fn count_padding(col: u32, word: u32) -> u32 {
     var not_zero = 0u;
-    if col + 16u > params.logical_cols {
-        for (var e = 0u; e < 16u; e = e + 1u) {
-            let word = select(low, high, e >= 8u);
-            let code = (word >> ((e & 7u) * 4u)) & 0xfu;
+    if col + 8u > params.logical_cols {
+        for (var e = 0u; e < 8u; e = e + 1u) {
+            let code = (word >> (e * 4u)) & 0xfu;
             not_zero += select(0u, 1u, col + e >= params.logical_cols && !is_zero(code));
         }
     }
@@ -42,15 +42,21 @@ fn main(
         for (var j = 0u; j < 4u; j = j + 1u) {
             let block = quad * 4u + j;
             if block < params.block_count {
-                let low = codes[2u * block];
-                let high = codes[2u * block + 1u];
-                for (var c = 0u; c < 16u; c = c + 1u) {
-                    code_counts[c] += nibbles_equal(low, c) + nibbles_equal(high, c);
+                let first_col = (block % params.row_blocks) * params.block_words * 8u;
+                var any_code = 0u;
+                var padding = 0u;
+                for (var w = 0u; w < params.block_words; w = w + 1u) {
+                    let word = codes[block * params.block_words + w];
+                    any_code |= word;
+                    for (var c = 0u; c < 16u; c = c + 1u) {
+                        code_counts[c] += nibbles_equal(word, c);
+                    }
+                    padding += count_padding(first_col + w * 8u, word);
                 }
                 let scale = (scales[quad] >> (8u * j)) & 0xffu;
                 atomicAdd(&group_counts[SCALES_AT + scale], 1u);
                 if (scale & 0x7fu) == 0u {
-                    if ((low | high) & 0x77777777u) != 0u {
+                    if (any_code & 0x77777777u) != 0u {
                         atomicAdd(&census[ZERO_SCALE_WITH_CODES_AT], 1u);
                         atomicMax(&census[FIRST_ZERO_SCALE_WITH_CODES_AT], rank_of_first(block));
                     } else {
@@ -59,7 +65,6 @@ fn main(
                 } else if scale > 0x80u || scale == 0x7fu {
                     atomicMax(&census[FIRST_BAD_SCALE_AT], rank_of_first(block));
                 }
-                let padding = count_padding(block, low, high);
                 if padding != 0u {
                     atomicAdd(&census[PADDING_NOT_ZERO_AT], padding);
                 }

@@ -24,30 +24,32 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
     ];
     let mut random = Random(3);
     let mut tiles = 0;
-    for (rows, blocks) in shapes {
-        let count = rows as usize * blocks as usize;
-        let mut codes = random.bytes(8 * count);
-        let mut scales = random.bytes(count);
-        for (scale, codes) in scales.iter_mut().zip(codes.chunks_exact_mut(8)) {
-            // Zero scales of both signs, over codes that are zeros of both signs and that are not.
-            match random.below(8) {
-                0 => *scale &= 0x80,
-                1 => {
-                    *scale &= 0x80;
-                    codes.iter_mut().for_each(|byte| *byte &= 0x88);
+    for block in [16, 32] {
+        for (rows, blocks) in shapes {
+            let count = rows as usize * blocks as usize;
+            let mut codes = random.bytes(count * block as usize / 2);
+            let mut scales = random.bytes(count);
+            for (scale, codes) in scales.iter_mut().zip(codes.chunks_exact_mut(block as usize / 2)) {
+                // Zero scales of both signs, over codes that are zeros of both signs and that are not.
+                match random.below(8) {
+                    0 => *scale &= 0x80,
+                    1 => {
+                        *scale &= 0x80;
+                        codes.iter_mut().for_each(|byte| *byte &= 0x88);
+                    }
+                    // Healthy blocks, so that the first bad one is not always the first.
+                    _ => *scale = (*scale & 0x7f).min(0x7e),
                 }
-                // Healthy blocks, so that the first bad one is not always the first.
-                _ => *scale = (*scale & 0x7f).min(0x7e),
             }
-        }
-        if let Some(last) = scales.last_mut() {
-            *last = 0xff;
-        }
-        for logical_cols in [blocks * 16, (blocks * 16).saturating_sub(1), blocks * 7, 0] {
-            let tile = Nvfp4Tile { codes: &codes, scales: &scales, rows, blocks, logical_cols };
-            let what = format!("nvfp4_verify {rows}x{blocks}, {logical_cols} columns");
-            compare::results(&what, &expected.nvfp4_verify(tile).await, &found.nvfp4_verify(tile).await)?;
-            tiles += 1;
+            if let Some(last) = scales.last_mut() {
+                *last = 0xff;
+            }
+            for logical_cols in [blocks * block, (blocks * block).saturating_sub(1), blocks * 7, 0] {
+                let tile = Nvfp4Tile { codes: &codes, scales: &scales, rows, blocks, block, logical_cols };
+                let what = format!("nvfp4_verify {rows}x{blocks} blocks of {block}, {logical_cols} columns");
+                compare::results(&what, &expected.nvfp4_verify(tile).await, &found.nvfp4_verify(tile).await)?;
+                tiles += 1;
+            }
         }
     }
     Ok(tiles)

@@ -20,6 +20,29 @@ pub(crate) fn scales(what: &str, expected: &[u8], found: &[u8]) -> Result<(), St
     bytes(what, &unsigned_nan(expected), &unsigned_nan(found), |byte| e4m3::decode(byte).to_string())
 }
 
+/// Compares codes and scale bytes of any kind.
+pub(crate) fn exact(what: &str, expected: &[u8], found: &[u8]) -> Result<(), String> {
+    bytes(what, expected, found, |byte| format!("{byte}, as E4M3 {}", e4m3::decode(byte)))
+}
+
+/// Compares F32 values by their bits.
+pub(crate) fn values(what: &str, expected: &[u32], found: &[u32]) -> Result<(), String> {
+    if expected.len() != found.len() {
+        return Err(format!("{what}: {} values expected, {} found", expected.len(), found.len()));
+    }
+    match expected.iter().zip(found).position(|(e, f)| e != f) {
+        None => Ok(()),
+        Some(i) => {
+            let (e, f) = (expected[i], found[i]);
+            Err(format!(
+                "{what}: value {i}: expected {e:#010x} = {:e}, found {f:#010x} = {:e}",
+                f32::from_bits(e),
+                f32::from_bits(f)
+            ))
+        }
+    }
+}
+
 fn bytes(what: &str, expected: &[u8], found: &[u8], value: impl Fn(u8) -> String) -> Result<(), String> {
     if expected.len() != found.len() {
         return Err(format!("{what}: {} bytes expected, {} found", expected.len(), found.len()));

@@ -2,10 +2,10 @@
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
-use quantscope_kernels::nvfp4_quantize::Nvfp4Table;
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::{
-    AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
-    ScaleCensus,
+    AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, Fp4DecodeTable, Fp4Tile, Fp8Census,
+    Fp8Rule, Fp8Tile, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
 };
 
 /// An engine that flips one bit of each result: the last code's lowest, or one count's.
@@ -97,6 +97,68 @@ impl Engine for Flipped<'_> {
             Ok(census)
         })
     }
+
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.fp8_encode(tile, grid, rule, &mut *codes).await?;
+            codes.iter_mut().rev().take(1).for_each(|last| *last ^= 1);
+            Ok(())
+        })
+    }
+
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.fp8_decode(tile, &mut *out).await?;
+            out.iter_mut().rev().take(1).for_each(|last| *last ^= 1);
+            Ok(())
+        })
+    }
+
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.mx_encode(tile, element, cast, codes, &mut *scales).await?;
+            scales.iter_mut().rev().take(1).for_each(|last| *last ^= 1);
+            Ok(())
+        })
+    }
+
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.fp4_decode(tile, table, &mut *out).await?;
+            out.iter_mut().rev().take(1).for_each(|last| *last ^= 1);
+            Ok(())
+        })
+    }
+
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
+        Box::pin(async move {
+            let mut census = self.0.byte_census(bytes).await?;
+            census.first[255] ^= 1;
+            Ok(census)
+        })
+    }
 }
 
 /// An engine that works on other inputs than it was given: every bit of them inverted.
@@ -170,5 +232,57 @@ impl Engine for Inverted<'_> {
             let scales: Vec<u32> = scales.iter().map(|bits| !bits).collect();
             self.0.scale_verify(&scales).await
         })
+    }
+
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let tile = FloatTile { bytes: &inverted(tile.bytes), ..tile };
+            self.0.fp8_encode(tile, grid, rule, codes).await
+        })
+    }
+
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(
+            async move { self.0.fp8_decode(Fp8Tile { codes: &inverted(tile.codes), ..tile }, out).await },
+        )
+    }
+
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let tile = FloatTile { bytes: &inverted(tile.bytes), ..tile };
+            self.0.mx_encode(tile, element, cast, codes, scales).await
+        })
+    }
+
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.fp4_decode(Fp4Tile { codes: &inverted(tile.codes), ..tile }, table, out).await
+        })
+    }
+
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
+        Box::pin(async move { self.0.byte_census(&inverted(bytes)).await })
     }
 }

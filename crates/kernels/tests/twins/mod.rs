@@ -9,13 +9,24 @@ pub(crate) mod golden;
 pub(crate) mod golden_static;
 pub(crate) mod random;
 pub(crate) mod reference;
+pub(crate) mod reference_codes;
 
 #[path = "../../src/absmax/tests.rs"]
 pub(crate) mod absmax;
 #[path = "../../src/block_absmax/tests.rs"]
 pub(crate) mod block_absmax;
+#[path = "../../src/byte_census/tests.rs"]
+pub(crate) mod byte_census;
+#[path = "../../src/fp4_decode/tests.rs"]
+pub(crate) mod fp4_decode;
+#[path = "../../src/fp8_decode/tests.rs"]
+pub(crate) mod fp8_decode;
+#[path = "../../src/fp8_encode/tests.rs"]
+pub(crate) mod fp8_encode;
 #[path = "../../src/fp8_verify/tests.rs"]
 pub(crate) mod fp8_verify;
+#[path = "../../src/mx_encode/tests.rs"]
+pub(crate) mod mx_encode;
 #[path = "../../src/nvfp4_encode/tests.rs"]
 pub(crate) mod nvfp4_encode;
 #[path = "../../src/nvfp4_quantize/tests.rs"]
@@ -35,6 +46,11 @@ pub(crate) async fn agree(kernel: Kernel, expected: &dyn Engine, found: &dyn Eng
     match kernel {
         Kernel::AbsMax => absmax::agree(expected, found).await,
         Kernel::BlockAbsMax => block_absmax::agree(expected, found).await,
+        Kernel::ByteCensus => byte_census::agree(expected, found).await,
+        Kernel::Fp4Decode => fp4_decode::agree(expected, found).await,
+        Kernel::Fp8Decode => fp8_decode::agree(expected, found).await,
+        Kernel::Fp8Encode => fp8_encode::agree(expected, found).await,
+        Kernel::MxEncode => mx_encode::agree(expected, found).await,
         Kernel::Fp8Verify => fp8_verify::agree(expected, found).await,
         Kernel::Nvfp4Encode => nvfp4_encode::agree(expected, found).await,
         Kernel::Nvfp4Quantize => nvfp4_quantize::agree(expected, found).await,

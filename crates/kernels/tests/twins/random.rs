@@ -28,6 +28,18 @@ pub(crate) const SHAPES: [(u32, u32); 20] = [
     (300, 517),
 ];
 
+/// The element types.
+pub(crate) const TYPES: [FloatType; 3] = [FloatType::F32, FloatType::Bf16, FloatType::F16];
+
+/// The little-endian bytes of a value in a type.
+pub(crate) fn from_f32(dtype: FloatType, value: f32) -> Vec<u8> {
+    match dtype {
+        FloatType::F32 => value.to_le_bytes().to_vec(),
+        FloatType::Bf16 => bf16::from_f32(value).to_le_bytes().to_vec(),
+        FloatType::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
+    }
+}
+
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub(crate) struct Random(pub(crate) u64);
 
@@ -68,10 +80,17 @@ impl Random {
             4 => return self.finite_pattern(dtype),
             _ => self.weight() * unit,
         };
-        match dtype {
-            FloatType::F32 => value.to_le_bytes().to_vec(),
-            FloatType::Bf16 => bf16::from_f32(value).to_le_bytes().to_vec(),
-            FloatType::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
+        from_f32(dtype, value)
+    }
+
+    /// The bits of a scale around `unit`; sometimes zero, subnormal, negative, infinite, NaN, or anything.
+    pub(crate) fn scale(&mut self, unit: f32) -> u32 {
+        match self.below(16) {
+            0 => [0, 0x8000_0000, 1, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffff_ffff, 0x0080_0000]
+                [usize::try_from(self.below(8)).unwrap()],
+            1 | 2 => u32::try_from(self.word() >> 32).unwrap(),
+            3 => (self.weight() * 1.0e-38).to_bits(),
+            _ => (self.weight().abs() * unit).to_bits(),
         }
     }
 

@@ -1,13 +1,13 @@
 //! The kernels once more, written as the specification says them: a division per element, a count per
 //! value. Slow, and with no part of the engines in it.
 
-use super::{block_absmax, nvfp4_encode};
+use super::{block_absmax, nvfp4_encode, reference_codes};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange, ScaleRule};
 use quantscope_kernels::{
-    AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, NONE, Nvfp4Census,
-    Nvfp4Out, Nvfp4Tile, ScaleCensus,
+    AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile,
+    Fp8Census, Fp8Rule, Fp8Tile, MxElement, NONE, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
 };
 use quantscope_numeric::{bf16, e2m1, e4m3, f16};
 
@@ -82,14 +82,15 @@ fn quantize(tile: &FloatTile<'_>, table: &Nvfp4Table, out: &mut Nvfp4Out<'_>) {
 
 fn nvfp4_census(tile: &Nvfp4Tile<'_>) -> Nvfp4Census {
     let mut census = Nvfp4Census::default();
-    let row_elements = tile.blocks as usize * 16;
+    let block = tile.block as usize;
+    let row_elements = tile.blocks as usize * block;
     let codes: Vec<u8> = tile.codes.iter().flat_map(|&b| <[u8; 2]>::from(e2m1::unpack(b))).collect();
     for (i, &code) in codes.iter().enumerate() {
         census.codes[usize::from(code)] += 1;
         let is_padding = i % row_elements >= tile.logical_cols as usize;
         census.padding_not_zero += u64::from(is_padding && e2m1::decode(code) != 0.0);
     }
-    for (i, (&scale, codes)) in tile.scales.iter().zip(codes.chunks_exact(16)).enumerate() {
+    for (i, (&scale, codes)) in tile.scales.iter().zip(codes.chunks_exact(block)).enumerate() {
         census.scales[usize::from(scale)] += 1;
         let value = e4m3::decode(scale);
         if value == 0.0 {
@@ -109,10 +110,7 @@ fn nvfp4_census(tile: &Nvfp4Tile<'_>) -> Nvfp4Census {
 fn fp8_census(tile: &Fp8Tile<'_>) -> Fp8Census {
     let mut census = Fp8Census::default();
     for (i, &code) in tile.codes.iter().enumerate() {
-        let (row, col) = (i as u64 / u64::from(tile.cols), i as u64 % u64::from(tile.cols));
-        let scale_row = (u64::from(tile.first_row) + row) / u64::from(tile.block_rows);
-        let scale_at = scale_row * u64::from(tile.scale_cols) + col / u64::from(tile.block_cols);
-        let scale = f32::from_bits(tile.scales[usize::try_from(scale_at).unwrap()]);
+        let scale = reference_codes::scale(&tile.grid, tile.cols, i);
         census.codes[usize::from(code)] += 1;
         let value = e4m3::decode(code);
         if value.is_nan() {
@@ -200,5 +198,51 @@ impl Engine for Reference {
 
     fn scale_verify<'a>(&'a self, scales: &'a [u32]) -> LocalBoxFuture<'a, Result<ScaleCensus, EngineError>> {
         Box::pin(async move { Ok(scale_census(scales)) })
+    }
+
+    fn fp8_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        grid: ScaleGrid<'a>,
+        rule: Fp8Rule,
+        codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        reference_codes::fp8_codes(&tile, &grid, rule, codes);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn fp8_decode<'a>(
+        &'a self,
+        tile: Fp8Tile<'a>,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        reference_codes::fp8_values(&tile, out);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn mx_encode<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        element: MxElement,
+        cast: CodeCast,
+        codes: &'a mut [u8],
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        reference_codes::mx_codes(&tile, element, cast, codes, scales);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn fp4_decode<'a>(
+        &'a self,
+        tile: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+        out: &'a mut [u32],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        reference_codes::fp4_values(&tile, table, out);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
+        Box::pin(async move { Ok(reference_codes::byte_census(bytes)) })
     }
 }

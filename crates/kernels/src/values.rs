@@ -1,0 +1,45 @@
+//! Elements of plain floats as numbers, a stretch at a time: loops short enough to become vectors.
+
+use crate::engine::FloatType;
+use crate::nvfp4_quantize::CodeCast;
+use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16};
+
+/// The pattern that both twins give for a result that is not a number. Which NaN an operation makes, and
+/// whether it keeps a payload, depends on the processor.
+pub(crate) const NAN_BITS: u32 = 0x7fc0_0000;
+
+/// The bits of a number, those of every NaN being [`NAN_BITS`].
+#[inline(always)]
+pub(crate) fn bits(value: f32) -> u32 {
+    if value.is_nan() { NAN_BITS } else { value.to_bits() }
+}
+
+/// Widens little-endian elements into `values`, as many as both hold. Exact.
+pub(crate) fn widen(dtype: FloatType, bytes: &[u8], values: &mut [f32]) {
+    match dtype {
+        FloatType::F32 => {
+            for (value, &word) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *value = f32::from_le_bytes(word);
+            }
+        }
+        FloatType::Bf16 => {
+            for (value, &half) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *value = f32::from_bits(f32_bits_from_bf16(u16::from_le_bytes(half)));
+            }
+        }
+        FloatType::F16 => {
+            for (value, &half) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *value = f32::from_bits(f32_bits_from_f16(u16::from_le_bytes(half)));
+            }
+        }
+    }
+}
+
+/// Rounds every value as the cast does.
+pub(crate) fn cast(cast: CodeCast, values: &mut [f32]) {
+    if cast != CodeCast::Keep {
+        for value in values {
+            *value = cast.apply(*value);
+        }
+    }
+}
