@@ -6,6 +6,7 @@
 pub(crate) mod compare;
 pub(crate) mod faulty;
 pub(crate) mod golden;
+pub(crate) mod golden_codes;
 pub(crate) mod golden_static;
 pub(crate) mod random;
 pub(crate) mod reference;
@@ -82,4 +83,9 @@ pub(crate) async fn assert_golden(engine: &dyn Engine) {
     let flipped = faulty::Flipped(engine);
     assert!(golden::agree(&flipped).await.is_err(), "a flipped output bit was not seen");
     assert!(golden_static::agree(&flipped).await.is_err(), "a flipped output bit was not seen");
+    for (part, count) in golden_codes::Part::ALL {
+        let tensors = golden_codes::agree(part, engine).await.unwrap_or_else(|e| panic!("{part:?}: {e}"));
+        assert_eq!(tensors, count, "golden tensors compared: {part:?}");
+        assert!(golden_codes::agree(part, &flipped).await.is_err(), "{part:?}: a flipped bit was not seen");
+    }
 }
