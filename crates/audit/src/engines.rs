@@ -5,6 +5,7 @@
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
     AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, Fp4DecodeTable, Fp4Tile, Fp8Census,
     Fp8Rule, Fp8Tile, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
@@ -113,6 +114,15 @@ impl Engine for FallbackEngine<'_> {
             table,
             Nvfp4Out { codes: &mut *codes, scales: &mut *scales }
         ))
+    }
+
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        fall_back!(self, |engine| engine.nvfp4_search(tile, search, &mut *scales))
     }
 
     fn nvfp4_verify<'a>(

@@ -6,6 +6,7 @@ use crate::split::{Part, split};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
     AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile,
     Fp8Census, Fp8Rule, Fp8Tile, Kernel, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
@@ -232,6 +233,15 @@ impl Engine for GpuEngine {
         mut out: Nvfp4Out<'a>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move { self.quantize(tile, table, &mut out).await })
+    }
+
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(self.search(tile, search, scales))
     }
 
     fn nvfp4_verify<'a>(

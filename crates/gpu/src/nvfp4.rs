@@ -1,9 +1,10 @@
 //! The kernels that write NVFP4 on a device.
 
-use crate::engine::{GpuEngine, count, narrow, slice, slice_mut};
+use crate::engine::{GpuEngine, count, narrow, slice, slice_mut, words};
 use crate::run::Storage;
 use crate::split::{Part, split};
-use quantscope_kernels::nvfp4_quantize::{BLOCKS_PER_INVOCATION, Nvfp4Table};
+use quantscope_kernels::nvfp4_quantize::{BLOCK, BLOCKS_PER_INVOCATION, Nvfp4Block, Nvfp4Table};
+use quantscope_kernels::nvfp4_search::{self, Candidates, ScaleSearch};
 use quantscope_kernels::{EngineError, FloatTile, Kernel, Nvfp4Out, nvfp4_encode, nvfp4_quantize};
 
 /// The elements of a part whose units are blocks. A part of a row ends at a block; the last one where the
@@ -94,5 +95,57 @@ impl GpuEngine {
             self.runner.run(Kernel::Nvfp4Encode, &params.words(), &storage, invocations, write).await?;
         }
         Ok(())
+    }
+
+    /// The search on the device as far as it goes, then on the CPU.
+    pub(crate) async fn search(
+        &self,
+        tile: FloatTile<'_>,
+        search: &ScaleSearch,
+        scales: &mut [u8],
+    ) -> Result<(), EngineError> {
+        let ranges = self.narrow(tile, search).await?;
+        nvfp4_search::settle(&tile, search, &ranges, scales)
+    }
+
+    /// For each block of 16 the candidates of a search that are left to the CPU twin, as kernel
+    /// `nvfp4_search` describes them. The scales are the twin's choice among those.
+    ///
+    /// # Errors
+    /// As every kernel of the engine.
+    pub async fn narrow(&self, tile: FloatTile<'_>, search: &ScaleSearch) -> Result<Vec<u32>, EngineError> {
+        tile.check()?;
+        let (element, block) = (tile.dtype.bytes() as u64, u64::from(BLOCK));
+        let row_blocks = u64::from(tile.row_blocks(Nvfp4Block::Of16));
+        let mut ranges = Vec::new();
+        if !search.narrows() {
+            let blocks = usize::try_from(u64::from(tile.rows) * row_blocks).unwrap_or(usize::MAX);
+            ranges.resize(blocks, nvfp4_search::WHOLE);
+            return Ok(ranges);
+        }
+        let candidates = Candidates::new(*search);
+        let (divisors, amax_last) = (candidates.divisor_words(), candidates.amax_words());
+        let most_groups = u64::from(self.runner.device.most_workgroups);
+        let most_blocks = most_groups.saturating_mul(most_groups) * u64::from(nvfp4_search::BLOCKS_PER_GROUP);
+        let most_blocks = most_blocks.min(self.most_units(block * element)?);
+        for part in split(u64::from(tile.rows), row_blocks, most_blocks) {
+            let elements = elements_of(&part, &tile, block);
+            let block_count = part.unit_count();
+            let cols = count(elements.units.end - elements.units.start);
+            let part_blocks = count(part.units.end - part.units.start);
+            let params = search.params(cols, part_blocks, count(block_count), tile.dtype);
+            let storage = [
+                Storage::Input(slice(tile.bytes, &elements, element, u64::from(tile.cols))),
+                Storage::Input(bytemuck::cast_slice(&divisors)),
+                Storage::Input(bytemuck::cast_slice(&amax_last)),
+                Storage::Output { bytes: block_count * 4, is_zeroed: false },
+            ];
+            // A workgroup has an invocation for each element of its blocks.
+            let invocations = block_count * block;
+            let found =
+                self.runner.run(Kernel::Nvfp4Search, &params.words(), &storage, invocations, words).await?;
+            ranges.extend(found);
+        }
+        Ok(ranges)
     }
 }

@@ -10,6 +10,7 @@ mod twins;
 
 use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
+use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod};
 use quantscope_kernels::{
     CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Tile, Kernel, Nvfp4Out, ScaleGrid,
 };
@@ -70,6 +71,7 @@ async fn parts_make_the_same_whole() {
         Kernel::Fp4Decode,
         Kernel::MxEncode,
         Kernel::Nvfp4Encode,
+        Kernel::Nvfp4Search,
         Kernel::Nvfp4Verify,
     ] {
         twins::agree(kernel, &CpuEngine::new(), &gpu).await.unwrap_or_else(|e| panic!("{e}"));
@@ -137,6 +139,27 @@ async fn large_tiles_agree() {
     twins::compare::codes("codes", &results[0].0, &results[1].0).unwrap();
 }
 
+/// The search on the device leaves few blocks to the CPU, and the winner among what it leaves.
+async fn the_search_is_narrowed() {
+    let Some(gpu) = engine(GpuOptions::default()).await else { return };
+    let (rows, cols) = (64, 1024);
+    for dtype in [FloatType::F32, FloatType::Bf16, FloatType::F16] {
+        let bytes = twins::nvfp4_search::weights(&mut Random(12), dtype, rows, cols);
+        let tile = FloatTile { dtype, bytes: &bytes, rows, cols };
+        for method in [SearchMethod::SweepE4m3, SearchMethod::FourOverSix] {
+            let search = ScaleSearch { method, global: 0.1 };
+            let ranges = gpu.narrow(tile, &search).await.unwrap();
+            let undecided = ranges.iter().filter(|range| *range & 0xff != *range >> 8).count();
+            assert!(undecided * 50 < ranges.len(), "{dtype:?} {method:?}: {undecided} of {}", ranges.len());
+            let mut expected = vec![0; ranges.len()];
+            CpuEngine::new().nvfp4_search(tile, &search, &mut expected).await.unwrap();
+            let mut found = vec![0xa5; ranges.len()];
+            gpu.nvfp4_search(tile, &search, &mut found).await.unwrap();
+            twins::compare::scales("scales", &expected, &found).unwrap();
+        }
+    }
+}
+
 async fn wrong_tiles_are_refused_and_a_lost_device_says_so() {
     let Some(gpu) = engine(GpuOptions::default()).await else { return };
     let tile = FloatTile { dtype: FloatType::F32, bytes: &[0; 60], rows: 1, cols: 16 };
@@ -189,6 +212,7 @@ tests! {
     parts_make_the_same_whole,
     dispatches_in_two_dimensions_agree,
     large_tiles_agree,
+    the_search_is_narrowed,
     wrong_tiles_are_refused_and_a_lost_device_says_so,
     overlapping_runs_keep_apart,
 }

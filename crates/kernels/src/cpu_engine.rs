@@ -9,7 +9,8 @@ use crate::engine::{
 use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
 use crate::fp8_encode::Fp8Rule;
 use crate::mx_encode::MxElement;
-use crate::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use crate::nvfp4_quantize::{BLOCK, CodeCast, Nvfp4Block, Nvfp4Table};
+use crate::nvfp4_search::{self, Candidates, ScaleSearch};
 use crate::scale_grid::ScaleGrid;
 use crate::{
     absmax, block_absmax, byte_census, fp4_decode, fp8_decode, fp8_encode, fp8_verify, mx_encode,
@@ -18,7 +19,7 @@ use crate::{
 use futures_util::future::LocalBoxFuture;
 
 /// Bytes of source a thread takes at a time: large enough that handing out parts costs nothing.
-const PART_BYTES: usize = 1 << 18;
+pub(crate) const PART_BYTES: usize = 1 << 18;
 
 /// The CPU twins as an engine. Work is divided among threads where there are any; the results do not
 /// depend on how.
@@ -77,6 +78,16 @@ impl CpuEngine {
         let places = codes.chunks_mut(code_bytes).zip(scales.chunks(blocks)).enumerate();
         parts::map(places, |(i, (codes, scales))| {
             nvfp4_encode::cpu::encode(tile, table, i * blocks, scales, codes);
+        });
+        Ok(())
+    }
+
+    fn search_now(tile: &FloatTile<'_>, search: &ScaleSearch, scales: &mut [u8]) -> Result<(), EngineError> {
+        tile.check_scales(Nvfp4Block::Of16, scales)?;
+        let candidates = Candidates::new(*search);
+        let blocks = PART_BYTES / BLOCK as usize / tile.dtype.bytes();
+        parts::map(scales.chunks_mut(blocks).enumerate(), |(i, scales)| {
+            nvfp4_search::cpu::search(tile, &candidates, i * blocks, None, scales);
         });
         Ok(())
     }
@@ -230,6 +241,15 @@ impl Engine for CpuEngine {
         mut out: Nvfp4Out<'a>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move { Self::quantize_now(&tile, table, &mut out) })
+    }
+
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move { Self::search_now(&tile, search, scales) })
     }
 
     fn nvfp4_verify<'a>(

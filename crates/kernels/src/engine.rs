@@ -9,6 +9,7 @@ use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
 use crate::fp8_encode::Fp8Rule;
 use crate::mx_encode::MxElement;
 use crate::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use crate::nvfp4_search::ScaleSearch;
 use crate::scale_grid::ScaleGrid;
 use futures_util::future::LocalBoxFuture;
 
@@ -275,6 +276,15 @@ pub trait Engine {
         table: &'a Nvfp4Table,
         scales: &'a [u8],
         codes: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// Finds the NVFP4 block scales of least error, one byte for each block of 16 (kernel `nvfp4_search`).
+    /// Rows are padded with zeros to whole blocks.
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
     ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
 
     /// Takes the census of a packed NVFP4 tile (kernel `nvfp4_verify`).

@@ -3,7 +3,7 @@
 use crate::spec::KernelSpec;
 use crate::{
     absmax, block_absmax, byte_census, fp4_decode, fp8_decode, fp8_encode, fp8_verify, mx_encode,
-    nvfp4_encode, nvfp4_quantize, nvfp4_verify, scale_verify,
+    nvfp4_encode, nvfp4_quantize, nvfp4_search, nvfp4_verify, scale_verify,
 };
 
 /// A kernel: a folder of this crate.
@@ -29,6 +29,8 @@ pub enum Kernel {
     MxEncode,
     /// Plain floats to NVFP4.
     Nvfp4Quantize,
+    /// NVFP4 scales of least error.
+    Nvfp4Search,
     /// Census of a packed NVFP4 weight.
     Nvfp4Verify,
     /// Census of F32 scales.
@@ -48,6 +50,7 @@ impl Kernel {
         Self::Fp8Verify,
         Self::MxEncode,
         Self::Nvfp4Quantize,
+        Self::Nvfp4Search,
         Self::Nvfp4Verify,
         Self::ScaleVerify,
     ];
@@ -66,6 +69,7 @@ impl Kernel {
             Self::Fp8Verify => &fp8_verify::SPEC,
             Self::Nvfp4Encode => &nvfp4_encode::SPEC,
             Self::Nvfp4Quantize => &nvfp4_quantize::SPEC,
+            Self::Nvfp4Search => &nvfp4_search::SPEC,
             Self::Nvfp4Verify => &nvfp4_verify::SPEC,
             Self::ScaleVerify => &scale_verify::SPEC,
         }

@@ -19,6 +19,7 @@ mod kernel;
 pub mod mx_encode;
 pub mod nvfp4_encode;
 pub mod nvfp4_quantize;
+pub mod nvfp4_search;
 pub mod nvfp4_verify;
 mod parts;
 mod rows;

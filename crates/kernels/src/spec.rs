@@ -7,6 +7,9 @@ use crate::engine::NONE;
 pub enum Exactness {
     /// The same bytes as the CPU twin on every adapter: integers only, from load to store.
     Exact,
+    /// Works with floats, within a bound that its folder states; so it only says which answers the CPU twin
+    /// has to choose from. The twin's choice may be written.
+    Narrows,
 }
 
 /// How a shader uses a storage buffer.

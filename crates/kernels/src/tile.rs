@@ -44,9 +44,17 @@ impl FloatTile<'_> {
     /// element, padding included, or `scales` not one byte a block.
     pub fn check_nvfp4(&self, block: Nvfp4Block, codes: &[u8], scales: &[u8]) -> Result<(), EngineError> {
         self.check()?;
-        let blocks = self.row_blocks(block);
-        expect(product([self.rows, blocks, block.elems() / 2]), codes.len())?;
-        expect(product([self.rows, blocks, 1]), scales.len())
+        expect(product([self.rows, self.row_blocks(block), block.elems() / 2]), codes.len())?;
+        self.check_scales(block, scales)
+    }
+
+    /// Checks the tile and its block scales or the room for them.
+    ///
+    /// # Errors
+    /// [`EngineError::TileSize`] if `bytes` is not as [`Self::check`] says, or `scales` not one byte a block.
+    pub fn check_scales(&self, block: Nvfp4Block, scales: &[u8]) -> Result<(), EngineError> {
+        self.check()?;
+        expect(product([self.rows, self.row_blocks(block), 1]), scales.len())
     }
 }
 

@@ -54,6 +54,11 @@ fn fp4_products() {
     twins::fp4_decode::products_are_those_of_the_formula();
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn a_perturbed_narrowing() {
+    now(twins::nvfp4_search::a_perturbed_narrowing_changes_nothing());
+}
+
 /// Codes beyond the largest finite value of the cast are the largest code.
 #[wasm_bindgen_test(unsupported = test)]
 fn a_value_that_the_cast_makes_infinite_saturates() {

@@ -21,6 +21,7 @@ mod threshold;
 
 pub use rule::{ScaleRange, ScaleRule};
 pub use table::Nvfp4Table;
+pub(crate) use threshold::last_below;
 
 use crate::spec::{Binding, Exactness, KernelSpec, params};
 

@@ -52,6 +52,12 @@ impl ScaleRule {
         }
     }
 
+    /// The scale byte of a block whose largest magnitude is `amax`.
+    #[must_use]
+    pub fn scale_byte(self, amax: f32) -> u8 {
+        self.byte(amax).unwrap_or_else(|| self.zero_scale())
+    }
+
     /// The scale byte of a block whose largest magnitude is `amax`; `None` where the first quotient is zero
     /// and gives way to 1. Of the two NaN bytes always the positive one: which of them 0/0 gives depends on
     /// the processor.

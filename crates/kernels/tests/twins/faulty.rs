@@ -3,6 +3,7 @@
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
     AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, Fp4DecodeTable, Fp4Tile, Fp8Census,
     Fp8Rule, Fp8Tile, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
@@ -66,6 +67,21 @@ impl Engine for Flipped<'_> {
             self.0.nvfp4_quantize(tile, table, Nvfp4Out { codes: &mut *codes, scales }).await?;
             if let Some(last) = codes.last_mut() {
                 *last ^= 0x10;
+            }
+            Ok(())
+        })
+    }
+
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            self.0.nvfp4_search(tile, search, &mut *scales).await?;
+            if let Some(last) = scales.last_mut() {
+                *last ^= 1;
             }
             Ok(())
         })
@@ -213,6 +229,18 @@ impl Engine for Inverted<'_> {
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move {
             self.0.nvfp4_quantize(FloatTile { bytes: &inverted(tile.bytes), ..tile }, table, out).await
+        })
+    }
+
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let tile = FloatTile { bytes: &inverted(tile.bytes), ..tile };
+            self.0.nvfp4_search(tile, search, scales).await
         })
     }
 

@@ -32,6 +32,8 @@ pub(crate) mod mx_encode;
 pub(crate) mod nvfp4_encode;
 #[path = "../../src/nvfp4_quantize/tests.rs"]
 pub(crate) mod nvfp4_quantize;
+#[path = "../../src/nvfp4_search/tests.rs"]
+pub(crate) mod nvfp4_search;
 #[path = "../../src/nvfp4_verify/tests.rs"]
 pub(crate) mod nvfp4_verify;
 #[path = "../../src/scale_verify/tests.rs"]
@@ -55,6 +57,7 @@ pub(crate) async fn agree(kernel: Kernel, expected: &dyn Engine, found: &dyn Eng
         Kernel::Fp8Verify => fp8_verify::agree(expected, found).await,
         Kernel::Nvfp4Encode => nvfp4_encode::agree(expected, found).await,
         Kernel::Nvfp4Quantize => nvfp4_quantize::agree(expected, found).await,
+        Kernel::Nvfp4Search => nvfp4_search::agree(expected, found).await,
         Kernel::Nvfp4Verify => nvfp4_verify::agree(expected, found).await,
         Kernel::ScaleVerify => scale_verify::agree(expected, found).await,
     }
@@ -79,7 +82,7 @@ pub(crate) async fn assert_golden(engine: &dyn Engine) {
     let tensors = golden::agree(engine).await.unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(tensors, 58, "golden tensors compared");
     let tensors = golden_static::agree(engine).await.unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(tensors, 3, "golden tensors with static scales compared");
+    assert_eq!(tensors, 19, "golden tensors with static scales compared");
     let flipped = faulty::Flipped(engine);
     assert!(golden::agree(&flipped).await.is_err(), "a flipped output bit was not seen");
     assert!(golden_static::agree(&flipped).await.is_err(), "a flipped output bit was not seen");

@@ -1,10 +1,11 @@
 //! The kernels once more, written as the specification says them: a division per element, a count per
 //! value. Slow, and with no part of the engines in it.
 
-use super::{block_absmax, nvfp4_encode, reference_codes};
+use super::{block_absmax, nvfp4_encode, nvfp4_search, reference_codes};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange, ScaleRule};
+use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
     AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile,
     Fp8Census, Fp8Rule, Fp8Tile, MxElement, NONE, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
@@ -182,6 +183,16 @@ impl Engine for Reference {
         mut out: Nvfp4Out<'a>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         quantize(&tile, table, &mut out);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn nvfp4_search<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        search: &'a ScaleSearch,
+        scales: &'a mut [u8],
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        nvfp4_search::reference(&tile, search, scales);
         Box::pin(async { Ok(()) })
     }
 
