@@ -6,7 +6,10 @@
 mod dtype;
 pub mod e2m1;
 pub mod e4m3;
+pub mod e5m2;
 pub mod e8m0;
+pub mod int4;
+pub mod int8;
 mod plain;
 
 pub use dtype::Dtype;
