@@ -7,6 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::ScaleSearch;
+use quantscope_kernels::spec::KernelSpec;
 use quantscope_kernels::{
     AbsMax, ByteCensus, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile,
     Fp8Census, Fp8Rule, Fp8Tile, Kernel, MxElement, Nvfp4Census, Nvfp4Out, Nvfp4Tile, ScaleCensus, ScaleGrid,
@@ -44,6 +45,24 @@ impl GpuEngine {
     /// is answered with [`EngineError::DeviceLost`].
     pub fn destroy(&self) {
         self.runner.device.device.destroy();
+    }
+
+    /// Runs a shader that is none of the kernels: a test of a function library, with a name of its own.
+    /// `inputs` are its buffers but for the last, which has `output_words` words and comes back.
+    ///
+    /// # Errors
+    /// As for any kernel; also if the device finds the shader invalid.
+    pub async fn run_shader(
+        &self,
+        spec: &'static KernelSpec,
+        params: &[u32],
+        inputs: &[&[u32]],
+        output_words: u64,
+    ) -> Result<Vec<u32>, EngineError> {
+        let mut storage: Vec<_> =
+            inputs.iter().map(|&input| Storage::Input(bytemuck::cast_slice(input))).collect();
+        storage.push(Storage::Output { bytes: output_words * 4, is_zeroed: false });
+        self.runner.run_shader(spec, params, &storage, output_words, words).await
     }
 
     /// How many units of `bytes` bytes fit a buffer.

@@ -25,7 +25,8 @@ pub(crate) enum Storage<'a> {
 pub(crate) struct Runner {
     pub(crate) device: Device,
     pool: Pool,
-    pipelines: RefCell<BTreeMap<Kernel, wgpu::ComputePipeline>>,
+    /// By the name of the shader.
+    pipelines: RefCell<BTreeMap<&'static str, wgpu::ComputePipeline>>,
 }
 
 /// Offset and length of one output in the readback buffer.
@@ -49,12 +50,23 @@ impl Runner {
         invocations: u64,
         use_results: impl FnOnce(&[&[u8]]) -> R,
     ) -> Result<R, EngineError> {
+        self.run_shader(kernel.spec(), params, storage, invocations, use_results).await
+    }
+
+    /// Runs any shader; otherwise as [`Self::run`].
+    pub(crate) async fn run_shader<R>(
+        &self,
+        spec: &'static KernelSpec,
+        params: &[u32],
+        storage: &[Storage<'_>],
+        invocations: u64,
+        use_results: impl FnOnce(&[&[u8]]) -> R,
+    ) -> Result<R, EngineError> {
         self.device.check()?;
-        let spec = kernel.spec();
         let groups = spec.workgroups(invocations, self.device.most_workgroups).ok_or_else(|| {
             EngineError::Refused(format!("{invocations} invocations are more than it runs at once"))
         })?;
-        let pipeline = self.pipeline(kernel).await?;
+        let pipeline = self.pipeline(spec).await?;
         let mut buffers = self.pool.take();
 
         // Both scopes are closed before anything is awaited: they are a stack that runs would share.
@@ -166,16 +178,16 @@ impl Runner {
         }
     }
 
-    async fn pipeline(&self, kernel: Kernel) -> Result<wgpu::ComputePipeline, EngineError> {
-        if let Some(pipeline) = self.pipelines.borrow().get(&kernel) {
+    async fn pipeline(&self, spec: &'static KernelSpec) -> Result<wgpu::ComputePipeline, EngineError> {
+        if let Some(pipeline) = self.pipelines.borrow().get(spec.name) {
             return Ok(pipeline.clone());
         }
         let scope = self.device.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let pipeline = build(&self.device.device, kernel.spec());
+        let pipeline = build(&self.device.device, spec);
         if let Some(error) = scope.pop().await {
-            return Err(EngineError::Refused(format!("kernel {}: {error}", kernel.spec().name)));
+            return Err(EngineError::Refused(format!("kernel {}: {error}", spec.name)));
         }
-        self.pipelines.borrow_mut().insert(kernel, pipeline.clone());
+        self.pipelines.borrow_mut().insert(spec.name, pipeline.clone());
         Ok(pipeline)
     }
 }

@@ -8,11 +8,14 @@
 #[path = "../../kernels/tests/twins/mod.rs"]
 mod twins;
 
+mod softfloat;
+
 use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod};
 use quantscope_kernels::{
-    CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Tile, Kernel, Nvfp4Out, ScaleGrid,
+    CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Rule, Fp8Tile, Kernel, Nvfp4Out,
+    QuotientRounding, ScaleGrid,
 };
 use twins::random::Random;
 
@@ -87,6 +90,17 @@ async fn parts_make_the_same_whole() {
         grid: ScaleGrid { scales: &scales, block_rows: 1, block_cols: 100, scale_cols: 130, first_row: 1 },
     };
     assert_eq!(gpu.fp8_verify(tile).await, CpuEngine::new().fp8_verify(tile).await);
+    let (mut expected, mut found) = (vec![0; codes.len()], vec![1; codes.len()]);
+    CpuEngine::new().fp8_decode(tile, &mut expected).await.unwrap();
+    gpu.fp8_decode(tile, &mut found).await.unwrap();
+    twins::compare::values("fp8_decode in parts", &expected, &found).unwrap();
+    let bytes = random.tile(FloatType::F16, 3, 13_000, 1.0);
+    let source = FloatTile { dtype: FloatType::F16, bytes: &bytes, rows: 3, cols: 13_000 };
+    let rule = Fp8Rule { cast: CodeCast::Keep, quotient: QuotientRounding::F16 };
+    let (mut expected, mut found) = (vec![0; codes.len()], vec![1; codes.len()]);
+    CpuEngine::new().fp8_encode(source, tile.grid, rule, &mut expected).await.unwrap();
+    gpu.fp8_encode(source, tile.grid, rule, &mut found).await.unwrap();
+    twins::compare::exact("fp8_encode in parts", &expected, &found).unwrap();
     let bits: Vec<u32> = random.bytes(4001).into_iter().map(|byte| u32::from(byte) << 24).collect();
     assert_eq!(gpu.scale_verify(&bits).await, CpuEngine::new().scale_verify(&bits).await);
     // The scales of one row alone do not fit.
@@ -172,6 +186,12 @@ async fn wrong_tiles_are_refused_and_a_lost_device_says_so() {
     assert!(matches!(gpu.absmax(tile).await, Err(EngineError::DeviceLost(_))));
 }
 
+/// The float arithmetic that shaders do with integers.
+async fn float_functions_are_ieee() {
+    let Some(gpu) = engine(GpuOptions::default()).await else { return };
+    softfloat::agree(&gpu).await;
+}
+
 /// Runs that overlap do not share buffers.
 async fn overlapping_runs_keep_apart() {
     let Some(gpu) = engine(GpuOptions::default()).await else { return };
@@ -215,4 +235,5 @@ tests! {
     the_search_is_narrowed,
     wrong_tiles_are_refused_and_a_lost_device_says_so,
     overlapping_runs_keep_apart,
+    float_functions_are_ieee,
 }
