@@ -4,6 +4,7 @@
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
@@ -176,6 +177,14 @@ impl Engine for FallbackEngine<'_> {
         out: &'a mut [u32],
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         fall_back!(self, |engine| engine.fp4_decode(tile, table, &mut *out))
+    }
+
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        fall_back!(self, |engine| engine.error_metrics(tile, decoded))
     }
 
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {

@@ -5,6 +5,7 @@ use crate::run::{Runner, Storage};
 use crate::split::{Part, split};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::spec::KernelSpec;
@@ -314,6 +315,14 @@ impl Engine for GpuEngine {
         out: &'a mut [u32],
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(self.fp4_values(tile, table, out))
+    }
+
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(self.metrics(tile, decoded))
     }
 
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {

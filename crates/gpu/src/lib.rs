@@ -8,6 +8,7 @@ mod blocks;
 mod codes;
 mod device;
 mod engine;
+mod metrics;
 mod nvfp4;
 mod pool;
 mod run;

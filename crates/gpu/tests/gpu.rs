@@ -71,6 +71,7 @@ async fn parts_make_the_same_whole() {
         Kernel::AbsMax,
         Kernel::BlockAbsMax,
         Kernel::ByteCensus,
+        Kernel::ErrorMetrics,
         Kernel::Fp4Decode,
         Kernel::MxEncode,
         Kernel::Nvfp4Encode,

@@ -6,6 +6,7 @@ use crate::engine::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Out, Nvfp4Tile,
     ScaleCensus,
 };
+use crate::error_metrics::{self, ErrorMetrics};
 use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
 use crate::fp8_encode::Fp8Rule;
 use crate::mx_encode::MxElement;
@@ -90,6 +91,19 @@ impl CpuEngine {
             nvfp4_search::cpu::search(tile, &candidates, i * blocks, None, scales);
         });
         Ok(())
+    }
+
+    fn error_metrics_now(tile: &FloatTile<'_>, decoded: &[u32]) -> Result<ErrorMetrics, EngineError> {
+        error_metrics::check(tile, decoded)?;
+        let elements = PART_BYTES / tile.dtype.bytes();
+        let places = tile.bytes.chunks(PART_BYTES).zip(decoded.chunks(elements));
+        let parts =
+            parts::map(places, |(source, decoded)| error_metrics::cpu::metrics(tile.dtype, source, decoded));
+        let mut metrics = ErrorMetrics::default();
+        for part in &parts {
+            metrics.add(part);
+        }
+        Ok(metrics)
     }
 
     fn nvfp4_census_now(tile: &Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
@@ -303,6 +317,14 @@ impl Engine for CpuEngine {
         out: &'a mut [u32],
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move { Self::fp4_decode_now(&tile, table, out) })
+    }
+
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(async move { Self::error_metrics_now(&tile, decoded) })
     }
 
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {

@@ -34,6 +34,13 @@ pub(crate) trait Element {
     /// The pattern of the F32 that equals a magnitude.
     fn f32_bits(magnitude: Self::Pattern) -> u32;
 
+    /// The pattern of the F32 that equals an element, sign included.
+    #[inline(always)]
+    fn signed_f32_bits(pattern: Self::Pattern) -> u32 {
+        let sign = if pattern < Self::Pattern::default() { 0x8000_0000 } else { 0 };
+        Self::f32_bits(pattern & Self::MAGNITUDE) | sign
+    }
+
     /// The code of an element: the number of the first seven thresholds that its magnitude exceeds, and the
     /// sign bit if it is negative and exceeds the eighth. A difference shifted down to its sign is -1 where
     /// the threshold is exceeded, 0 elsewhere; this becomes vectors everywhere, where comparisons did not.

@@ -5,6 +5,7 @@
 
 use crate::block_absmax::BlockSize;
 use crate::byte_census::ByteCensus;
+use crate::error_metrics::ErrorMetrics;
 use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
 use crate::fp8_encode::Fp8Rule;
 use crate::mx_encode::MxElement;
@@ -333,6 +334,14 @@ pub trait Engine {
         table: &'a Fp4DecodeTable,
         out: &'a mut [u32],
     ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// How far decoded values, F32 bits, are from their source (kernel `error_metrics`). As many as the tile
+    /// has elements, without padding.
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>>;
 
     /// Counts bytes (kernel `byte_census`).
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>>;

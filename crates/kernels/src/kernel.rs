@@ -2,8 +2,8 @@
 
 use crate::spec::KernelSpec;
 use crate::{
-    absmax, block_absmax, byte_census, fp4_decode, fp8_decode, fp8_encode, fp8_verify, mx_encode,
-    nvfp4_encode, nvfp4_quantize, nvfp4_search, nvfp4_verify, scale_verify,
+    absmax, block_absmax, byte_census, error_metrics, fp4_decode, fp8_decode, fp8_encode, fp8_verify,
+    mx_encode, nvfp4_encode, nvfp4_quantize, nvfp4_search, nvfp4_verify, scale_verify,
 };
 
 /// A kernel: a folder of this crate.
@@ -17,6 +17,8 @@ pub enum Kernel {
     Nvfp4Encode,
     /// How often each byte occurs.
     ByteCensus,
+    /// How far decoded values are from their source.
+    ErrorMetrics,
     /// Packed FP4 codes to F32.
     Fp4Decode,
     /// FP8 codes to F32.
@@ -44,6 +46,7 @@ impl Kernel {
         Self::BlockAbsMax,
         Self::Nvfp4Encode,
         Self::ByteCensus,
+        Self::ErrorMetrics,
         Self::Fp4Decode,
         Self::Fp8Decode,
         Self::Fp8Encode,
@@ -62,6 +65,7 @@ impl Kernel {
             Self::AbsMax => &absmax::SPEC,
             Self::BlockAbsMax => &block_absmax::SPEC,
             Self::ByteCensus => &byte_census::SPEC,
+            Self::ErrorMetrics => &error_metrics::SPEC,
             Self::Fp4Decode => &fp4_decode::SPEC,
             Self::Fp8Decode => &fp8_decode::SPEC,
             Self::Fp8Encode => &fp8_encode::SPEC,

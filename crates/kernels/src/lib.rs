@@ -10,6 +10,7 @@ pub mod byte_census;
 mod cpu_engine;
 mod element;
 mod engine;
+pub mod error_metrics;
 pub mod fp4_decode;
 pub mod fp8_decode;
 pub mod fp8_encode;

@@ -59,6 +59,11 @@ fn a_perturbed_narrowing() {
     now(twins::nvfp4_search::a_perturbed_narrowing_changes_nothing());
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn decibels() {
+    now(twins::error_metrics::decibels_are_within_the_resolution());
+}
+
 /// Codes beyond the largest finite value of the cast are the largest code.
 #[wasm_bindgen_test(unsupported = test)]
 fn a_value_that_the_cast_makes_infinite_saturates() {

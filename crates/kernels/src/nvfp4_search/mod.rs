@@ -102,10 +102,8 @@ params! {
         row_blocks,
         /// Blocks in the tile.
         block_count,
-        /// 1 if two elements share a word, 0 if each has its own.
-        narrow,
-        /// 1 if the elements are F16.
-        is_f16,
+        /// The type of the source elements, as `shared/source.wgsl` numbers them.
+        dtype,
         /// 1 for four-over-six, 0 for the sweep.
         four_over_six,
         /// The F32 pattern of the global maximum.
@@ -120,7 +118,7 @@ pub static SPEC: KernelSpec = KernelSpec {
     name: "nvfp4_search",
     exactness: Exactness::Narrows,
     shader: include_str!("shader.wgsl"),
-    shared: &["invocation", "element"],
+    shared: &["invocation", "softfloat", "source"],
     constants: &[
         ("LANES", LANES),
         ("BLOCK", BLOCK),
@@ -156,8 +154,7 @@ impl ScaleSearch {
             cols,
             row_blocks,
             block_count,
-            narrow: u32::from(dtype.bytes() == 2),
-            is_f16: u32::from(dtype == FloatType::F16),
+            dtype: dtype.number(),
             four_over_six: u32::from(self.method == SearchMethod::FourOverSix),
             global_bits: self.global.to_bits(),
         }

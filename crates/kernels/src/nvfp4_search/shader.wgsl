@@ -2,8 +2,7 @@ struct Params {
     cols: u32,
     row_blocks: u32,
     block_count: u32,
-    narrow: u32,
-    is_f16: u32,
+    dtype: u32,
     four_over_six: u32,
     global_bits: u32,
 }
@@ -20,30 +19,6 @@ var<workgroup> amax: array<atomic<u32>, BLOCKS_PER_GROUP>;
 var<workgroup> least: array<atomic<u32>, BLOCKS_PER_GROUP>;
 var<workgroup> first: array<atomic<u32>, BLOCKS_PER_GROUP>;
 var<workgroup> last: array<atomic<u32>, BLOCKS_PER_GROUP>;
-
-// The F32 pattern of the magnitude of an element. With integers: what unpacks F16 may flush subnormals.
-fn f32_bits(pattern: u32) -> u32 {
-    let bits = pattern & 0x7fffffffu;
-    if params.narrow == 0u {
-        return bits;
-    }
-    if params.is_f16 == 0u {
-        return bits << 16u;
-    }
-    let exponent = bits >> 10u;
-    let mantissa = bits & 0x3ffu;
-    if exponent == 31u {
-        return 0x7f800000u | (mantissa << 13u);
-    }
-    if exponent != 0u {
-        return ((exponent + 112u) << 23u) | (mantissa << 13u);
-    }
-    if mantissa == 0u {
-        return 0u;
-    }
-    let shift = countLeadingZeros(mantissa) - 8u;
-    return ((126u - shift) << 23u) | ((mantissa << shift) & 0x7fffffu);
-}
 
 // The byte that a multiple of the block's maximum is rounded to in four-over-six.
 fn byte_of(multiple: u32, largest: i32) -> u32 {
@@ -90,7 +65,7 @@ fn main(
     var bits = 0u;
     let col = (block % params.row_blocks) * BLOCK + lane;
     if is_block && col < params.cols {
-        bits = f32_bits(element((block / params.row_blocks) * params.cols + col));
+        bits = source_f32((block / params.row_blocks) * params.cols + col) & MAGNITUDE;
     }
     weights[local] = bitcast<f32>(bits);
     if lane == 0u {

@@ -2,6 +2,7 @@
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
@@ -168,6 +169,18 @@ impl Engine for Flipped<'_> {
         })
     }
 
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(async move {
+            let mut metrics = self.0.error_metrics(tile, decoded).await?;
+            metrics.max_abs_bits ^= 1;
+            Ok(metrics)
+        })
+    }
+
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
         Box::pin(async move {
             let mut census = self.0.byte_census(bytes).await?;
@@ -307,6 +320,16 @@ impl Engine for Inverted<'_> {
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move {
             self.0.fp4_decode(Fp4Tile { codes: &inverted(tile.codes), ..tile }, table, out).await
+        })
+    }
+
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(async move {
+            self.0.error_metrics(FloatTile { bytes: &inverted(tile.bytes), ..tile }, decoded).await
         })
     }
 

@@ -18,6 +18,8 @@ pub(crate) mod absmax;
 pub(crate) mod block_absmax;
 #[path = "../../src/byte_census/tests.rs"]
 pub(crate) mod byte_census;
+#[path = "../../src/error_metrics/tests.rs"]
+pub(crate) mod error_metrics;
 #[path = "../../src/fp4_decode/tests.rs"]
 pub(crate) mod fp4_decode;
 #[path = "../../src/fp8_decode/tests.rs"]
@@ -50,6 +52,7 @@ pub(crate) async fn agree(kernel: Kernel, expected: &dyn Engine, found: &dyn Eng
         Kernel::AbsMax => absmax::agree(expected, found).await,
         Kernel::BlockAbsMax => block_absmax::agree(expected, found).await,
         Kernel::ByteCensus => byte_census::agree(expected, found).await,
+        Kernel::ErrorMetrics => error_metrics::agree(expected, found).await,
         Kernel::Fp4Decode => fp4_decode::agree(expected, found).await,
         Kernel::Fp8Decode => fp8_decode::agree(expected, found).await,
         Kernel::Fp8Encode => fp8_encode::agree(expected, found).await,

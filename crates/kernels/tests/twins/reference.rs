@@ -1,9 +1,10 @@
 //! The kernels once more, written as the specification says them: a division per element, a count per
 //! value. Slow, and with no part of the engines in it.
 
-use super::{block_absmax, nvfp4_encode, nvfp4_search, reference_codes};
+use super::{block_absmax, error_metrics, nvfp4_encode, nvfp4_search, reference_codes};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange, ScaleRule};
 use quantscope_kernels::nvfp4_search::ScaleSearch;
 use quantscope_kernels::{
@@ -251,6 +252,15 @@ impl Engine for Reference {
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         reference_codes::fp4_values(&tile, table, out);
         Box::pin(async { Ok(()) })
+    }
+
+    fn error_metrics<'a>(
+        &'a self,
+        tile: FloatTile<'a>,
+        decoded: &'a [u32],
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        let metrics = error_metrics::reference(&tile, decoded);
+        Box::pin(async { Ok(metrics) })
     }
 
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
