@@ -14,8 +14,8 @@ use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod};
 use quantscope_kernels::{
-    CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Rule, Fp8Tile, Kernel, Nvfp4Out,
-    QuotientRounding, ScaleGrid,
+    CpuEngine, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile, Fp8Rule,
+    Fp8Tile, Kernel, MxElement, Nibbles, Nvfp4Out, QuotientRounding, ScaleGrid,
 };
 use twins::random::Random;
 
@@ -72,8 +72,6 @@ async fn parts_make_the_same_whole() {
         Kernel::BlockAbsMax,
         Kernel::ByteCensus,
         Kernel::ErrorMetrics,
-        Kernel::Fp4Decode,
-        Kernel::MxEncode,
         Kernel::Nvfp4Encode,
         Kernel::Nvfp4Search,
         Kernel::Nvfp4Verify,
@@ -91,17 +89,23 @@ async fn parts_make_the_same_whole() {
         grid: ScaleGrid { scales: &scales, block_rows: 1, block_cols: 100, scale_cols: 130, first_row: 1 },
     };
     assert_eq!(gpu.fp8_verify(tile).await, CpuEngine::new().fp8_verify(tile).await);
-    let (mut expected, mut found) = (vec![0; codes.len()], vec![1; codes.len()]);
-    CpuEngine::new().fp8_decode(tile, &mut expected).await.unwrap();
-    gpu.fp8_decode(tile, &mut found).await.unwrap();
-    twins::compare::values("fp8_decode in parts", &expected, &found).unwrap();
+    let cpu = CpuEngine::new();
+    twins::fp8_decode::agree_on(&cpu, &gpu, tile).await.unwrap();
     let bytes = random.tile(FloatType::F16, 3, 13_000, 1.0);
     let source = FloatTile { dtype: FloatType::F16, bytes: &bytes, rows: 3, cols: 13_000 };
     let rule = Fp8Rule { cast: CodeCast::Keep, quotient: QuotientRounding::F16 };
-    let (mut expected, mut found) = (vec![0; codes.len()], vec![1; codes.len()]);
-    CpuEngine::new().fp8_encode(source, tile.grid, rule, &mut expected).await.unwrap();
-    gpu.fp8_encode(source, tile.grid, rule, &mut found).await.unwrap();
-    twins::compare::exact("fp8_encode in parts", &expected, &found).unwrap();
+    twins::fp8_encode::agree_on(&cpu, &gpu, source, tile.grid, rule).await.unwrap();
+    for element in [MxElement::E2m1, MxElement::E4m3] {
+        twins::mx_encode::agree_on(&cpu, &gpu, source, element, CodeCast::Keep).await.unwrap();
+    }
+    // Rows of which one fits, two do not; then rows of which one does not.
+    let table = Fp4DecodeTable::e8m0(Nibbles::HighFirst);
+    for (rows, blocks) in [(7, 30), (3, 70)] {
+        let count = rows as usize * blocks as usize;
+        let packed =
+            Fp4Tile { codes: &codes[..16 * count], scales: &codes[..count], rows, blocks, block: 32 };
+        twins::fp4_decode::agree_on(&cpu, &gpu, packed, &table).await.unwrap();
+    }
     let bits: Vec<u32> = random.bytes(4001).into_iter().map(|byte| u32::from(byte) << 24).collect();
     assert_eq!(gpu.scale_verify(&bits).await, CpuEngine::new().scale_verify(&bits).await);
     // The scales of one row alone do not fit.

@@ -33,7 +33,7 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
     Ok(tiles)
 }
 
-async fn agree_on(
+pub(crate) async fn agree_on(
     expected: &dyn Engine,
     found: &dyn Engine,
     tile: Fp4Tile<'_>,

@@ -42,7 +42,11 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
     Ok(tiles + 1)
 }
 
-async fn agree_on(expected: &dyn Engine, found: &dyn Engine, tile: Fp8Tile<'_>) -> Result<(), String> {
+pub(crate) async fn agree_on(
+    expected: &dyn Engine,
+    found: &dyn Engine,
+    tile: Fp8Tile<'_>,
+) -> Result<(), String> {
     let grid = tile.grid;
     let what = format!(
         "fp8_decode {}x{} from row {}, blocks {}x{}",

@@ -55,7 +55,7 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
     Ok(tiles)
 }
 
-async fn agree_on(
+pub(crate) async fn agree_on(
     expected: &dyn Engine,
     found: &dyn Engine,
     tile: FloatTile<'_>,
