@@ -41,10 +41,17 @@ pub const fn f32_bits_from_f16(bits: u16) -> u32 {
     sign | magnitude
 }
 
-/// The value rounded to BF16, ties to even, and widened again. NaN stays NaN.
+/// The value rounded to BF16, ties to even, and widened again. NaN stays NaN, and becomes quiet.
 #[must_use]
-pub fn round_to_bf16(value: f32) -> f32 {
-    bf16::from_f32(value).to_f32()
+#[inline]
+pub const fn round_to_bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    let rounded = if bits & 0x7fff_ffff > 0x7f80_0000 {
+        bits | 0x0040_0000
+    } else {
+        bits + 0x7fff + ((bits >> 16) & 1)
+    };
+    f32::from_bits(rounded & 0xffff_0000)
 }
 
 /// The value rounded to F16, ties to even, and widened again: infinite from 65,520 on. NaN stays NaN.

@@ -217,6 +217,11 @@ fn rounding_goes_to_the_nearest_and_ties_to_even() {
     }
     assert_eq!(round_to_f16(65_519.0), 65_504.0);
     assert_eq!(round_to_f16(-65_520.0), f32::NEG_INFINITY);
+    // Any pattern, infinities and NaN of both signs included, as the half crate rounds it.
+    for bits in (0..=u32::MAX).step_by(0x3fff).chain([0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0xffff_ffff]) {
+        let value = f32::from_bits(bits);
+        assert_eq!(round_to_bf16(value).to_bits(), bf16::from_f32(value).to_f32().to_bits(), "{bits:#010x}");
+    }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
