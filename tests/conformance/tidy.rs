@@ -11,7 +11,7 @@ const LONGEST: usize = 500;
 /// Files of these kinds in the folders that hold our code.
 fn sources(extensions: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["crates", "web", "tests/conformance", "tests/e2e"] {
+    for folder in ["crates", "web", "tests/conformance", "tests/e2e", "tests/oracle"] {
         walk(&root().join(folder), extensions, &mut found);
     }
     found.sort();
@@ -59,7 +59,7 @@ fn machine_paths() -> Vec<String> {
 
 #[test]
 fn files_are_short() {
-    let long: Vec<String> = sources(&["rs", "wgsl", "css", "mjs"])
+    let long: Vec<String> = sources(&["rs", "wgsl", "css", "mjs", "py"])
         .iter()
         .filter(|(_, text)| text.lines().count() > LONGEST)
         .map(|(file, text)| format!("{}: {} lines", file.display(), text.lines().count()))
@@ -75,12 +75,19 @@ fn files_say_what_they_know() {
         .map(|(file, _)| file.display().to_string())
         .collect();
     assert!(silent.is_empty(), "these do not open with //!:\n{}", silent.join("\n"));
+    let opens = |text: &str| text.trim_start_matches("#!/usr/bin/env python3\n").starts_with("\"\"\"");
+    let silent: Vec<String> = sources(&["rs", "py"])
+        .iter()
+        .filter(|(file, text)| file.extension().is_some_and(|e| e == "py") && !opens(text))
+        .map(|(file, _)| file.display().to_string())
+        .collect();
+    assert!(silent.is_empty(), "these do not open with a docstring:\n{}", silent.join("\n"));
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
     let words = unfinished();
-    let found: Vec<String> = sources(&["rs", "wgsl", "css", "mjs"])
+    let found: Vec<String> = sources(&["rs", "wgsl", "css", "mjs", "py"])
         .iter()
         .flat_map(|(file, text)| lines_with(file, text, &words))
         .collect();
@@ -90,7 +97,7 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn no_path_of_one_machine() {
     let words = machine_paths();
-    let mut files = sources(&["rs", "wgsl", "css", "mjs", "json", "toml"]);
+    let mut files = sources(&["rs", "wgsl", "css", "mjs", "json", "toml", "py"]);
     for name in
         ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", "Trunk.toml", "index.html", ".ci/run"]
     {

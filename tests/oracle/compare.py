@@ -59,6 +59,10 @@ def write_round(folder, drawn):
         flags += ["--dtype", request.export]
     if "int4" in request.to:
         flags += ["--group-size", str(request.group_size)]
+    if request.fp8_rounding != "cpu":
+        flags += ["--fp8-rounding", request.fp8_rounding]
+    if drawn.zero_as_reference:
+        flags += ["--zero-tensors", "reference"]
     inputs = {key: amax for key, amax in request.calibration.items() if key.endswith("input_quantizer")}
     if drawn.states:
         states = {f"{key}._amax": files.Tensor("F32", np.float32(amax)) for key, amax in inputs.items()}
@@ -74,7 +78,8 @@ def write_round(folder, drawn):
 
 def run(program, source, output, flags):
     """Converts; answers the tensors written, or none if it was refused."""
-    command = [*shlex.split(program), "convert", str(source), "-o", str(output), *flags]
+    words = [program] if Path(program).exists() else shlex.split(program)
+    command = [*words, "convert", str(source), "-o", str(output), *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == REFUSAL:
         if output.exists() and any(output.iterdir()):
@@ -87,11 +92,16 @@ def run(program, source, output, flags):
 
 def expected_of(drawn, folder, source, flags, reference):
     """What the conversion must give; none for a refusal."""
+    refused = drawn.zero and not drawn.zero_as_reference
     if reference:
+        if refused or drawn.request.fp8_rounding != "cpu":
+            raise NoReference("flags that not every program knows")
         try:
             return run(reference, source, folder / "reference", flags)[0]
         except Disagreement as reason:
             raise NoReference(str(reason)) from reason
+    if refused:
+        return None
     try:
         return convert(drawn.tensors, drawn.config, drawn.request)
     except Refused:

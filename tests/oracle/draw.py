@@ -26,8 +26,9 @@ class Round:
     request: Request
     # Calibrated block maxima go through a file of tensors, the others through JSON.
     states: dict = field(default_factory=dict)
-    # Whether a weight cannot be held, so that both sides must refuse.
-    refusal: bool = False
+    # Whether a weight is zero everywhere: refused, unless the reference's NaNs are asked for.
+    zero: bool = False
+    zero_as_reference: bool = False
 
 
 def draw(rng):
@@ -42,6 +43,8 @@ def draw(rng):
     scheme = str(rng.choice(schemes))
     size = int(rng.choice([8, 16, 32, 128]))
     request = Request(scheme, group_size=size)
+    if scheme == "fp8" and rng.random() < 0.3:
+        request.fp8_rounding = "cuda"
     if rng.random() < 0.3:
         request.export = str(rng.choice(["bf16", "f16", "f32"]))
     step = size if "int4" in scheme else STEPS[scheme]
@@ -127,8 +130,12 @@ def _linear(rng, dtype, step, request):
         tensors[f"blocks.{number}.proj.weight"] = values(rng, dtype, rows, columns + (refusal and number == 0))
         if rng.random() < 0.5:
             tensors[f"blocks.{number}.proj.bias"] = values(rng, dtype, rows)
-    drawn = Round(tensors, {}, request, refusal=refusal)
-    if not refusal and request.to in ("nvfp4", "nvfp4-static", "nvfp4-four-over-six", "nvfp4-mse") and rng.random() < 0.5:
+    drawn = Round(tensors, {}, request)
+    if not refusal and request.to in ("nvfp4", "w4a16-nvfp4", "w4a8-nvfp4-fp8", "fp8") and rng.random() < 0.15:
+        weight = tensors["blocks.0.proj.weight"].values
+        tensors["blocks.0.proj.weight"] = Tensor(dtype, np.zeros_like(weight))
+        drawn.zero, drawn.zero_as_reference = True, bool(rng.random() < 0.5)
+    elif not refusal and request.to in ("nvfp4", "nvfp4-static", "nvfp4-four-over-six", "nvfp4-mse") and rng.random() < 0.5:
         _give_states(rng, drawn)
     if rng.random() < 0.5:
         _calibrated(rng, request, [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")])

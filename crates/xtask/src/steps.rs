@@ -14,18 +14,20 @@ pub(crate) enum StepId {
     Fmt,
     Clippy,
     Native,
+    Oracle,
     Wasm,
     E2e,
 }
 
 impl StepId {
-    const ALL: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Native, Self::Wasm, Self::E2e];
+    const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::Native, Self::Oracle, Self::Wasm, Self::E2e];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Native => "native",
+            Self::Oracle => "oracle",
             Self::Wasm => "wasm",
             Self::E2e => "e2e",
         }
@@ -38,7 +40,7 @@ impl FromStr for StepId {
     fn from_str(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|step| step.name() == name);
         found.with_context(|| {
-            format!("no step is called {name:?}; there are fmt, clippy, native, wasm and e2e")
+            format!("no step is called {name:?}; there are fmt, clippy, native, oracle, wasm and e2e")
         })
     }
 }
@@ -87,7 +89,7 @@ fn run_steps(project: &Project, only: &[StepId], clock: &mut Clock) -> Result<()
     if wanted(StepId::Fmt) {
         clock.time("format check", || format_check(project))?;
     }
-    if [StepId::Clippy, StepId::Native, StepId::Wasm, StepId::E2e].into_iter().any(wanted) {
+    if [StepId::Clippy, StepId::Native, StepId::Oracle, StepId::Wasm, StepId::E2e].into_iter().any(wanted) {
         let tools = clock.time("set-up", || setup::for_tests(project))?;
         build_and_test(project, &wanted, &tools, clock)?;
     }
@@ -106,6 +108,9 @@ fn build_and_test(
     }
     if wanted(StepId::Native) {
         clock.time("tests, native", || native(project, tools))?;
+    }
+    if wanted(StepId::Oracle) {
+        clock.time("oracle in Python", || oracle(project, tools))?;
     }
     if wanted(StepId::Wasm) {
         clock.time("tests, wasm in Chromium", || wasm(project, tools))?;
@@ -159,6 +164,15 @@ fn native(project: &Project, tools: &TestTools) -> Result<()> {
     with_test_tools(cmd!(sh, "cargo test --locked {made_up...}"), tools).run()?;
     // nextest does not run the examples in the documentation. The same packages: others would be built anew.
     with_test_tools(cmd!(sh, "cargo test --locked --workspace --doc"), tools).run()?;
+    Ok(())
+}
+
+/// The formats once more in numpy, against the golden data.
+fn oracle(project: &Project, tools: &TestTools) -> Result<()> {
+    let python = &tools.python;
+    for program in ["check.py", "decode.py"] {
+        cmd!(project.sh, "{python} -B tests/oracle/{program}").run()?;
+    }
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct TestTools {
     pub(crate) browser: BrowserTools,
     /// Manifest of the software Vulkan driver.
     pub(crate) vulkan_driver: PathBuf,
-    /// A Python that has numpy and safetensors.
+    /// A Python that has numpy, `ml_dtypes` and safetensors.
     pub(crate) python: PathBuf,
 }
 

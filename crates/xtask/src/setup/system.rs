@@ -110,12 +110,12 @@ pub(super) fn python(project: &Project) -> Result<PathBuf> {
     }
     let (venv, pip) = (shown(project, &folder), shown(project, &python));
     install(
-        "numpy and safetensors for Python",
+        "numpy, ml_dtypes and safetensors for Python",
         &[
             cmd!(project.sh, "python3 -m venv --clear {venv}"),
             cmd!(
                 project.sh,
-                "{pip} -m pip install --quiet --disable-pip-version-check numpy==2.2.6 safetensors==0.8.0"
+                "{pip} -m pip install --quiet --disable-pip-version-check numpy==2.2.6 ml_dtypes==0.6.0 safetensors==0.8.0"
             ),
         ],
     )?;
@@ -123,7 +123,7 @@ pub(super) fn python(project: &Project) -> Result<PathBuf> {
 }
 
 fn has_packages(project: &Project, python: &Path) -> bool {
-    let program = "import numpy, safetensors; assert safetensors.__version__ == '0.8.0'";
+    let program = "import numpy, ml_dtypes, safetensors; assert (safetensors.__version__, ml_dtypes.__version__) == ('0.8.0', '0.6.0')";
     python.is_file() && cmd!(project.sh, "{python} -c {program}").quiet().ignore_stderr().run().is_ok()
 }
 
