@@ -1,6 +1,6 @@
 //! The kernels that write NVFP4 on a device.
 
-use crate::engine::{GpuEngine, count, narrow, slice, slice_mut, words};
+use crate::engine::{GpuEngine, count, narrow, short, slice, slice_mut, words};
 use crate::run::Storage;
 use crate::split::{Part, split};
 use quantscope_kernels::nvfp4_quantize::{BLOCK, BLOCKS_PER_INVOCATION, Nvfp4Block, Nvfp4Table};
@@ -104,7 +104,11 @@ impl GpuEngine {
         search: &ScaleSearch,
         scales: &mut [u8],
     ) -> Result<(), EngineError> {
+        tile.check_scales(Nvfp4Block::Of16, scales)?;
         let ranges = self.narrow(tile, search).await?;
+        if ranges.len() != scales.len() {
+            return Err(short());
+        }
         nvfp4_search::settle(&tile, search, &ranges, scales)
     }
 

@@ -5,7 +5,9 @@
 mod twins;
 
 use futures_util::FutureExt;
+use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
+use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod, WHOLE, settle};
 use quantscope_kernels::{
     CpuEngine, Engine, EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Out, ScaleGrid,
 };
@@ -106,6 +108,15 @@ fn tiles_of_the_wrong_size_are_refused() {
     let table = Nvfp4Table::dynamic(1.0, Nvfp4Block::Of16, CodeCast::Keep);
     let out = Nvfp4Out { codes: &mut [0; 16], scales: &mut [0; 3] };
     assert_eq!(now(engine.nvfp4_quantize(tile, &table, out)), size(2, 3));
+    assert_eq!(now(engine.nvfp4_encode(tile, &table, &[0; 2], &mut [0; 15])), size(16, 15));
+    assert_eq!(now(engine.nvfp4_encode(tile, &table, &[0; 1], &mut [0; 16])), size(2, 1));
+    let search = ScaleSearch { method: SearchMethod::SweepE4m3, global: 1.0 };
+    assert_eq!(now(engine.nvfp4_search(tile, &search, &mut [0; 1])), size(2, 1));
+    assert_eq!(settle(&tile, &search, &[WHOLE], &mut [0; 2]), size(2, 1));
+    assert_eq!(now(engine.error_metrics(tile, &[0; 31])).map(|_| ()), size(32, 31));
+    assert_eq!(now(engine.block_absmax(tile, BlockSize::group(3), &mut [0; 11])), size(12, 11));
+    let flat = BlockSize { rows: 0, cols: 1 };
+    assert_eq!(now(engine.block_absmax(tile, flat, &mut [0; 1])), size(u64::MAX, 1));
     // The second row's scale is missing; then a group of no rows.
     let tile = Fp8Tile {
         codes: &[0; 4],

@@ -23,17 +23,17 @@ pub(crate) fn tables(cast: CodeCast) -> Vec<Nvfp4Table> {
     tables
 }
 
-/// Seeded tiles of all types, casts and shapes, under all kinds of tables.
+/// Seeded tiles of all types, casts and shapes, each under half of all kinds of tables.
 pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome {
     let mut random = Random(2);
     let mut tiles = 0;
     for dtype in TYPES {
         for cast in CASTS {
             let tables = tables(cast);
-            for (rows, cols) in SHAPES {
+            for (i, (rows, cols)) in SHAPES.into_iter().enumerate() {
                 let bytes = random.tile(dtype, rows, cols, 0.1);
                 let tile = FloatTile { dtype, bytes: &bytes, rows, cols };
-                for table in &tables {
+                for table in tables.iter().skip(i % 2).step_by(2) {
                     let what = format!("{dtype:?} {cast:?} {rows}x{cols} {:?}", table.rule());
                     agree_on(&what, expected, found, tile, table).await?;
                     tiles += 1;
