@@ -4,8 +4,7 @@ use quantscope_format::{
     ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
 };
-use quantscope_numeric::Dtype;
-use quantscope_schemes::{Settings, is_descriptor, split_name};
+use quantscope_schemes::{Settings, descriptor_type, split_name};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -61,6 +60,31 @@ pub struct Checkpoint {
 /// Longest text that describes a layer; real ones have a few hundred bytes.
 const DESCRIPTOR_BYTES: u64 = 1 << 16;
 
+/// Short texts that lie no further apart than this are read together.
+const DESCRIPTOR_GAP: u64 = 512;
+
+/// Cuts tensors, in the order of their places, into runs that one read takes: close together, and short.
+fn runs_of<'t>(texts: &'t [&'t TensorInfo], longest: u64) -> impl Iterator<Item = &'t [&'t TensorInfo]> {
+    let end = |t: &TensorInfo| t.begin.saturating_add(t.byte_len());
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let first = rest.first()?;
+        let mut reached = end(first);
+        let mut count = 1;
+        for next in rest.iter().skip(1) {
+            let near = next.begin <= reached.saturating_add(DESCRIPTOR_GAP);
+            if !near || end(next).saturating_sub(first.begin) > longest {
+                break;
+            }
+            reached = reached.max(end(next));
+            count += 1;
+        }
+        let (run, after) = rest.split_at_checked(count)?;
+        rest = after;
+        Some(run)
+    })
+}
+
 /// Whether a path names a weight file.
 fn is_shard(path: &str) -> bool {
     path.ends_with(".safetensors")
@@ -112,18 +136,29 @@ impl Checkpoint {
     /// Collects what is said of single layers: in the config, in headers, in tensors that are short texts.
     async fn read_settings(&mut self, limits: &Limits) -> Result<(), SourceError> {
         let mut settings = Settings::new(self.model_config().map(|c| &c.value));
+        let longest = DESCRIPTOR_BYTES.min(limits.tile_bytes);
         for shard in &self.shards {
             settings.add_metadata(&shard.header.metadata);
-            let texts = shard.header.tensors.iter().filter(|t| {
-                let (_, leaf) = split_name(&t.name);
-                let short = t.dtype == Dtype::U8 && t.byte_len() <= DESCRIPTOR_BYTES.min(limits.tile_bytes);
-                is_descriptor(leaf) && short && shard.header.is_readable(t)
+            let mut texts: Vec<&TensorInfo> = shard.header.tensors.iter().collect();
+            texts.retain(|t| {
+                let is_descriptor = descriptor_type(split_name(&t.name).1) == Some(t.dtype);
+                is_descriptor && t.byte_len() <= longest && shard.header.is_readable(t)
             });
-            for tensor in texts {
-                let mut bytes = vec![0; usize::try_from(tensor.byte_len()).unwrap_or(0)];
-                shard.source.read(tensor.begin, &mut bytes).await?;
-                self.bytes_read = self.bytes_read.saturating_add(tensor.byte_len());
-                settings.add_descriptor(split_name(&tensor.name).0, &bytes);
+            // Writers lay tensors of a type side by side, so thousands of them take a few reads.
+            texts.sort_by_key(|t| t.begin);
+            for run in runs_of(&texts, longest) {
+                let begin = run.first().map_or(0, |t| t.begin);
+                let end = run.iter().map(|t| t.begin.saturating_add(t.byte_len())).max().unwrap_or(begin);
+                let mut bytes = vec![0; usize::try_from(end.saturating_sub(begin)).unwrap_or(0)];
+                shard.source.read(begin, &mut bytes).await?;
+                self.bytes_read = self.bytes_read.saturating_add(end.saturating_sub(begin));
+                for tensor in run {
+                    let from = usize::try_from(tensor.begin.saturating_sub(begin)).unwrap_or(usize::MAX);
+                    let len = usize::try_from(tensor.byte_len()).unwrap_or(usize::MAX);
+                    let text = from.checked_add(len).and_then(|to| bytes.get(from..to)).unwrap_or_default();
+                    let (module, leaf) = split_name(&tensor.name);
+                    settings.add_descriptor(module, leaf, text);
+                }
             }
         }
         self.settings = settings;

@@ -14,7 +14,6 @@ mod reader;
 mod registry;
 pub mod report;
 mod rules;
-pub mod targets;
 pub mod ties;
 pub mod tiles;
 mod window;

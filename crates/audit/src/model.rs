@@ -4,7 +4,7 @@ use crate::checkpoint::{Checkpoint, Shard};
 use quantscope_format::{TensorInfo, natural_cmp};
 use quantscope_schemes::{
     ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, Scheme, Stored,
-    recognise, role_of, split_name,
+    WEIGHT_LEAF, recognise, role_of, split_name,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,6 +44,8 @@ pub struct LayerInfo {
     pub members: Vec<Member>,
     /// How their names are made.
     pub naming: Naming,
+    /// Leaf name of the tensor that holds the weight.
+    weight_leaf: &'static str,
     /// Scheme that the configs declare for it, excluded or not.
     declared: Option<&'static str>,
 }
@@ -52,7 +54,7 @@ impl LayerInfo {
     /// Leaf name of the tensor that holds the weight.
     #[must_use]
     pub fn weight_leaf(&self) -> &'static str {
-        self.scheme.about().weight_leaf()
+        self.weight_leaf
     }
 
     /// Bits per weight; 0 where there are no weights.
@@ -210,6 +212,7 @@ fn describe(
         weights: 0,
         bytes: 0,
         naming: Naming::Dotted,
+        weight_leaf: WEIGHT_LEAF,
         declared: declared.hint(&name),
         members,
         name,
@@ -224,7 +227,8 @@ fn describe(
     let view = layer.view(checkpoint);
     let Recognised { scheme, fit } = recognise(&view);
     let kind = Kind::of(&view, scheme, conv3d);
-    let principal = view.get(scheme.about().weight_leaf()).or_else(|| view.principal());
+    let weight_leaf = scheme.weight_leaf(&view);
+    let principal = view.get(weight_leaf).or_else(|| view.principal());
     let mut shape = scheme.logical_shape(&view);
     if scheme.flattens_convolutions()
         && kind == Kind::Conv3d
@@ -239,7 +243,8 @@ fn describe(
         let is_principal = principal.is_some_and(|p| p.leaf == stored.leaf);
         cost.add(scheme, *stored, bytes, is_principal.then_some(logical));
     }
-    layer.is_complete = fit == Match::Full || scheme.family() == Family::Plain;
+    layer.weight_leaf = weight_leaf;
+    layer.is_complete = fit >= Match::Full || scheme.family() == Family::Plain;
     (layer.scheme, layer.kind, layer.shape) = (scheme, kind, shape);
     (layer.parameters, layer.weight_bits, layer.weights, layer.bytes) =
         (cost.parameters, cost.weight_bits, cost.weights, cost.bytes);
@@ -267,6 +272,10 @@ impl Cost {
         }
         match role_of(scheme, stored.leaf).0 {
             Role::WeightScale if !stored.shape.is_empty() => {
+                self.weight_bits = self.weight_bits.saturating_add(bits);
+            }
+            // One per block, or one per block of blocks.
+            Role::ZeroPoint | Role::GlobalScale if stored.elements() > 1 => {
                 self.weight_bits = self.weight_bits.saturating_add(bits);
             }
             Role::Bias | Role::Other | Role::Weight => {

@@ -94,6 +94,9 @@ pub enum Match {
     Partial,
     /// Every required companion is there.
     Full,
+    /// Beyond that, the file or its config says that it is this, so that no scheme with tensors of the same
+    /// names can claim it.
+    Certain,
 }
 
 /// How the scales of a layer lie beside its weights: what a check of its bytes needs.

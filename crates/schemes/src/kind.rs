@@ -69,7 +69,7 @@ impl Kind {
     #[must_use]
     pub fn of(layer: &LayerView<'_>, scheme: &dyn Scheme, conv3d_declared: bool) -> Self {
         let last = layer.module.rsplit('.').next().unwrap_or(layer.module);
-        let leaf = scheme.about().weight_leaf();
+        let leaf = scheme.weight_leaf(layer);
         let Some(tensor) = layer.get(leaf).or_else(|| layer.principal()) else { return Self::Other };
         let is_weight = tensor.leaf == leaf;
         let packed = scheme.flattens_convolutions();

@@ -44,7 +44,7 @@ pub struct Facts<'a> {
     /// The quantization section of the config as it stands, an entry for this module merged into it.
     pub config: Option<&'a Map<String, Value>>,
     /// What the file says of this layer alone, as JSON: an entry of the header's metadata, or the content
-    /// of a descriptor tensor ([`is_descriptor`]).
+    /// of descriptor tensors ([`descriptor_type`]).
     pub descriptor: Option<&'a Map<String, Value>>,
 }
 
@@ -169,10 +169,18 @@ fn split_below_weight(name: &str) -> Option<(&str, &str)> {
     Some((name.get(..at)?, name.get(at + 1..)?))
 }
 
-/// Whether a tensor of that leaf holds a short JSON text that says how its layer is stored.
+/// The element type of a short tensor that says how its layer is stored, by its leaf; `None` for all others.
+/// Such tensors are read when the checkpoint is opened, since no shape of a layer is known without them.
 #[must_use]
-pub fn is_descriptor(leaf: &str) -> bool {
-    leaf == "comfy_quant" || leaf.starts_with("weight.quant_state.")
+pub fn descriptor_type(leaf: &str) -> Option<Dtype> {
+    match leaf {
+        // JSON, of ComfyUI; one number, of bitsandbytes.
+        "comfy_quant" | "weight_format" => Some(Dtype::U8),
+        // The shape before packing, of compressed-tensors.
+        "weight_shape" => Some(Dtype::I64),
+        // JSON, of bitsandbytes.
+        _ => leaf.starts_with("weight.quant_state.").then_some(Dtype::U8),
+    }
 }
 
 /// Splits a tensor name into module path and leaf.

@@ -30,8 +30,8 @@ pub use encode::{
     EncodeInput, EncodeSettings, Encoded, Encoder, Encoding, Form, Fp8Rounding, Matrix, Output, Shares,
 };
 pub use kind::{Kind, is_transposed_conv};
-pub use layer::{Facts, LayerView, Naming, Stored, is_descriptor, split_name};
+pub use layer::{Facts, LayerView, Naming, Stored, descriptor_type, split_name};
 pub use recast::Recast;
-pub use registry::{Recognised, algo_scheme, by_id, recognise, role_of, schemes, unrecognised};
+pub use registry::{Recognised, algo_scheme, by_id, is_marker, recognise, role_of, schemes, unrecognised};
 pub use scheme::Scheme;
-pub use settings::Settings;
+pub use settings::{Settings, describes_layers};

@@ -60,6 +60,14 @@ pub fn recognise(layer: &LayerView<'_>) -> Recognised {
     best
 }
 
+/// Whether a tensor of that name only says that layers of some scheme are in the file. It belongs to no layer,
+/// and is left out when those layers are dequantized.
+#[must_use]
+pub fn is_marker(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    schemes().iter().any(|s| s.markers().contains(&last))
+}
+
 /// What a leaf is for, under a scheme.
 #[must_use]
 pub fn role_of(scheme: &dyn Scheme, leaf: &str) -> (Role, &'static str) {

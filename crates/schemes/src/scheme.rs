@@ -24,9 +24,21 @@ pub trait Scheme: Sync {
     /// How well the layer fits, given its tensors and what configs and headers say of it.
     fn recognise(&self, layer: &LayerView<'_>) -> Match;
 
+    /// Leaf name of the tensor that holds the packed weight of this layer.
+    fn weight_leaf(&self, _layer: &LayerView<'_>) -> &'static str {
+        self.about().weight_leaf()
+    }
+
+    /// Last segments of the names of tensors that stand for no layer and only say that layers of this scheme
+    /// are in the file, such as ComfyUI's `scaled_fp8`. They go when those layers are dequantized
+    /// ([`crate::is_marker`]).
+    fn markers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Shape of the logical weight, as far as it can be known (padding included where it cannot be told).
     fn logical_shape(&self, layer: &LayerView<'_>) -> Vec<u64> {
-        layer.get(self.about().weight_leaf()).map(|t| t.shape.to_vec()).unwrap_or_default()
+        layer.get(self.weight_leaf(layer)).map(|t| t.shape.to_vec()).unwrap_or_default()
     }
 
     /// Legal shapes of a companion in this layer, the canonical one first.

@@ -1,7 +1,8 @@
 //! What configs and headers say of single layers beyond their tensors, by module.
 //!
 //! Knows where other projects write such facts: torchao and ComfyUI in the header's metadata, ComfyUI and
-//! bitsandbytes in tensors of JSON, MLX in entries of the config keyed by module path (`foreign.md` 3-6).
+//! bitsandbytes in tensors of JSON, MLX in entries of the config keyed by module path (`foreign.md` 3-6);
+//! compressed-tensors in tensors that hold shapes.
 
 use crate::layer::Facts;
 use serde_json::{Map, Value};
@@ -14,6 +15,28 @@ pub struct Settings {
     /// The config as it holds for modules that have an entry of their own.
     modules: HashMap<String, Map<String, Value>>,
     descriptors: HashMap<String, Map<String, Value>>,
+}
+
+/// Entries of a config's section that hold for modules with an entry of their own; a limit, since they are
+/// copied for each.
+const BASE_ENTRIES: usize = 32;
+
+/// What torchao calls tensors that are not quantized.
+const PLAIN: &str = "Tensor";
+
+/// Whether an entry of `__metadata__` says how layers are stored, so that it holds no longer once they are
+/// dequantized.
+///
+/// ```
+/// use quantscope_schemes::describes_layers;
+/// assert!(describes_layers("0.weight", r#"{"_type": "Int8Tensor"}"#));
+/// assert!(describes_layers("_quantization_metadata", "{}"));
+/// assert!(!describes_layers("format", "pt"));
+/// ```
+#[must_use]
+pub fn describes_layers(key: &str, text: &str) -> bool {
+    ["_quantization_metadata", "quantization_config", "tensor_names"].contains(&key)
+        || (key.contains('.') && text.trim_start().starts_with('{') && text.contains("\"_type\""))
 }
 
 /// The section of `config.json` that speaks of quantization.
@@ -32,8 +55,15 @@ impl Settings {
     pub fn new(config: Option<&Value>) -> Self {
         let Some(config) = config.and_then(section).cloned() else { return Self::default() };
         let mut modules = HashMap::new();
+        // What holds for all modules: a dozen short entries, in any honest config.
+        let base: Map<String, Value> = config
+            .iter()
+            .filter(|(key, value)| !(key.contains('.') || value.is_object() || value.is_array()))
+            .take(BASE_ENTRIES)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         for (module, entry) in config.iter().filter(|(key, _)| key.contains('.')) {
-            let mut merged = config.clone();
+            let mut merged = base.clone();
             match entry {
                 Value::Object(own) => merged.extend(own.clone()),
                 // "Not quantized": nothing of the section holds.
@@ -52,7 +82,10 @@ impl Settings {
             _ => None,
         };
         for (key, text) in metadata {
-            if key == "_quantization_metadata" {
+            if key == "quantization_config" {
+                // Single files carry what stands in the config of a folder.
+                self.config = self.config.take().or_else(|| object(text));
+            } else if key == "_quantization_metadata" {
                 let layers = object(text).and_then(|mut map| map.remove("layers"));
                 let Some(Value::Object(layers)) = layers else { continue };
                 for (module, entry) in layers {
@@ -61,18 +94,31 @@ impl Settings {
                     }
                 }
             } else if let Some((module, _)) = key.rsplit_once('.')
-                && let Some(map) = object(text).filter(|map| map.contains_key("_type"))
+                && let Some(map) = object(text).filter(|map| map.get("_type").is_some_and(|t| t != PLAIN))
             {
                 self.descriptors.insert(module.to_string(), map);
             }
         }
     }
 
-    /// Takes in the content of a descriptor tensor of a module. What is no JSON object is passed over.
-    pub fn add_descriptor(&mut self, module: &str, bytes: &[u8]) {
-        if let Ok(Value::Object(map)) = serde_json::from_slice(bytes) {
-            self.descriptors.insert(module.to_string(), map);
-        }
+    /// Takes in the content of a descriptor tensor ([`crate::descriptor_type`]): numbers under the tensor's
+    /// leaf name, JSON as it stands. What is neither is passed over.
+    pub fn add_descriptor(&mut self, module: &str, leaf: &str, bytes: &[u8]) {
+        let said = match leaf {
+            "weight_shape" => {
+                let sides = bytes.as_chunks::<8>().0.iter().map(|&side| i64::from_le_bytes(side).into());
+                Map::from_iter([(leaf.to_string(), Value::Array(sides.collect()))])
+            }
+            "weight_format" => {
+                let number = bytes.first().map_or(Value::Null, |&byte| byte.into());
+                Map::from_iter([(leaf.to_string(), number)])
+            }
+            _ => match serde_json::from_slice(bytes) {
+                Ok(Value::Object(map)) => map,
+                _ => return,
+            },
+        };
+        self.descriptors.entry(module.to_string()).or_default().extend(said);
     }
 
     /// The facts of a module.
