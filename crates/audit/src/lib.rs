@@ -14,6 +14,7 @@ mod reader;
 mod registry;
 pub mod report;
 mod rules;
+pub mod targets;
 pub mod ties;
 pub mod tiles;
 mod window;

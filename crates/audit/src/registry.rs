@@ -35,6 +35,7 @@ impl Rule {
             found: None,
             fix: self.fix.to_string(),
             repairable: self.repairable,
+            target: None,
             layers: Vec::new(),
         }
     }
@@ -68,7 +69,7 @@ impl FindingExt for Finding {
 /// Every rule, by id.
 #[must_use]
 pub fn rules() -> Vec<&'static Rule> {
-    let families: [&'static [Rule]; 8] = [
+    let families: [&'static [Rule]; 9] = [
         leaks::RULES,
         scales::RULES,
         shapes::RULES,
@@ -77,6 +78,7 @@ pub fn rules() -> Vec<&'static Rule> {
         structure::RULES,
         values::RULES,
         ties::RULES,
+        crate::targets::RULES,
     ];
     let mut all: Vec<&'static Rule> = families.into_iter().flatten().collect();
     all.sort_by_key(|r| r.id);

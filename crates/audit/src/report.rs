@@ -37,6 +37,9 @@ pub struct Finding {
     pub fix: String,
     /// Whether it can be mended without re-quantizing.
     pub repairable: bool,
+    /// The runtime that it is about, where one was asked for; the others hold for every runtime.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
     /// Layers it touches, for jumping to them. Not part of the JSON contract.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub layers: Vec<String>,

@@ -238,7 +238,10 @@ fn byte_rules() -> Fixtures {
 }
 
 fn all_fixtures() -> Fixtures {
-    [header_rules(), index_rules(), structure_rules(), byte_rules()].into_iter().flatten().collect()
+    [header_rules(), index_rules(), structure_rules(), byte_rules(), fixture::targets::target_rules()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use quantscope_format::Limits;
 use quantscope_session::api::EngineChoice;
+use quantscope_session::render::Form;
 use std::path::PathBuf;
 
 /// Reads, checks and converts safetensors checkpoints with quantized layers (NVFP4, FP8).
@@ -34,8 +35,11 @@ pub(crate) struct Inspect {
     /// A file, a folder with its index and configs, or a glob. Files of one folder are one checkpoint.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Print one JSON document and nothing else.
-    #[arg(long)]
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// The same as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
 }
 
@@ -59,6 +63,9 @@ pub(crate) struct Audit {
     /// Leave out the findings of a rule.
     #[arg(long, value_name = "RULE")]
     pub(crate) disable: Vec<String>,
+    /// Also check what this runtime needs: vllm, sglang, trtllm, transformers, diffusers, comfyui. May be repeated.
+    #[arg(long, value_name = "RUNTIME")]
+    pub(crate) target: Vec<String>,
     /// The same as --format json.
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
@@ -133,8 +140,27 @@ impl From<EngineArg> for EngineChoice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
+    /// For people.
     Text,
+    /// The JSON report.
     Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Markdown, for a pull request.
+    Markdown,
+}
+
+impl Format {
+    /// The form of the report, unless it is printed for people.
+    pub(crate) fn form(self, json: bool) -> Option<Form> {
+        match self {
+            _ if json => Some(Form::Json),
+            Self::Text => None,
+            Self::Json => Some(Form::Json),
+            Self::Sarif => Some(Form::Sarif),
+            Self::Markdown => Some(Form::Markdown),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -172,7 +198,7 @@ pub(crate) enum ZeroTensors {
 impl Args {
     pub(crate) fn wants_json(&self) -> bool {
         match &self.command {
-            Command::Inspect(c) => c.json,
+            Command::Inspect(c) => c.json || c.format == Format::Json,
             Command::Audit(c) => c.json || c.format == Format::Json,
             Command::Convert(c) => c.json,
             Command::Rules(c) => c.json,

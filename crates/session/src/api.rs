@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::scope::AuditChoice;
 pub use quantscope_audit::report::{Finding, Report, Severity};
 pub use quantscope_format::Progress;
 
@@ -277,6 +278,8 @@ pub struct FindingGroup {
     pub rule: String,
     /// Severity.
     pub severity: Severity,
+    /// The runtime that they are about, where they are about one.
+    pub target: Option<String>,
     /// What the rule is about, a few words.
     pub title: String,
     /// Why it matters.

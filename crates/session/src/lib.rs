@@ -8,9 +8,11 @@ mod error;
 mod histogram;
 mod layers;
 mod overview;
+pub mod render;
 mod report;
 mod sampler;
 mod scale_map;
+mod scope;
 mod size_map;
 mod values;
 
@@ -22,13 +24,15 @@ pub use quantscope_format::{
 pub use quantscope_kernels::{CpuEngine, Engine, EngineError, EngineKind};
 
 use api::{
-    ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery, LayerValues, Overview,
-    PlanLayer, PlanView, Report, SessionError, TieReport, TieView, VerifySummary,
+    AuditChoice, ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery,
+    LayerValues, Overview, PlanLayer, PlanView, Report, SessionError, TieReport, TieView, VerifySummary,
 };
 use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
+use quantscope_audit::targets::target_findings;
 use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
 use quantscope_convert::{Plan, Recipe, RecipeFields, ZeroTensors};
+use render::AuditView;
 use std::rc::Rc;
 
 /// One open checkpoint. A clone shares what was read of the files, so that one can be verified while the other
@@ -38,8 +42,11 @@ pub struct Session {
     checkpoint: Rc<Checkpoint>,
     model: Rc<Model>,
     limits: Limits,
-    /// Findings of headers and, once verified, of bytes.
+    /// Findings of headers and, once verified, of bytes, as far as they are in scope.
     findings: Vec<Finding>,
+    /// Findings of bytes, in scope or not.
+    byte_findings: Vec<Finding>,
+    scope: scope::Scope,
     ties: Vec<Tie>,
     /// The engine that verified the bytes, once they are.
     verified_by: Option<String>,
@@ -68,20 +75,33 @@ impl Session {
             });
         }
         let model = Model::of(&checkpoint);
-        let findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model });
         let ties = ties::declared_groups(&checkpoint, &model);
         let by_layer = Vec::new();
         let mut session = Self {
             checkpoint: Rc::new(checkpoint),
             model: Rc::new(model),
             limits,
-            findings,
+            findings: Vec::new(),
+            byte_findings: Vec::new(),
+            scope: scope::Scope::default(),
             ties,
             verified_by: None,
             by_layer,
         };
-        session.index_findings();
+        session.gather();
         Ok(session)
+    }
+
+    /// Brings the findings together that are in scope.
+    fn gather(&mut self) {
+        let context = HeaderContext { checkpoint: &self.checkpoint, model: &self.model };
+        let mut findings = header_findings(context);
+        findings.extend(target_findings(context, &self.scope.targets));
+        findings.extend(self.byte_findings.iter().cloned());
+        self.scope.cut(&mut findings);
+        sort_findings(&mut findings);
+        self.findings = findings;
+        self.index_findings();
     }
 
     fn index_findings(&mut self) {
@@ -159,12 +179,8 @@ impl Session {
         let audit = audit_bytes(&self.checkpoint, &self.model, engines, &self.limits, control).await?;
         let before = self.findings.len();
         // A second run replaces what the first one found.
-        let mut findings =
-            header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
-        findings.extend(audit.findings);
-        sort_findings(&mut findings);
-        self.findings = findings;
-        self.index_findings();
+        self.byte_findings = audit.findings;
+        self.gather();
         let summary = VerifySummary {
             engine: audit.engine.clone(),
             engine_note: audit.engine_note,
@@ -178,10 +194,26 @@ impl Session {
         Ok(summary)
     }
 
-    /// The whole report.
+    /// The whole report, as the JSON contract has it.
     #[must_use]
     pub fn report(&self) -> Report {
-        report::report(self)
+        self.audit_view().contract()
+    }
+
+    /// What the renderings of the report are made of.
+    #[must_use]
+    pub fn audit_view(&self) -> AuditView {
+        AuditView { overview: self.overview(), report: report::report(self) }
+    }
+
+    /// Which runtimes the audit is for, and which rules it leaves out; every reply follows it from now on.
+    ///
+    /// # Errors
+    /// If a target or a rule is not known. Nothing changes then.
+    pub fn choose(&mut self, choice: &AuditChoice) -> Result<(), SessionError> {
+        self.scope = scope::Scope::new(choice)?;
+        self.gather();
+        Ok(())
     }
 
     fn recipe(request: &ConvertRequest) -> Result<Recipe, SessionError> {

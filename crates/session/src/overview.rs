@@ -119,11 +119,13 @@ pub(crate) fn overview(session: &Session) -> Overview {
 pub(crate) fn finding_groups(findings: &[Finding]) -> Vec<FindingGroup> {
     let mut groups: Vec<FindingGroup> = Vec::new();
     for finding in findings {
-        if groups.last().is_none_or(|g| g.rule != finding.rule) {
+        let same = |g: &FindingGroup| g.rule == finding.rule && g.target == finding.target;
+        if !groups.last().is_some_and(same) {
             let known = rule(&finding.rule);
             groups.push(FindingGroup {
                 rule: finding.rule.clone(),
                 severity: finding.severity,
+                target: finding.target.clone(),
                 title: known.map_or("", |r| r.title).into(),
                 why: known.map_or("", |r| r.why).into(),
                 count: 0,

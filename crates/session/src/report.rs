@@ -1,4 +1,4 @@
-//! The JSON report of a session.
+//! The report of a session.
 
 use crate::Session;
 use quantscope_audit::LayerInfo;
@@ -42,11 +42,6 @@ pub(crate) fn report(session: &Session) -> Report {
     for layer in session.model.layers.iter().filter(|l| l.kind.is_counted()) {
         *by_scheme.entry(layer.scheme.id().into()).or_default() += 1;
     }
-    let mut findings = session.findings.clone();
-    for finding in &mut findings {
-        // The layers are for jumping within a session; the contract names the subject.
-        finding.layers.clear();
-    }
     Report {
         schema: 1,
         tool: report::Tool { name: "quantscope".into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -68,6 +63,7 @@ pub(crate) fn report(session: &Session) -> Report {
             by_scheme,
             bytes_saved_by_ties: session.ties().bytes_saved,
         },
-        findings,
+        // Their layers are for jumping within a session; `AuditView::contract` leaves them out.
+        findings: session.findings.clone(),
     }
 }

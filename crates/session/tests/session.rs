@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use quantscope_session::api::{LayerQuery, Severity};
+use quantscope_session::render::{Form, render};
 use quantscope_session::{CpuEngine, Engines, InputFile, Limits, MemorySource, Session, Uncontrolled};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -164,4 +165,35 @@ fn rubbish_is_a_finding_and_the_rest_is_still_read() {
     let session = open(files);
     assert_eq!(session.findings()[0].rule, "ST101");
     assert!(session.layer("model.layers.0.mlp.up_proj").is_some());
+}
+
+/// The saved page: nothing of a file becomes markup, nothing is fetched, nothing runs.
+#[test]
+fn the_saved_page_stands_alone() {
+    let mut files = folder("golden/e2e_llama_nvfp4/expected");
+    let evil = "<img src=x onerror=alert(1)>&\"'\u{202e}";
+    let header =
+        serde_json::json!({evil: {"dtype": "U8", "shape": [1, 8], "data_offsets": [0, 8]}}).to_string();
+    let mut bytes = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
+    bytes.extend(header.into_bytes());
+    bytes.extend([0; 8]);
+    files.push(file("dropped/</code><b>.safetensors", bytes));
+    let session = open(files);
+    let page = render(Form::Html, &[session.audit_view()]).unwrap();
+    assert!(
+        page.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;\\u{202e}"),
+        "the name is not there"
+    );
+    for markup in ["<img", "<b>", "<script", "</code><b>", "\u{202e}", " src=", "href="] {
+        let found = page.match_indices(markup).filter(|(at, _)| !page[..*at].ends_with("&lt;img"));
+        assert_eq!(found.count(), 0, "{markup}");
+    }
+    assert!(page.contains("default-src 'none'") && page.contains("prefers-color-scheme: dark"));
+    // Every element that is opened is closed.
+    for element in ["section", "details", "summary", "table", "tbody", "ul", "li", "code", "main", "p", "h1"]
+    {
+        let opened =
+            page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();
+        assert_eq!(opened, page.matches(&format!("</{element}>")).count(), "{element}");
+    }
 }

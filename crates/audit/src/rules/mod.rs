@@ -36,10 +36,14 @@ pub fn header_findings(context: HeaderContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Orders findings by severity, then rule, then subject, subjects in natural order.
+/// Orders findings by severity, then rule, then runtime, then subject, subjects in natural order.
 pub fn sort_findings(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
-        let grave = a.severity.cmp(&b.severity).then_with(|| a.rule.cmp(&b.rule));
+        let grave = a
+            .severity
+            .cmp(&b.severity)
+            .then_with(|| a.rule.cmp(&b.rule))
+            .then_with(|| a.target.cmp(&b.target));
         grave.then_with(|| quantscope_format::natural_cmp(&a.subject, &b.subject))
     });
 }

@@ -6,20 +6,22 @@ use crate::exit::{Failure, Status};
 use crate::files::checkpoints;
 use crate::text;
 use quantscope_format::Limits;
+use quantscope_session::render::render;
 
 pub(crate) async fn run(command: &Inspect, limits: &Limits) -> Result<Status, Failure> {
+    let form = command.format.form(command.json);
     let bars = Bars::new();
-    let mut reports = Vec::new();
+    let mut views = Vec::new();
     for checkpoint in checkpoints(&command.paths, limits)? {
         let session = super::open(checkpoint, limits, &bars).await?;
-        let report = session.report();
-        if !command.json {
-            text::out(&text::overview::describe(&session.overview(), &report))?;
+        let view = session.audit_view();
+        if form.is_none() {
+            text::out(&text::overview::describe(&view.overview, &view.report))?;
         }
-        reports.push(report);
+        views.push(view);
     }
-    if command.json {
-        super::print_reports(&reports)?;
+    if let Some(form) = form {
+        text::out(&render(form, &views)?)?;
     }
     Ok(Status::Fine)
 }

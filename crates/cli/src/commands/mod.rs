@@ -11,8 +11,6 @@ use crate::exit::{Failure, Status};
 use crate::files::CheckpointFiles;
 use quantscope_format::Limits;
 use quantscope_session::Session;
-use quantscope_session::api::Report;
-use serde_json::Value;
 
 pub(crate) fn run(args: Args) -> Result<Status, Failure> {
     listen()?;
@@ -32,16 +30,4 @@ async fn open(checkpoint: CheckpointFiles, limits: &Limits, bars: &Bars) -> Resu
     let session = Session::open(&checkpoint.name, checkpoint.files, *limits, bars).await;
     bars.clear();
     Ok(session?)
-}
-
-/// One report as a document, several as an array of them.
-fn print_reports(reports: &[Report]) -> Result<(), Failure> {
-    match reports {
-        [one] => crate::json::print(one),
-        several => {
-            let reports: Result<Vec<Value>, _> = several.iter().map(serde_json::to_value).collect();
-            let reports = reports.map_err(|error| Failure::new("refused", error.to_string()))?;
-            crate::json::print(&Value::Array(reports))
-        }
-    }
 }

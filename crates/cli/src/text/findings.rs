@@ -55,10 +55,11 @@ fn how(verified: Option<&VerifySummary>) -> String {
 fn describe_group(text: &mut String, group: &FindingGroup) {
     let _ = writeln!(
         text,
-        "{} {} {}: {}",
+        "{} {} {}{}: {}",
         severity(group.severity),
         group.rule,
         plural_times(group.count),
+        group.target.as_ref().map(|target| format!(" for {}", printable(target))).unwrap_or_default(),
         printable(&group.title)
     );
     let _ = writeln!(text, "  {}", printable(&group.why));
