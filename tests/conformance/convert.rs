@@ -301,13 +301,13 @@ fn what_cannot_be_converted_is_refused_by_name() {
     };
     for (source, request, words) in [
         ("golden/_src/wan_vae", request("int9", &[]), "no scheme is called"),
-        ("golden/_src/wan_vae", request("fp8-block", &[]), "can be read but not written"),
+        ("golden/_src/llama", request("f64", &[]), "is no quantization scheme"),
         ("golden/_src/wan_vae", request("nvfp4", &["*"]), "nothing would be packed"),
         ("golden/_src/llama_hidden136", request("nvfp4", &[]), "no multiple of 16"),
         (
             "golden/nvfp4_bmm_llama4_experts/source.safetensors",
             request("nvfp4", &[]),
-            "holds all experts in one tensor",
+            "no config.json tells the hidden size",
         ),
         ("golden/e2e_llama_fp8/expected", request("nvfp4", &[]), "is stored as fp8 already"),
     ] {

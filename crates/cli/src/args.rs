@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// What is wrong with it.
     Audit(Audit),
     /// Write a copy whose layers are quantized.
-    Convert(Convert),
+    Convert(Box<Convert>),
     /// Explain a rule, or list all.
     Rules(Rules),
 }
@@ -79,7 +79,7 @@ pub(crate) struct Convert {
     /// Folder to write. It must not exist, or be empty.
     #[arg(short, long, value_name = "OUT", required_unless_present = "plan")]
     pub(crate) output: Option<PathBuf>,
-    /// Scheme of the layers, such as nvfp4 or w4a16-nvfp4.
+    /// Scheme of the layers, such as nvfp4 or fp8; bf16, f16 or f32 dequantizes.
     #[arg(long, value_name = "ID")]
     pub(crate) to: String,
     /// Scheme of the modules that match, or `keep`; the first match wins.
@@ -94,6 +94,21 @@ pub(crate) struct Convert {
     /// Maxima of activations and weights under ModelOpt's state names: JSON, or safetensors (a file or folder).
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
+    /// Weights that share a scale, in the schemes that leave it open, such as int4 (128 without it).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) group_size: Option<u64>,
+    /// How the quotient of per-tensor FP8 is rounded: as the reference does on a CPU, or on a GPU.
+    #[arg(long, value_parser = ["cpu", "cuda"], default_value = "cpu")]
+    pub(crate) fp8_rounding: String,
+    /// Which 3-D convolutions are packed: all that can be, or those that the reference's own exporter takes.
+    #[arg(long, value_parser = ["lenient", "strict"], default_value = "lenient")]
+    pub(crate) conv3d: String,
+    /// What becomes of tensors that share their values with another.
+    #[arg(long, value_parser = ["by-name", "keep-input-scale", "off"], default_value = "by-name")]
+    pub(crate) ties: String,
+    /// Path prefix of the sides of ties that stay: model.decoder pairs model.ANY.rest with model.decoder.rest.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) canonical: Option<String>,
     /// What to do with a tensor of zeros only, which the reference turns into NaN.
     #[arg(long, value_enum, default_value = "refuse")]
     pub(crate) zero_tensors: ZeroTensors,

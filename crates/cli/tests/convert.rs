@@ -262,11 +262,11 @@ fn refused_conversions_write_nothing() {
     let no_calibration = no_calibration.to_string_lossy();
     let cases: [(&[&str], &str); 7] = [
         (&["--to", "nvfp5"], "nvfp5"),
-        (&["--to", "fp8-block-wo", "--layer", "x"], "fp8-block-wo"),
+        (&["--to", "f64"], "f64 is no quantization scheme"),
         (&["--to", "nvfp4", "--layer", "no rule"], "no rule"),
         (&["--to", "nvfp4", "--calibration", &no_calibration], "none.json"),
         (&["--to", "nvfp4", "--dtype", "f64"], "f64"),
-        (&["--to", "nvfp4", "--ties", "off"], "--ties"),
+        (&["--to", "nvfp4", "--ties", "never"], "--ties"),
         (&["--recipe", "r.toml"], "--recipe"),
     ];
     for (flags, word) in cases {

@@ -1,21 +1,26 @@
-//! Making a plan: which layers, which scales they share, which tensors stand where.
+//! Making a plan to quantize: which layers, with which maxima, sharing which scales.
 
-use crate::calibration::KvMaximum;
+use crate::calibrate::Found;
 use crate::configs::{self, Quantized};
+use crate::dedup::Ties;
 use crate::error::ConvertError;
+use crate::experts::Form as StackForm;
 use crate::fused;
-use crate::plan::{KeptLayer, PackedLayer, Plan, PlanFile, PlanTensor, Step};
-use crate::recipe::Recipe;
+use crate::layout::{self, Entry};
+use crate::plan::{ChangedLayer, KeptLayer, PackedLayer, Plan};
+use crate::recipe::{Recipe, Target};
 use crate::select::{Choice, Selector};
-use quantscope_audit::{Checkpoint, LayerInfo, Model};
-use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
+use crate::tied::Tied;
+use crate::views::{Module, Views};
+use quantscope_audit::{Checkpoint, Model};
+use quantscope_format::natural_cmp;
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Form, INPUT_SCALE_LEAF, Kind, Matrix, Output, Role, Scheme, WEIGHT_LEAF, kv, leak};
+use quantscope_schemes::{Form, Kind, Matrix, Output, Presence, Recast, Role, Scheme};
 use std::collections::{BTreeMap, BTreeSet};
 
-fn float_type(dtype: Dtype) -> Option<FloatType> {
+pub(crate) fn float_type(dtype: Dtype) -> Option<FloatType> {
     match dtype {
         Dtype::F32 => Some(FloatType::F32),
         Dtype::BF16 => Some(FloatType::Bf16),
@@ -35,134 +40,217 @@ fn cast(from: FloatType, to: Option<FloatType>) -> CodeCast {
 
 /// A plan in the making.
 pub(crate) struct Builder<'a> {
-    checkpoint: &'a Checkpoint,
-    model: &'a Model,
-    recipe: &'a Recipe,
-    plan: Plan,
-    /// Activation maximum of packed layers, merged over fused groups.
-    inputs: BTreeMap<usize, f32>,
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) model: &'a Model,
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) ties: &'a Ties,
+    pub(crate) views: Views,
+    pub(crate) tied: Tied,
+    pub(crate) plan: Plan,
+    /// Modules that are packed: module index to index in [`Plan::packed`].
+    pub(crate) packed: BTreeMap<usize, usize>,
+    /// Modules that change their form: index in [`Plan::changed`] and the new outputs.
+    pub(crate) changed: BTreeMap<usize, (usize, Vec<Output>)>,
+    /// Activation maxima of aliases that keep a scale of their own, by name, with the packed layer they share
+    /// the weight of.
+    pub(crate) alias_inputs: BTreeMap<String, (usize, f32)>,
+    /// Scales of KV caches.
+    pub(crate) caches: Vec<(String, f32)>,
 }
 
-impl<'a> Builder<'a> {
-    /// Begins with an empty plan.
-    pub(crate) fn new(checkpoint: &'a Checkpoint, model: &'a Model, recipe: &'a Recipe, plan: Plan) -> Self {
-        Self { checkpoint, model, recipe, plan, inputs: BTreeMap::new() }
-    }
+/// Lays out a conversion to quantized schemes.
+pub(crate) fn plan(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    recipe: &Recipe,
+    ties: &Ties,
+) -> Result<Plan, ConvertError> {
+    let views = Views::new(checkpoint, model);
+    let choices = choose(checkpoint, model, recipe, &views)?;
+    let tied = Tied::new(&views, ties, &choices);
+    let mut builder = Builder {
+        checkpoint,
+        model,
+        recipe,
+        ties,
+        views,
+        tied,
+        plan: Plan::default(),
+        packed: BTreeMap::new(),
+        changed: BTreeMap::new(),
+        alias_inputs: BTreeMap::new(),
+        caches: Vec::new(),
+    };
+    builder.take(choices)?;
+    let mut found = builder.resolve();
+    builder.apply_weights(&found)?;
+    builder.plan.groups = fused::sharing_weights(&builder.plan.packed);
+    builder.apply_inputs(&mut found);
+    builder.check_conv3d()?;
+    builder.warn(found);
+    layout::lay_out(&mut builder)?;
+    builder.write_texts()?;
+    Ok(builder.plan)
+}
 
-    /// Decides on every layer, then lays out the files.
-    pub(crate) fn build(mut self) -> Result<Plan, ConvertError> {
-        self.select()?;
-        self.share_inputs();
-        self.warn();
-        self.lay_out()?;
-        self.write_texts()?;
-        Ok(self.plan)
-    }
+fn choose(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    recipe: &Recipe,
+    views: &Views,
+) -> Result<Vec<Choice>, ConvertError> {
+    let Target::Scheme(default) = recipe.default else { return Ok(Vec::new()) };
+    let is_quantized = model.layers.iter().any(quantscope_audit::LayerInfo::is_quantized);
+    let selector = Selector::new(checkpoint, recipe, default, is_quantized)?;
+    let choose = |module: &Module| match model.layers.get(module.layer) {
+        Some(layer) => selector.choose(views, module, layer),
+        None => Ok(Choice::PassOn),
+    };
+    views.modules.iter().map(choose).collect()
+}
 
-    fn select(&mut self) -> Result<(), ConvertError> {
-        let selector = Selector::new(self.recipe)?;
-        for layer in &self.model.layers {
-            match selector.choose(self.checkpoint, layer)? {
+/// Bytes of an output, 0-d ones not counted.
+fn output_bytes(output: &Output) -> u64 {
+    let elements = output.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d));
+    if output.shape.is_empty() { 0 } else { elements.saturating_mul(output.dtype.bits()) / 8 }
+}
+
+impl Builder<'_> {
+    fn take(&mut self, choices: Vec<Choice>) -> Result<(), ConvertError> {
+        let mut order: Vec<(usize, Choice)> = choices.into_iter().enumerate().collect();
+        let name = |i: usize| self.views.modules.get(i).map_or("", |m| m.name.as_str());
+        order.sort_by(|a, b| natural_cmp(name(a.0), name(b.0)));
+        for (i, choice) in order {
+            let Some(module) = self.views.modules.get(i).filter(|m| !self.tied.dropped.contains_key(&m.name))
+            else {
+                continue;
+            };
+            match choice {
                 Choice::PassOn => {}
-                Choice::Keep(reason) => self.plan.kept.push(KeptLayer {
-                    name: layer.name.clone(),
-                    kind: layer.kind,
-                    scheme: layer.scheme.id(),
-                    shape: layer.shape.clone(),
-                    bytes: layer.bytes,
-                    reason,
-                }),
+                Choice::Keep(reason) => {
+                    let kept = self.keep(module, reason);
+                    self.plan.kept.push(kept);
+                }
                 Choice::Pack(scheme) => {
-                    let packed = self.pack(layer, scheme)?;
+                    let packed = self.pack(module, scheme)?;
+                    self.packed.insert(i, self.plan.packed.len());
                     self.plan.packed.push(packed);
                 }
+                Choice::Recast(scheme, recast) => self.change(i, scheme, recast.as_ref()),
             }
         }
-        if self.plan.packed.is_empty() {
+        if self.plan.packed.is_empty() && self.plan.changed.is_empty() {
             let reason = self.plan.kept.first().map(|k| format!("; `{}` is kept: {}", k.name, k.reason));
             let reason = reason.unwrap_or_else(|| "; there is no linear or Conv3d layer in it".into());
             return Err(ConvertError::Refused(format!("nothing would be packed{reason}")));
         }
-        let names: Vec<(&str, &str)> =
-            self.plan.packed.iter().map(|p| (p.name.as_str(), p.scheme.id())).collect();
-        self.plan.groups = fused::groups(&names);
         Ok(())
     }
 
-    fn pack(&self, layer: &LayerInfo, scheme: &'static dyn Scheme) -> Result<PackedLayer, ConvertError> {
+    fn keep(&self, module: &Module, reason: String) -> KeptLayer {
+        let layer = self.model.layers.get(module.layer);
+        let weight = self.views.weight(module).map(|w| w.shape.clone());
+        let shape = layer.filter(|l| l.is_quantized()).map(|l| l.shape.clone()).or(weight);
+        KeptLayer {
+            name: module.name.clone(),
+            kind: module.kind,
+            scheme: layer.map_or("", |l| l.scheme.id()),
+            shape: shape.unwrap_or_default(),
+            bytes: module.bytes,
+            reason,
+        }
+    }
+
+    fn change(&mut self, i: usize, to: &'static dyn Scheme, recast: &dyn Recast) {
+        let Some((module, layer)) =
+            self.views.modules.get(i).and_then(|m| Some((m, self.model.layers.get(m.layer)?)))
+        else {
+            return;
+        };
+        let outputs = recast.outputs();
+        let changed = ChangedLayer {
+            layer: module.layer,
+            name: module.name.clone(),
+            kind: module.kind,
+            to,
+            from: layer.scheme.id(),
+            shape: layer.shape.clone(),
+            bytes_before: module.bytes,
+            bytes_after: outputs.iter().map(output_bytes).fold(0, u64::saturating_add),
+            note: recast.loss().unwrap_or_default(),
+        };
+        self.changed.insert(i, (self.plan.changed.len(), outputs));
+        self.plan.changed.push(changed);
+    }
+
+    fn pack(&self, module: &Module, scheme: &'static dyn Scheme) -> Result<PackedLayer, ConvertError> {
         let refuse = |reason: String, remedy: &str| ConvertError::Tensor {
-            tensor: layer.name.clone(),
+            tensor: module.name.clone(),
             reason,
             remedy: remedy.into(),
         };
-        let exclude = format!("leave it out with --exclude '{}'", layer.name);
-        let found = layer.member(WEIGHT_LEAF).and_then(|m| {
-            let (_, tensor) = self.checkpoint.tensor(m.shard, m.tensor)?;
-            Some((m, tensor, float_type(tensor.dtype)?))
-        });
-        let Some((member, weight, dtype)) = found else {
+        let exclude = format!("leave it out with --exclude '{}'", module.name);
+        let weight = self.views.weight(module).and_then(|w| Some((w, float_type(w.dtype)?)));
+        let Some((weight, dtype)) = weight else {
             return Err(refuse("has no floating-point weight".into(), &exclude));
         };
-        let rows = weight.shape.first().copied().unwrap_or(0);
-        let cols = weight.shape.iter().skip(1).try_fold(1_u64, |n, &d| n.checked_mul(d)).unwrap_or(0);
+        let product = |sides: &[u64]| sides.iter().try_fold(1_u64, |n, &d| n.checked_mul(d)).unwrap_or(0);
+        let (rows, cols, form) = match (&module.stack, weight.shape.as_slice(), module.kind) {
+            (Some(StackForm::Together), &[experts, cols, out], _) => {
+                (product(&[experts, out]), cols, Form::Stack { experts })
+            }
+            (Some(_), shape, _) => {
+                return Err(refuse(
+                    format!("is a stack of experts of shape {shape:?}, which cannot be packed"),
+                    &exclude,
+                ));
+            }
+            (None, shape, kind) => {
+                let (first, rest) = shape.split_at(shape.len().min(1));
+                let form = if kind == Kind::Conv3d { Form::Conv3d } else { Form::Linear };
+                (product(first), product(rest), form)
+            }
+        };
         if rows == 0 || cols == 0 {
             return Err(refuse(format!("has the shape {:?}, which holds nothing", weight.shape), &exclude));
         }
-        let form = if layer.kind == Kind::Conv3d { Form::Conv3d } else { Form::Linear };
         let matrix = Matrix { rows, cols, form };
         let encoding =
             scheme.encoding(matrix, &self.recipe.settings).map_err(|r| refuse(r.reason, &exclude))?;
-        let output_bytes = |o: &Output| {
-            let elements = o.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d));
-            if o.shape.is_empty() { 0 } else { elements.saturating_mul(o.dtype.bits()) / 8 }
-        };
-        let bytes_after = encoding.outputs.iter().map(output_bytes).fold(0, u64::saturating_add);
         Ok(PackedLayer {
-            name: layer.name.clone(),
-            kind: layer.kind,
+            name: module.name.clone(),
+            naming: module.naming,
+            kind: module.kind,
             scheme,
-            from: layer.scheme.id(),
-            shape: layer.shape.clone(),
-            shard: member.shard,
-            tensor: member.tensor,
+            from: self.model.layers.get(module.layer).map_or("", |l| l.scheme.id()),
+            shape: weight.shape.clone(),
+            place: weight.place.clone(),
             dtype,
             cast: cast(dtype, self.recipe.dtype),
             matrix,
+            bytes_after: encoding.outputs.iter().map(output_bytes).fold(0, u64::saturating_add),
             encoding,
-            weight_amax: self.recipe.calibration.weights.get(&layer.name).copied(),
-            bytes_before: weight.byte_len(),
-            bytes_after,
+            weight_amax: None,
+            given: None,
+            input_amax: None,
         })
     }
 
-    /// Activation maxima, the largest of each fused group for all its members.
-    fn share_inputs(&mut self) {
-        let inputs = &self.recipe.calibration.inputs;
-        for (i, packed) in self.plan.packed.iter().enumerate() {
-            if let Some(&amax) =
-                inputs.get(&packed.name).filter(|_| packed.scheme.about().quantizes_activations)
-            {
-                self.inputs.insert(i, amax);
-            }
-        }
-        for group in &self.plan.groups {
-            let largest = group.iter().filter_map(|i| self.inputs.get(i)).copied().reduce(f32::max);
-            if let Some(largest) = largest {
-                for &i in group.iter().filter(|&&i| {
-                    self.plan.packed.get(i).is_some_and(|p| p.scheme.about().quantizes_activations)
-                }) {
-                    self.inputs.insert(i, largest);
-                }
-            }
-        }
-    }
-
-    fn warn(&mut self) {
-        let packed: BTreeSet<&str> = self.plan.packed.iter().map(|p| p.name.as_str()).collect();
-        let lacking: Vec<&str> = (0..)
-            .zip(&self.plan.packed)
-            .filter(|(i, p)| p.scheme.about().quantizes_activations && !self.inputs.contains_key(i))
-            .map(|(_, p)| p.name.as_str())
+    fn warn(&mut self, found: Found) {
+        let stores = |p: &&PackedLayer| {
+            p.scheme
+                .about()
+                .companions
+                .iter()
+                .any(|c| c.role == Role::InputScale && c.presence == Presence::Calibrated)
+        };
+        let lacking: Vec<&str> = self
+            .plan
+            .packed
+            .iter()
+            .filter(stores)
+            .filter(|p| p.input_amax.is_none())
+            .map(|p| p.name.as_str())
             .collect();
         let mut warnings = Vec::new();
         if let Some(first) = lacking.first() {
@@ -170,122 +258,62 @@ impl<'a> Builder<'a> {
                 "{} of {} layers get no input_scale, since no calibration names them (first {first}); runtimes that \
                  quantize activations statically need one",
                 lacking.len(),
-                packed.len()
+                self.plan.packed.len()
             ));
         }
-        let calibration = &self.recipe.calibration;
-        let named = calibration.inputs.keys().chain(calibration.weights.keys());
-        let strangers: Vec<&String> = named.filter(|m| self.model.layer(m).is_none()).collect();
-        for module in strangers.iter().take(5) {
-            warnings.push(format!("the calibration names {module}, which is no module of this checkpoint"));
+        for changed in self.plan.changed.iter().filter(|c| !c.note.is_empty()) {
+            warnings.push(format!("{}: {}", changed.name, changed.note));
         }
-        if strangers.len() > 5 {
-            warnings.push(format!(
-                "and {} more calibrated modules are not in this checkpoint",
-                strangers.len() - 5
-            ));
-        }
-        for key in calibration.unknown.iter().take(5) {
-            warnings.push(format!("the calibration key {key:?} is of no form that can be used"));
-        }
+        warnings.extend(self.tied.warnings(self.ties));
+        warnings.extend(found.warnings);
         self.plan.warnings = warnings;
     }
 
-    /// Output tensors file by file, each source shard becoming one output file.
-    fn lay_out(&mut self) -> Result<(), ConvertError> {
-        let by_weight: BTreeMap<(u32, u32), usize> =
-            self.plan.packed.iter().enumerate().map(|(i, p)| ((p.shard, p.tensor), i)).collect();
-        let names = configs::file_names(self.checkpoint);
-        for ((shard, file), name) in (0_u32..).zip(&self.checkpoint.shards).zip(names) {
-            let mut entries: Vec<(TensorSpec, Step)> = Vec::new();
-            for (t, tensor) in (0_u32..).zip(&file.header.tensors) {
-                self.plan.bytes_before = self.plan.bytes_before.saturating_add(tensor.byte_len());
-                match by_weight.get(&(shard, t)) {
-                    Some(&i) => entries.extend(self.packed_tensors(i)),
-                    // Quantizer state never stands in a finished checkpoint, used or not.
-                    None if leak::is_state(&tensor.name) => {}
-                    None => entries.push((spec_of(tensor), Step::Copy { shard, tensor: t })),
+    fn write_texts(&mut self) -> Result<(), ConvertError> {
+        let packed = self.plan.packed.iter().map(|p| Quantized {
+            module: p.name.clone(),
+            scheme: p.scheme,
+            is_conv3d: p.kind == Kind::Conv3d,
+            settings: self.recipe.settings,
+        });
+        let changed = self.plan.changed.iter().map(|c| Quantized {
+            module: c.name.clone(),
+            scheme: c.to,
+            is_conv3d: c.kind == Kind::Conv3d,
+            settings: self.recipe.settings,
+        });
+        let mut quantized: Vec<Quantized> = packed.chain(changed).collect();
+        let mut plain = BTreeSet::new();
+        for kept in &self.plan.kept {
+            let module = self.views.find(&kept.name).and_then(|i| self.views.modules.get(i));
+            let layer = module.and_then(|m| self.model.layers.get(m.layer)).filter(|l| l.is_quantized());
+            match layer {
+                Some(layer) => {
+                    quantized.push(configs::kept_quantized(self.checkpoint, layer, self.recipe.settings));
+                }
+                None => {
+                    plain.insert(kept.name.clone());
                 }
             }
-            if shard == 0 {
-                entries.extend(self.kv_scales());
-            }
-            let specs: Vec<TensorSpec> = entries.iter().map(|(spec, _)| spec.clone()).collect();
-            let layout = HeaderLayout::new(&specs, &[("format".into(), "pt".into())])?;
-            let placed = entries.into_iter().zip(layout.spans);
-            let mut tensors: Vec<PlanTensor> =
-                placed.map(|((spec, step), span)| PlanTensor { spec, span, step }).collect();
-            tensors.sort_by_key(|t| t.span.start);
-            let spans = tensors.iter().map(|t| t.span.end.saturating_sub(t.span.start));
-            self.plan.bytes_after = spans.fold(self.plan.bytes_after, u64::saturating_add);
-            self.plan.files.push(PlanFile { name, header: layout.bytes, len: layout.file_len, tensors });
         }
-        self.plan.bits_before = self.model.bits_per_weight();
-        self.plan.bits_after = self.bits_after();
-        Ok(())
-    }
-
-    /// What stands for a packed layer, as its scheme describes it.
-    fn packed_tensors(&self, i: usize) -> Vec<(TensorSpec, Step)> {
-        let Some(packed) = self.plan.packed.get(i) else { return Vec::new() };
-        let input = self.inputs.get(&i).map(|&amax| packed.scheme.input_scale(amax));
-        let name = |leaf: &str| format!("{}.{leaf}", packed.name);
-        let placed = packed.encoding.outputs.iter().map(|output| {
-            let step = match output.role {
-                Role::Weight => Step::Codes(i),
-                Role::WeightScale if !output.shape.is_empty() => Step::BlockScales(i),
-                _ => Step::Scalar(i, output.leaf),
-            };
-            (TensorSpec { name: name(output.leaf), dtype: output.dtype, shape: output.shape.clone() }, step)
-        });
-        let input = input.map(|scale| {
-            let spec = TensorSpec { name: name(INPUT_SCALE_LEAF), dtype: Dtype::F32, shape: vec![] };
-            (spec, Step::Constant(scale))
-        });
-        placed.chain(input).collect()
-    }
-
-    /// `k_scale` and `v_scale` from calibrated caches.
-    fn kv_scales(&self) -> Vec<(TensorSpec, Step)> {
-        let scale = |m: &KvMaximum| {
-            let name = kv::scale_name(&m.attention, m.side);
-            (TensorSpec { name, dtype: Dtype::F32, shape: vec![] }, Step::Constant(kv::scale(m.amax)))
-        };
-        self.recipe.calibration.kv.iter().map(scale).collect()
-    }
-
-    fn bits_after(&self) -> f64 {
-        let (mut bits, mut weights) = (0_u64, 0_u64);
-        let packed: BTreeMap<&str, &PackedLayer> =
-            self.plan.packed.iter().map(|p| (p.name.as_str(), p)).collect();
-        for layer in &self.model.layers {
-            let stored = packed
-                .get(layer.name.as_str())
-                .map_or(layer.weight_bits, |p| p.bytes_after.saturating_mul(8));
-            bits = bits.saturating_add(stored);
-            weights = weights.saturating_add(layer.weights);
-        }
-        quantscope_audit::ratio(bits, weights)
-    }
-
-    fn write_texts(&mut self) -> Result<(), ConvertError> {
-        let quantized: Vec<Quantized<'_>> = self
-            .plan
-            .packed
-            .iter()
-            .map(|p| Quantized { module: &p.name, scheme: p.scheme, is_conv3d: p.kind == Kind::Conv3d })
-            .collect();
-        let kept: Vec<&str> = self.plan.kept.iter().map(|k| k.name.as_str()).collect();
-        let has_kv = !self.recipe.calibration.kv.is_empty();
-        let mut texts = configs::write(self.checkpoint, self.model, &quantized, &kept, has_kv)?;
+        quantized.sort_by(|a, b| natural_cmp(&a.module, &b.module));
+        let aliases = self.tied.aliases(self.ties);
+        let has_kv = configs::has_cache_scales(&self.plan.files);
+        let mut texts = configs::write(self.checkpoint, &quantized, plain, &aliases, has_kv)?;
         texts.extend(configs::index(self.checkpoint, &self.plan.files)?);
         let written: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
         self.plan.copies = configs::copies(self.checkpoint, &written);
         self.plan.texts = texts;
         Ok(())
     }
-}
 
-fn spec_of(tensor: &TensorInfo) -> TensorSpec {
-    TensorSpec { name: tensor.name.clone(), dtype: tensor.dtype, shape: tensor.shape.clone() }
+    /// Scales that stand for no tensor of the source.
+    pub(crate) fn constants(&self) -> Vec<Entry> {
+        let caches = self.caches.iter().map(|(name, scale)| layout::number(name.clone(), *scale));
+        let aliases = self.alias_inputs.iter().filter_map(|(alias, &(i, amax))| {
+            let packed = self.plan.packed.get(i)?;
+            Some(layout::input_scale(packed.scheme, packed.naming, alias, amax))
+        });
+        caches.chain(aliases).collect()
+    }
 }

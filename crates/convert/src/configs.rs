@@ -5,8 +5,8 @@
 
 use crate::error::ConvertError;
 use crate::plan::PlanFile;
-use quantscope_audit::{Checkpoint, Model, ties};
-use quantscope_schemes::{EncodeSettings, Scheme, exclude};
+use quantscope_audit::{Checkpoint, LayerInfo};
+use quantscope_schemes::{EncodeSettings, Kind, Role, Scheme, exclude};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -15,12 +15,16 @@ pub(crate) fn producer() -> Value {
     json!({"name": "quantscope", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// A packed layer, as configs see it.
-pub(crate) struct Quantized<'a> {
-    pub(crate) module: &'a str,
+/// A quantized layer, as configs see it.
+pub(crate) struct Quantized {
+    pub(crate) module: String,
     pub(crate) scheme: &'static dyn Scheme,
     pub(crate) is_conv3d: bool,
+    pub(crate) settings: EncodeSettings,
 }
+
+/// Modules that share the weight of another: the alias, the one that stands for it.
+pub(crate) type Aliases = [(String, String)];
 
 /// diffusers components write their quantization into `config.json` alone.
 fn is_diffusers(checkpoint: &Checkpoint) -> bool {
@@ -59,43 +63,73 @@ fn pretty(value: &Value) -> Result<Vec<u8>, ConvertError> {
 }
 
 /// `config.json` with its `quantization_config`, and `hf_quant_config.json` where the format has one.
-/// Without a `config.json` in the source there is nothing to declare it in.
+/// Without a `config.json` in the source there is nothing to declare it in. `plain` are the modules that stay
+/// unquantized.
 pub(crate) fn write(
     checkpoint: &Checkpoint,
-    model: &Model,
-    quantized: &[Quantized<'_>],
-    kept: &[&str],
+    quantized: &[Quantized],
+    plain: BTreeSet<String>,
+    aliases: &Aliases,
     has_kv_cache: bool,
 ) -> Result<Vec<(String, Vec<u8>)>, ConvertError> {
     let Some(config) = checkpoint.model_config() else { return Ok(Vec::new()) };
-    let ignore = ignore_list(checkpoint, model, quantized, kept);
+    let ignore = ignore_list(quantized, plain, aliases);
     let mut value = config.value.clone();
-    if let Value::Object(fields) = &mut value {
-        fields.insert("quantization_config".into(), quantization_config(quantized, &ignore, has_kv_cache));
+    remove_quantization(&mut value);
+    if let (Value::Object(fields), false) = (&mut value, quantized.is_empty()) {
+        fields.insert("quantization_config".into(), quantization_config(quantized, &ignore, has_kv_cache)?);
     }
     let mut files = vec![("config.json".to_string(), pretty(&value)?)];
-    if !is_diffusers(checkpoint) {
+    let named = quantized.iter().all(|q| !q.scheme.about().algos.is_empty());
+    if !is_diffusers(checkpoint) && !quantized.is_empty() && named {
         let hf = hf_quant_config(quantized, &ignore, has_kv_cache);
         files.push(("hf_quant_config.json".into(), pretty(&hf)?));
     }
     Ok(files)
 }
 
-/// Kept modules summarised by prefix. Aliases of declared ties count with their canonical side, in the
-/// file or not.
-fn ignore_list(
+/// `config.json` of a checkpoint whose numbers are plain again, of this type.
+pub(crate) fn write_plain(
     checkpoint: &Checkpoint,
-    model: &Model,
-    quantized: &[Quantized<'_>],
-    kept: &[&str],
-) -> Vec<String> {
-    let mut packed: BTreeSet<String> = quantized.iter().map(|q| q.module.to_string()).collect();
-    let mut plain: BTreeSet<String> = kept.iter().map(ToString::to_string).collect();
-    for tie in ties::declared(checkpoint, model) {
-        if packed.contains(&tie.canonical) {
-            packed.insert(tie.alias);
-        } else if plain.contains(&tie.canonical) {
-            plain.insert(tie.alias);
+    dtype: &str,
+) -> Result<Vec<(String, Vec<u8>)>, ConvertError> {
+    let Some(config) = checkpoint.model_config() else { return Ok(Vec::new()) };
+    let mut value = config.value.clone();
+    remove_quantization(&mut value);
+    let Value::Object(fields) = &mut value else { return Ok(Vec::new()) };
+    set_dtype(fields, dtype);
+    if let Some(Value::Object(text)) = fields.get_mut("text_config") {
+        set_dtype(text, dtype);
+    }
+    Ok(vec![("config.json".to_string(), pretty(&value)?)])
+}
+
+fn set_dtype(fields: &mut Map<String, Value>, dtype: &str) {
+    for key in ["dtype", "torch_dtype"] {
+        if let Some(value @ Value::String(_)) = fields.get_mut(key) {
+            *value = dtype.into();
+        }
+    }
+}
+
+/// Takes out every section that speaks of how the source was quantized.
+fn remove_quantization(config: &mut Value) {
+    const SECTIONS: [&str; 3] = ["quantization_config", "quantization", "compression_config"];
+    let Value::Object(fields) = config else { return };
+    fields.retain(|key, value| !(SECTIONS.contains(&key.as_str()) && value.is_object()));
+    if let Some(Value::Object(text)) = fields.get_mut("text_config") {
+        text.retain(|key, value| !(SECTIONS.contains(&key.as_str()) && value.is_object()));
+    }
+}
+
+/// Kept modules summarised by prefix. Aliases count with the side that stands for them, in the file or not.
+fn ignore_list(quantized: &[Quantized], mut plain: BTreeSet<String>, aliases: &Aliases) -> Vec<String> {
+    let mut packed: BTreeSet<String> = quantized.iter().map(|q| q.module.clone()).collect();
+    for (alias, canonical) in aliases {
+        if packed.contains(canonical) {
+            packed.insert(alias.clone());
+        } else if plain.contains(canonical) {
+            plain.insert(alias.clone());
         }
     }
     let (plain, packed): (Vec<String>, Vec<String>) =
@@ -103,47 +137,62 @@ fn ignore_list(
     exclude::summarise(&plain, &packed)
 }
 
-/// The distinct schemes in the order in which layers bring them.
-fn distinct(quantized: &[Quantized<'_>]) -> Vec<&'static dyn Scheme> {
-    let mut schemes: Vec<&'static dyn Scheme> = Vec::new();
-    for q in quantized {
-        if !schemes.iter().any(|s| s.id() == q.scheme.id()) {
-            schemes.push(q.scheme);
-        }
-    }
-    schemes
-}
-
 fn algo(scheme: &dyn Scheme) -> &'static str {
     scheme.about().algos.first().copied().unwrap_or_else(|| scheme.id())
 }
 
-/// `{"quant_algo": …, "group_size": …}` of one scheme.
-fn algo_fields(scheme: &dyn Scheme) -> Map<String, Value> {
+/// `{"quant_algo": …, "group_size": …}` of one layer.
+fn algo_fields(quantized: &Quantized) -> Map<String, Value> {
     let mut fields = Map::new();
-    fields.insert("quant_algo".into(), algo(scheme).into());
-    fields.extend(
-        scheme
-            .config_fields(&EncodeSettings::default())
-            .into_iter()
-            .map(|(key, value)| (key.to_string(), value)),
-    );
+    fields.insert("quant_algo".into(), algo(quantized.scheme).into());
+    let own = quantized.scheme.config_fields(&quantized.settings);
+    fields.extend(own.into_iter().map(|(key, value)| (key.to_string(), value)));
     fields
 }
 
-fn quantized_layers(quantized: &[Quantized<'_>]) -> Value {
-    let entries = quantized.iter().map(|q| (q.module.to_string(), Value::Object(algo_fields(q.scheme))));
+/// One layer of each kind that a config tells apart, in the order in which layers bring them, and its fields.
+fn distinct(quantized: &[Quantized]) -> Vec<(&Quantized, Map<String, Value>)> {
+    let mut kinds: Vec<(&Quantized, Map<String, Value>)> = Vec::new();
+    for q in quantized {
+        let fields = algo_fields(q);
+        if !kinds.iter().any(|(_, known)| *known == fields) {
+            kinds.push((q, fields));
+        }
+    }
+    kinds
+}
+
+fn quantized_layers(quantized: &[Quantized]) -> Value {
+    let entries = quantized.iter().map(|q| (q.module.clone(), Value::Object(algo_fields(q))));
     Value::Object(entries.collect())
 }
 
-fn quantization_config(quantized: &[Quantized<'_>], ignore: &[String], has_kv_cache: bool) -> Value {
-    let schemes = distinct(quantized);
-    let mixed = schemes.len() > 1;
+fn quantization_config(
+    quantized: &[Quantized],
+    ignore: &[String],
+    has_kv_cache: bool,
+) -> Result<Value, ConvertError> {
+    let kinds = distinct(quantized);
+    let mixed = kinds.len() > 1;
+    if let [(only, _)] = kinds.as_slice()
+        && let Some(config) = only.scheme.own_config(ignore, &producer())
+    {
+        if has_kv_cache {
+            return Err(ConvertError::Refused(format!(
+                "the config of a model in {} alone has no place for a KV cache; leave k_bmm_quantizer and \
+                 v_bmm_quantizer out of the calibration, or mix schemes",
+                only.scheme.id()
+            )));
+        }
+        return Ok(config);
+    }
     let mut config = Map::new();
     let mut groups = Map::new();
-    for (i, scheme) in schemes.iter().enumerate() {
-        let Some(mut group) = scheme.config_group(&EncodeSettings::default(), mixed) else { continue };
-        group.insert("targets".into(), targets(quantized, *scheme, mixed));
+    for (i, (kind, fields)) in kinds.iter().enumerate() {
+        let nameless = || Map::from_iter([("quant_algo".to_string(), Value::from(algo(kind.scheme)))]);
+        let group = kind.scheme.config_group(&kind.settings, mixed).or_else(|| mixed.then(nameless));
+        let Some(mut group) = group else { continue };
+        group.insert("targets".into(), targets(quantized, fields, mixed));
         groups.insert(format!("group_{i}"), Value::Object(group));
     }
     if !groups.is_empty() {
@@ -153,35 +202,35 @@ fn quantization_config(quantized: &[Quantized<'_>], ignore: &[String], has_kv_ca
         config.insert("quantized_layers".into(), quantized_layers(quantized));
     }
     config.insert("ignore".into(), if mixed { json!([]) } else { json!(ignore) });
-    let name = schemes.first().filter(|_| !mixed).map_or("MIXED_PRECISION", |s| algo(*s));
+    let name = kinds.first().filter(|_| !mixed).map_or("MIXED_PRECISION", |(kind, _)| algo(kind.scheme));
     config.insert("quant_algo".into(), name.into());
     if has_kv_cache {
         config.insert("kv_cache_scheme".into(), json!({"dynamic": false, "num_bits": 8, "type": "float"}));
     }
     config.insert("producer".into(), producer());
     config.insert("quant_method".into(), "modelopt".into());
-    Value::Object(config)
+    Ok(Value::Object(config))
 }
 
 /// Class names where one algorithm serves the whole model, module names where several do.
-fn targets(quantized: &[Quantized<'_>], scheme: &dyn Scheme, mixed: bool) -> Value {
-    let own = quantized.iter().filter(|q| q.scheme.id() == scheme.id());
+fn targets(quantized: &[Quantized], fields: &Map<String, Value>, mixed: bool) -> Value {
+    let own = quantized.iter().filter(|q| algo_fields(q) == *fields);
     let names: BTreeSet<&str> = if mixed {
-        own.map(|q| q.module).collect()
+        own.map(|q| q.module.as_str()).collect()
     } else {
         own.map(|q| if q.is_conv3d { "Conv3d" } else { "Linear" }).collect()
     };
     json!(names)
 }
 
-fn hf_quant_config(quantized: &[Quantized<'_>], ignore: &[String], has_kv_cache: bool) -> Value {
-    let schemes = distinct(quantized);
+fn hf_quant_config(quantized: &[Quantized], ignore: &[String], has_kv_cache: bool) -> Value {
+    let kinds = distinct(quantized);
     let kv = if has_kv_cache { json!("FP8") } else { Value::Null };
     let mut quantization = Map::new();
-    if let [scheme] = schemes.as_slice() {
-        quantization.insert("quant_algo".into(), algo(*scheme).into());
+    if let [(kind, fields)] = kinds.as_slice() {
+        quantization.insert("quant_algo".into(), algo(kind.scheme).into());
         quantization.insert("kv_cache_quant_algo".into(), kv);
-        quantization.extend(algo_fields(*scheme).into_iter().filter(|(key, _)| key != "quant_algo"));
+        quantization.extend(fields.clone().into_iter().filter(|(key, _)| key != "quant_algo"));
         quantization.insert("exclude_modules".into(), json!(ignore));
     } else {
         quantization.insert("quant_algo".into(), "MIXED_PRECISION".into());
@@ -189,6 +238,36 @@ fn hf_quant_config(quantized: &[Quantized<'_>], ignore: &[String], has_kv_cache:
         quantization.insert("quantized_layers".into(), quantized_layers(quantized));
     }
     json!({"producer": producer(), "quantization": quantization})
+}
+
+/// A layer that stays quantized as it is. The weights that share a scale are told from the shapes.
+pub(crate) fn kept_quantized(
+    checkpoint: &Checkpoint,
+    layer: &LayerInfo,
+    settings: EncodeSettings,
+) -> Quantized {
+    let companions = layer.scheme.about().companions.iter();
+    let scale = companions
+        .filter(|c| c.role == Role::WeightScale)
+        .find_map(|c| layer.tensor(checkpoint, c.leaf))
+        .and_then(|(_, tensor)| tensor.shape.last().copied());
+    let group =
+        layer.shape.last().zip(scale).filter(|&(&cols, groups)| groups > 1 && cols.is_multiple_of(groups));
+    Quantized {
+        module: layer.name.clone(),
+        scheme: layer.scheme,
+        is_conv3d: layer.kind == Kind::Conv3d,
+        settings: EncodeSettings {
+            group_size: group.map_or(settings.group_size, |(&cols, groups)| cols / groups),
+            ..settings
+        },
+    }
+}
+
+/// Whether the output holds scales of a KV cache.
+pub(crate) fn has_cache_scales(files: &[PlanFile]) -> bool {
+    let names = files.iter().flat_map(|f| &f.tensors).map(|t| t.spec.name.as_str());
+    names.into_iter().any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale"))
 }
 
 /// The index of a sharded output.

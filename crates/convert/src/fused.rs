@@ -1,7 +1,10 @@
-//! Layers that a runtime fuses into one: they share a global scale and an activation scale.
+//! Layers that a runtime fuses into one: they share maxima, so that they get the same scales.
 //!
 //! Source: `formats.md` h, "Fused groups": q/k/v, gate/up and w1/w3 under the same parent.
 
+use crate::experts::expert_of;
+use crate::plan::PackedLayer;
+use quantscope_schemes::Shares;
 use std::collections::BTreeMap;
 
 /// Last segments that are fused when they stand under one parent.
@@ -18,6 +21,42 @@ pub(crate) fn groups(modules: &[(&str, &str)]) -> Vec<Vec<usize>> {
         }
     }
     by_parent.into_values().filter(|members| members.len() > 1).collect()
+}
+
+/// Whether a layer takes part in the sharing of its group.
+fn takes_part(packed: &PackedLayer) -> bool {
+    match packed.encoding.shares {
+        Shares::Always => true,
+        Shares::Experts => expert_of(&packed.name).is_some(),
+        Shares::Never => false,
+    }
+}
+
+/// Members of fused groups that share the largest maximum of their weights.
+pub(crate) fn sharing_weights(packed: &[PackedLayer]) -> Vec<Vec<usize>> {
+    let part = |group: Vec<usize>| -> Vec<usize> {
+        group.into_iter().filter(|&i| packed.get(i).is_some_and(takes_part)).collect()
+    };
+    all(packed).into_iter().map(part).filter(|group| group.len() > 1).collect()
+}
+
+/// Members of fused groups that share the largest of their activations.
+pub(crate) fn sharing_inputs(packed: &[PackedLayer]) -> Vec<Vec<usize>> {
+    let shares = |p: &PackedLayer| p.encoding.shares != Shares::Experts || takes_part(p);
+    let part = |group: Vec<usize>| -> Vec<usize> {
+        group.into_iter().filter(|&i| packed.get(i).is_some_and(shares)).collect()
+    };
+    all(packed).into_iter().map(part).filter(|group| group.len() > 1).collect()
+}
+
+/// Whether a module is one of two that come of a fused parameter: gate or up of an expert.
+pub(crate) fn is_half(module: &str) -> bool {
+    expert_of(module).is_some_and(|(_, _, last)| matches!(last, "gate_proj" | "up_proj" | "w1" | "w3"))
+}
+
+fn all(packed: &[PackedLayer]) -> Vec<Vec<usize>> {
+    let names: Vec<(&str, &str)> = packed.iter().map(|p| (p.name.as_str(), p.scheme.id())).collect();
+    groups(&names)
 }
 
 #[cfg(test)]

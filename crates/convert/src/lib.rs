@@ -6,22 +6,36 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod calibrate;
 mod calibration;
+mod change;
 mod configs;
+mod dedup;
 mod error;
+mod experts;
 mod fused;
+mod layout;
 mod manifest;
+mod maxima;
+mod measure;
 mod noise;
 mod pack;
 mod plan;
 mod recipe;
+mod rectangles;
+mod rename;
 mod run;
 mod select;
+mod stack;
+mod tied;
+mod unpack;
+mod views;
 mod write;
 
-pub use calibration::Calibration;
+pub use calibration::{Blocks, Calibration};
+pub use dedup::Ties;
 pub use error::ConvertError;
 pub use noise::LayerError;
-pub use plan::{KeptLayer, PackedLayer, Plan, PlanFile, PlanTensor, Step};
+pub use plan::{ChangedLayer, GivenBlocks, KeptLayer, PackedLayer, Place, Plan, PlanFile, PlanTensor, Step};
 pub use recipe::{Recipe, RecipeFields, ZeroTensors};
 pub use run::{Outcome, run};

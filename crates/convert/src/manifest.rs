@@ -2,14 +2,15 @@
 
 use crate::configs::producer;
 use crate::noise::LayerError;
-use crate::plan::{Plan, Step};
+use crate::plan::{Place, Plan, Step};
 use crate::recipe::Recipe;
-use quantscope_audit::Checkpoint;
+use quantscope_audit::{Checkpoint, Model};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The reference whose bytes are reproduced.
-const EMULATES: &str = "nvidia-modelopt 0.47.0, Conv3d after pull request 1809 (lenient)";
+const EMULATES: &str =
+    "nvidia-modelopt 0.47.0; Conv3d after its pull request 1809, FP8 tiles after its pull request 1807";
 
 /// Name of the manifest.
 pub(crate) const NAME: &str = "quantscope.manifest.json";
@@ -17,14 +18,23 @@ pub(crate) const NAME: &str = "quantscope.manifest.json";
 /// Writes the manifest. `sources` are path, length and SHA-256 of each source shard; `hashes` the SHA-256
 /// of each output tensor by name.
 pub(crate) fn write(
-    checkpoint: &Checkpoint,
+    (checkpoint, model): (&Checkpoint, &Model),
     plan: &Plan,
     recipe: &Recipe,
     sources: &[(String, u64, String)],
     hashes: &BTreeMap<String, String>,
     errors: &[LayerError],
 ) -> Vec<u8> {
-    let source_name = |shard: u32, tensor: u32| checkpoint.tensor(shard, tensor).map(|(_, t)| t.name.clone());
+    let source_name =
+        |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name.clone());
+    let layer_names = |layer: usize| -> Vec<String> {
+        let members = model.layers.get(layer).map(|l| l.members.as_slice()).unwrap_or_default();
+        members
+            .iter()
+            .filter_map(|m| checkpoint.tensor(m.shard, m.tensor))
+            .map(|(_, t)| t.name.clone())
+            .collect()
+    };
     let mut tensors = Vec::new();
     for file in &plan.files {
         for tensor in &file.tensors {
@@ -32,12 +42,18 @@ pub(crate) fn write(
                 Step::Codes(i) | Step::BlockScales(i) | Step::Scalar(i, _) => {
                     plan.packed.get(i).map(|p| (i, p))
                 }
-                Step::Copy { .. } | Step::Constant(_) => None,
+                _ => None,
             };
-            let source = match tensor.step {
-                Step::Copy { shard, tensor } => source_name(shard, tensor),
-                _ => packed.and_then(|(_, p)| source_name(p.shard, p.tensor)),
+            let changed = match tensor.step {
+                Step::Decoded(i) | Step::Recast(i, _) => plan.changed.get(i),
+                _ => None,
             };
+            let sources: Vec<String> = match (&tensor.step, changed) {
+                (Step::Copy(place) | Step::Cast(place, _), _) => source_name(place).into_iter().collect(),
+                (_, Some(changed)) => layer_names(changed.layer),
+                _ => packed.and_then(|(_, p)| source_name(&p.place)).into_iter().collect(),
+            };
+            let scheme = packed.map(|(_, p)| p.scheme.id()).or_else(|| changed.map(|c| c.to.id()));
             let error =
                 packed.filter(|_| matches!(tensor.step, Step::Codes(_))).and_then(|(i, _)| errors.get(i));
             tensors.push(json!({
@@ -46,8 +62,8 @@ pub(crate) fn write(
                 "dtype": tensor.spec.dtype.tag(),
                 "shape": tensor.spec.shape,
                 "sha256": hashes.get(&tensor.spec.name),
-                "source": source.into_iter().collect::<Vec<_>>(),
-                "scheme": packed.map(|(_, p)| p.scheme.id()),
+                "source": sources,
+                "scheme": scheme,
                 "sqnr_db": error.and_then(|e| e.sqnr_db),
                 "max_abs_error": error.map(|e| e.max_abs),
             }));

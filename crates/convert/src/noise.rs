@@ -1,6 +1,10 @@
 //! What packing loses: signal to quantization noise and the largest error, taken while tiles pass by.
 
+use crate::plan::PackedLayer;
+use quantscope_kernels::{Engine, EngineError, FloatTile, FloatType};
 use quantscope_numeric::{Dtype, widen};
+use quantscope_schemes::{Decoder, Facts, LayerView, Region, Role, Stored};
+use std::ops::Range;
 
 /// Round-trip error of a packed layer against its source.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,28 +40,95 @@ impl Noise {
         let sqnr_db = known.then(|| 10.0 * (self.signal / self.noise).log10());
         LayerError { name: name.to_string(), sqnr_db, max_abs: self.max_abs }
     }
-}
 
-impl Noise {
-    /// Adds a tile: rows of `cols` source values against rows of `stored_cols` decoded ones, whose padding is
-    /// left out.
-    pub(crate) fn add_tile(
-        &mut self,
-        dtype: Dtype,
-        source: &[u8],
-        decoded: &[f32],
-        cols: u64,
-        stored_cols: u64,
-    ) {
-        let Ok(stored) = usize::try_from(stored_cols) else { return };
-        let Some(row_bytes) = dtype.byte_len(cols).and_then(|n| usize::try_from(n).ok()) else { return };
+    /// Adds rows of source values against rows of `stored_cols` decoded ones, whose padding is left out.
+    fn add_tile(&mut self, tile: FloatTile<'_>, decoded: &[f32], stored_cols: usize) {
+        let dtype = match tile.dtype {
+            FloatType::F32 => Dtype::F32,
+            FloatType::Bf16 => Dtype::BF16,
+            FloatType::F16 => Dtype::F16,
+        };
+        let row_bytes = usize::try_from(tile.cols).unwrap_or(usize::MAX).saturating_mul(tile.dtype.bytes());
         let mut values = Vec::new();
-        for (row, decoded) in source.chunks(row_bytes.max(1)).zip(decoded.chunks(stored.max(1))) {
+        for (row, decoded) in tile.bytes.chunks(row_bytes.max(1)).zip(decoded.chunks(stored_cols.max(1))) {
             values.clear();
             widen(dtype, row, &mut values);
             for (&value, &decoded) in values.iter().zip(decoded) {
                 self.add(value, decoded);
             }
         }
+    }
+}
+
+/// What a tile was packed to, and where it lies in the matrix.
+pub(crate) struct PackedTile<'t> {
+    /// Rows of the matrix.
+    pub(crate) rows: Range<u64>,
+    /// Columns of the matrix, without padding.
+    pub(crate) cols: Range<u64>,
+    /// The values.
+    pub(crate) source: FloatTile<'t>,
+    /// Bytes of the packed weight.
+    pub(crate) codes: &'t [u8],
+    /// Bytes of the scales of the blocks it touches.
+    pub(crate) scales: &'t [u8],
+}
+
+/// Decodes what was packed, and compares.
+pub(crate) struct Gauge {
+    decoder: Option<Box<dyn Decoder>>,
+    weight: &'static str,
+    scale: Option<&'static str>,
+    scalars: Vec<(&'static str, f32)>,
+    cols: u64,
+    pub(crate) noise: Noise,
+}
+
+impl Gauge {
+    /// Opens the layer as the plan promises it, with its 0-d scales.
+    pub(crate) fn new(packed: &PackedLayer, scalars: Vec<(&'static str, f32)>) -> Self {
+        let outputs = &packed.encoding.outputs;
+        let stored = outputs.iter().map(|o| Stored { leaf: o.leaf, dtype: o.dtype, shape: &o.shape });
+        let facts = Facts { declared: Some(packed.scheme.id()), ..Facts::default() };
+        let view = LayerView { module: &packed.name, tensors: stored.collect(), facts };
+        let leaf = |role| outputs.iter().find(|o| o.role == role && !o.shape.is_empty()).map(|o| o.leaf);
+        Self {
+            decoder: packed.scheme.decoder(&view).ok(),
+            weight: leaf(Role::Weight).unwrap_or_default(),
+            scale: leaf(Role::WeightScale),
+            scalars,
+            cols: packed.matrix.cols,
+            noise: Noise::default(),
+        }
+    }
+
+    /// The bytes that a decoder asks for, out of those of the tile; `None` if it asks for others.
+    fn parts(&self, decoder: &dyn Decoder, region: &Region, tile: &PackedTile<'_>) -> Option<Vec<Vec<u8>>> {
+        let part = |slab: quantscope_schemes::Slab| {
+            let bytes = match slab.leaf.as_ref() {
+                leaf if leaf == self.weight => tile.codes.to_vec(),
+                leaf if Some(leaf) == self.scale => tile.scales.to_vec(),
+                leaf => self.scalars.iter().find(|(l, _)| *l == leaf)?.1.to_le_bytes().to_vec(),
+            };
+            let wanted = slab.run.checked_mul(slab.runs);
+            (wanted == u64::try_from(bytes.len()).ok()).then_some(bytes)
+        };
+        decoder.needs(region).into_iter().map(part).collect()
+    }
+
+    /// Takes in a tile.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub(crate) async fn add(&mut self, engine: &dyn Engine, tile: PackedTile<'_>) -> Result<(), EngineError> {
+        let Some(decoder) = &self.decoder else { return Ok(()) };
+        let end = if tile.cols.end == self.cols { decoder.extent()[1] } else { tile.cols.end };
+        let region = Region { rows: tile.rows.clone(), cols: tile.cols.start..end };
+        let Some(parts) = self.parts(decoder.as_ref(), &region, &tile) else { return Ok(()) };
+        let mut values = Vec::new();
+        decoder.decode(engine, &region, &parts, &mut values).await?;
+        let stored = usize::try_from(region.cols.end.saturating_sub(region.cols.start)).unwrap_or(usize::MAX);
+        self.noise.add_tile(tile.source, &values, stored);
+        Ok(())
     }
 }

@@ -1,82 +1,57 @@
-//! Packing layers: their maxima first, then tile by tile through the engine.
+//! Packing layers tile by tile through the engine.
+//!
+//! A tile holds whole blocks: a band of rows, as many as the budget takes. Where not even the least band fits,
+//! the maxima of its blocks are found part by part first, then its codes are made under the scales known.
 
 use crate::error::ConvertError;
+use crate::measure::not_finite;
+use crate::noise::{Gauge, PackedTile};
 use crate::plan::{PackedLayer, PlanFile, PlanTensor};
-use crate::recipe::ZeroTensors;
+use crate::rectangles::{BlockGrid, Rectangle, least_common_multiple, parts};
 use crate::run::{Job, length, sized};
 use crate::write::TensorWriter;
-use quantscope_audit::tiles::{Grid, tiles};
-use quantscope_format::{Sink, Source, TensorInfo};
-use quantscope_kernels::{AbsMax, Engine, FloatTile};
-use quantscope_schemes::{EncodeInput, Encoder};
+use quantscope_format::{Sink, Source};
+use quantscope_kernels::block_absmax::BlockSize;
+use quantscope_kernels::{Engine as _, FloatTile};
+use quantscope_schemes::{EncodeInput, Encoded, Encoder, Form};
+
+/// Engines take tiles of fewer bytes than 2^31.
+const LARGEST_TILE: u64 = 1 << 30;
+
+/// Patterns from here on are infinite or NaN.
+const INFINITE: u32 = 0x7f80_0000;
+
+/// A layer being packed.
+pub(crate) struct Packing<'a> {
+    pub(crate) packed: &'a PackedLayer,
+    pub(crate) encoder: Box<dyn Encoder>,
+    pub(crate) grid: BlockGrid,
+    pub(crate) codes: TensorWriter<'a>,
+    pub(crate) scales: TensorWriter<'a>,
+    pub(crate) gauge: Gauge,
+}
+
+/// Some values as the engine takes them.
+pub(crate) fn tile<'t>(packed: &PackedLayer, bytes: &'t [u8], rectangle: &Rectangle) -> FloatTile<'t> {
+    let side = |range: &std::ops::Range<u64>| {
+        u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX)
+    };
+    FloatTile { dtype: packed.dtype, bytes, rows: side(&rectangle.rows), cols: side(&rectangle.cols) }
+}
 
 impl<'a> Job<'a> {
-    fn weight(&self, packed: &PackedLayer) -> Result<(&'a dyn Source, &'a TensorInfo), ConvertError> {
-        let (shard, tensor) = self.checkpoint.tensor(packed.shard, packed.tensor).ok_or_else(|| {
+    /// The source of a packed layer's weight, and where its bytes begin.
+    pub(crate) fn weight(&self, packed: &PackedLayer) -> Result<(&'a dyn Source, u64), ConvertError> {
+        let place = &packed.place;
+        let (shard, tensor) = self.checkpoint.tensor(place.shard, place.tensor).ok_or_else(|| {
             ConvertError::Refused(format!("`{}` has lost its weight since the plan was made", packed.name))
         })?;
-        Ok((shard.source.as_ref(), tensor))
+        Ok((shard.source.as_ref(), tensor.begin.saturating_add(place.bytes.start)))
     }
 
-    /// The maximum that each packed layer's global scale comes from, shared over fused groups.
-    pub(crate) async fn measure(&mut self) -> Result<Vec<f32>, ConvertError> {
-        self.begin("Measuring maxima", self.plan.packed.iter().map(|p| p.bytes_before).sum());
-        let mut maxima = Vec::with_capacity(self.plan.packed.len());
-        for packed in &self.plan.packed {
-            let found = self.absmax(packed).await?;
-            if !found.is_finite() {
-                return Err(ConvertError::Tensor {
-                    tensor: packed.name.clone(),
-                    reason: "has NaN or infinite weights".into(),
-                    remedy: format!("mend the source, or leave it out with --exclude '{}'", packed.name),
-                });
-            }
-            maxima.push(packed.weight_amax.unwrap_or_else(|| found.value()));
-        }
-        for group in &self.plan.groups {
-            let members = || group.iter().filter_map(|&i| maxima.get(i).copied());
-            let Some(largest) = members().reduce(f32::max) else { continue };
-            for &i in group {
-                if let Some(slot) = maxima.get_mut(i) {
-                    *slot = largest;
-                }
-            }
-        }
-        let zero = maxima.iter().position(|&m| m == 0.0).and_then(|i| self.plan.packed.get(i));
-        if let Some(packed) = zero.filter(|_| self.recipe.zero_tensors == ZeroTensors::Refuse) {
-            return Err(ConvertError::Tensor {
-                tensor: packed.name.clone(),
-                reason: "is zero everywhere, so that its scale would be NaN".into(),
-                remedy: format!(
-                    "leave it out with --exclude '{}', or write NaN as the reference does with --zero-tensors reference",
-                    packed.name
-                ),
-            });
-        }
-        Ok(maxima)
-    }
-
-    fn grid(packed: &PackedLayer) -> Grid {
-        Grid {
-            rows: packed.matrix.rows,
-            row_bytes: packed.matrix.cols.saturating_mul(packed.dtype.bytes() as u64),
-        }
-    }
-
-    async fn absmax(&mut self, packed: &PackedLayer) -> Result<AbsMax, ConvertError> {
-        let (source, tensor) = self.weight(packed)?;
-        let grid = Self::grid(packed);
-        let mut found = AbsMax::default();
-        for tile in tiles(grid, self.limits.tile_bytes, packed.dtype.bytes() as u64) {
-            let mut bytes = sized(tile.byte_len());
-            source.read(tensor.begin.saturating_add(tile.offset(grid)), &mut bytes).await?;
-            let cols = (tile.bytes.end - tile.bytes.start) / packed.dtype.bytes() as u64;
-            let cols = u32::try_from(cols).unwrap_or(u32::MAX);
-            let part = FloatTile { dtype: packed.dtype, bytes: &bytes, rows: tile.row_count(), cols };
-            found = found.max(self.engine.absmax(part).await?);
-            self.step(&packed.name, tile.byte_len())?;
-        }
-        Ok(found)
+    /// Bytes of source that are taken at once.
+    pub(crate) fn tile_bytes(&self) -> u64 {
+        self.limits.tile_bytes.clamp(1, LARGEST_TILE)
     }
 
     fn encoder(&self, packed: &PackedLayer, maximum: f32) -> Result<Box<dyn Encoder>, ConvertError> {
@@ -86,7 +61,7 @@ impl<'a> Job<'a> {
             cast: packed.cast,
             maximum,
             settings: self.recipe.settings,
-            given_blocks: false,
+            given_blocks: packed.given.is_some(),
         };
         packed.scheme.encoder(&input).map_err(|refusal| ConvertError::Tensor {
             tensor: packed.name.clone(),
@@ -108,37 +83,196 @@ impl<'a> Job<'a> {
     pub(crate) async fn pack(
         &mut self,
         sink: &mut dyn Sink,
-        file: &PlanFile,
+        file: &'a PlanFile,
         i: usize,
-        (codes, scales): (&PlanTensor, Option<&PlanTensor>),
+        (codes, scales): (&'a PlanTensor, Option<&'a PlanTensor>),
         maxima: &[f32],
     ) -> Result<(), ConvertError> {
         let (Some(packed), Some(&maximum)) = (self.plan.packed.get(i), maxima.get(i)) else { return Ok(()) };
-        let (source, tensor) = self.weight(packed)?;
         let encoder = self.encoder(packed, maximum)?;
-        let mut code_writer = TensorWriter::new(&file.name, codes.span.start);
-        let mut scale_writer = TensorWriter::new(&file.name, scales.map_or(0, |s| s.span.start));
-        let width = packed.dtype.bytes() as u64;
-        let grid = Self::grid(packed);
-        for tile in tiles(grid, self.limits.tile_bytes, packed.encoding.column_unit * width) {
-            let mut bytes = sized(tile.byte_len());
-            source.read(tensor.begin.saturating_add(tile.offset(grid)), &mut bytes).await?;
-            let cols = (tile.bytes.end - tile.bytes.start) / width;
-            let part = FloatTile {
-                dtype: packed.dtype,
-                bytes: &bytes,
-                rows: tile.row_count(),
-                cols: u32::try_from(cols).unwrap_or(u32::MAX),
-            };
-            let encoded = encoder.encode(self.engine, part).await?;
-            code_writer.write(sink, &encoded.codes).await?;
-            scale_writer.write(sink, &encoded.scales).await?;
-            self.step(&packed.name, length(&encoded.codes) + length(&encoded.scales))?;
+        let gauge = Gauge::new(packed, encoder.scalars());
+        let mut packing = Packing {
+            packed,
+            encoder,
+            grid: BlockGrid::new(packed),
+            codes: TensorWriter::new(&file.name, codes.span.start),
+            scales: TensorWriter::new(&file.name, scales.map_or(0, |s| s.span.start)),
+            gauge,
+        };
+        match packed.matrix.form {
+            Form::Stack { experts } => self.pack_stack(sink, &mut packing, experts).await?,
+            Form::Linear | Form::Conv3d => self.pack_rows(sink, &mut packing).await?,
         }
-        self.hashes.insert(codes.spec.name.clone(), code_writer.finish());
+        if let Some(error) = self.errors.get_mut(i) {
+            *error = packing.gauge.noise.finish(&packed.name);
+        }
+        self.hashes.insert(codes.spec.name.clone(), packing.codes.finish());
         if let Some(scales) = scales {
-            self.hashes.insert(scales.spec.name.clone(), scale_writer.finish());
+            self.hashes.insert(scales.spec.name.clone(), packing.scales.finish());
         }
         Ok(())
+    }
+
+    /// Bands of rows, each holding whole blocks.
+    async fn pack_rows(
+        &mut self,
+        sink: &mut dyn Sink,
+        packing: &mut Packing<'a>,
+    ) -> Result<(), ConvertError> {
+        let packed = packing.packed;
+        let least = least_common_multiple(packing.grid.block_rows, packed.encoding.row_unit);
+        let row_bytes = packed.matrix.cols.saturating_mul(packed.dtype.bytes() as u64);
+        let fitting = self.tile_bytes() / row_bytes.saturating_mul(least).max(1);
+        let mut row = 0;
+        while row < packed.matrix.rows {
+            let end = row.saturating_add(fitting.max(1).saturating_mul(least)).min(packed.matrix.rows);
+            let band = Rectangle { rows: row..end, cols: 0..packed.matrix.cols };
+            if fitting > 0 {
+                let bytes = self.values(packed, &band).await?;
+                let encoded = self.encode(packing, &band, &bytes).await?;
+                packing.scales.write(sink, &encoded.scales).await?;
+                self.put(sink, packing, band, &bytes, &encoded).await?;
+            } else {
+                self.pack_band(sink, packing, &band).await?;
+            }
+            row = end;
+        }
+        Ok(())
+    }
+
+    /// Scales and codes of values that hold whole blocks.
+    pub(crate) async fn encode(
+        &self,
+        packing: &Packing<'a>,
+        rectangle: &Rectangle,
+        bytes: &[u8],
+    ) -> Result<Encoded, ConvertError> {
+        let part = tile(packing.packed, bytes, rectangle);
+        self.check_finite(packing.packed, part).await?;
+        if packing.packed.given.is_none() {
+            return Ok(packing.encoder.encode(self.engine, part).await?);
+        }
+        let maxima = self.given(packing, rectangle).await?;
+        let scales = packing.encoder.scales(&maxima);
+        let codes = packing.encoder.codes(self.engine, part, 0, &scales).await?;
+        Ok(Encoded { codes, scales })
+    }
+
+    /// Refuses NaN and infinities that no measuring has met before.
+    async fn check_finite(&self, packed: &PackedLayer, part: FloatTile<'_>) -> Result<(), ConvertError> {
+        if packed.encoding.needs_maximum || self.engine.absmax(part).await?.is_finite() {
+            return Ok(());
+        }
+        Err(not_finite(packed))
+    }
+
+    /// Writes codes, and takes their error.
+    async fn put(
+        &mut self,
+        sink: &mut dyn Sink,
+        packing: &mut Packing<'a>,
+        rectangle: Rectangle,
+        bytes: &[u8],
+        encoded: &Encoded,
+    ) -> Result<(), ConvertError> {
+        packing.codes.write(sink, &encoded.codes).await?;
+        let source = tile(packing.packed, bytes, &rectangle);
+        let Rectangle { rows, cols } = rectangle;
+        let packed_tile = PackedTile { rows, cols, source, codes: &encoded.codes, scales: &encoded.scales };
+        packing.gauge.add(self.engine, packed_tile).await?;
+        self.step(&packing.packed.name, length(&encoded.codes) + length(&encoded.scales))
+    }
+
+    /// A band that exceeds the budget: its scales first, then its codes part by part.
+    async fn pack_band(
+        &mut self,
+        sink: &mut dyn Sink,
+        packing: &mut Packing<'a>,
+        band: &Rectangle,
+    ) -> Result<(), ConvertError> {
+        let packed = packing.packed;
+        let maxima = match (&packed.given, packing.grid.has_scales()) {
+            (_, false) => Vec::new(),
+            (Some(_), true) => self.given(packing, band).await?,
+            (None, true) => self.maxima_of_band(packing, band).await?,
+        };
+        let scales = packing.encoder.scales(&maxima);
+        packing.scales.write(sink, &scales).await?;
+        let elements = self.tile_bytes() / packed.dtype.bytes() as u64;
+        for part in parts(band, elements, packed.encoding.row_unit, packing.grid.column_unit, u64::MAX) {
+            let bytes = self.values(packed, &part).await?;
+            self.check_finite(packed, tile(packed, &bytes, &part)).await?;
+            let (first_row, own) = packing.grid.touched(band, &part, &scales);
+            let codes =
+                packing.encoder.codes(self.engine, tile(packed, &bytes, &part), first_row, &own).await?;
+            self.put(sink, packing, part, &bytes, &Encoded { codes, scales: own }).await?;
+        }
+        Ok(())
+    }
+
+    /// Maxima of a band's blocks, found part by part.
+    async fn maxima_of_band(
+        &mut self,
+        packing: &Packing<'a>,
+        band: &Rectangle,
+    ) -> Result<Vec<u32>, ConvertError> {
+        let (packed, grid) = (packing.packed, &packing.grid);
+        let mut maxima = vec![0_u32; grid.blocks_in(band)];
+        let elements = self.tile_bytes() / packed.dtype.bytes() as u64;
+        for part in parts(band, elements, 1, grid.column_unit, grid.block_rows) {
+            let bytes = self.values(packed, &part).await?;
+            let block = BlockSize { rows: u32::MAX, cols: packed.encoding.block[1] };
+            let (at, count) = grid.first_block(band, &part);
+            let mut found = vec![0_u32; count];
+            self.engine.block_absmax(tile(packed, &bytes, &part), block, &mut found).await?;
+            for (slot, found) in maxima.iter_mut().skip(at).zip(found) {
+                *slot = (*slot).max(found);
+            }
+            self.step(&packed.name, 0)?;
+        }
+        if maxima.iter().any(|&bits| bits >= INFINITE) { Err(not_finite(packed)) } else { Ok(maxima) }
+    }
+
+    /// Calibrated maxima of the blocks of a rectangle.
+    async fn given(&self, packing: &Packing<'a>, rectangle: &Rectangle) -> Result<Vec<u32>, ConvertError> {
+        let Some(given) = &packing.packed.given else { return Ok(Vec::new()) };
+        let mut maxima = Vec::new();
+        for (first, count) in packing.grid.runs(rectangle) {
+            let first = given.first.saturating_add(first);
+            given.blocks.read(&given.key, first, count, &mut maxima).await?;
+        }
+        Ok(maxima)
+    }
+
+    /// Values of a rectangle of a matrix as it is stored.
+    async fn values(&self, packed: &PackedLayer, rectangle: &Rectangle) -> Result<Vec<u8>, ConvertError> {
+        let (source, begin) = self.weight(packed)?;
+        self.stored(source, begin, packed.matrix.cols, packed.dtype.bytes() as u64, rectangle).await
+    }
+
+    /// Elements of a rectangle of a row-major matrix that begins at a byte of a source.
+    pub(crate) async fn stored(
+        &self,
+        source: &dyn Source,
+        begin: u64,
+        cols: u64,
+        width: u64,
+        rectangle: &Rectangle,
+    ) -> Result<Vec<u8>, ConvertError> {
+        let at = |row: u64| {
+            let element = row.saturating_mul(cols).saturating_add(rectangle.cols.start);
+            begin.saturating_add(element.saturating_mul(width))
+        };
+        let run = (rectangle.cols.end - rectangle.cols.start).saturating_mul(width);
+        let mut bytes = sized(run.saturating_mul(rectangle.rows.end - rectangle.rows.start));
+        if rectangle.cols == (0..cols) {
+            source.read(at(rectangle.rows.start), &mut bytes).await?;
+            return Ok(bytes);
+        }
+        let run = usize::try_from(run).unwrap_or(usize::MAX).max(1);
+        for (row, piece) in rectangle.rows.clone().zip(bytes.chunks_mut(run)) {
+            source.read(at(row), piece).await?;
+        }
+        Ok(bytes)
     }
 }

@@ -1,26 +1,49 @@
 //! The plan: every output tensor with its dtype, shape, place and step, before anything is read.
 
-use crate::builder::Builder;
+use crate::calibration::Blocks;
 use crate::error::ConvertError;
-use crate::recipe::Recipe;
-use crate::select::refuse_quantized;
+use crate::recipe::{Recipe, Target};
+use crate::{builder, unpack};
 use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::TensorSpec;
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
-use quantscope_schemes::{Encoding, Kind, Matrix, Scheme};
+use quantscope_numeric::Dtype;
+use quantscope_schemes::{Encoding, Kind, Matrix, Naming, Scheme};
 use std::ops::Range;
+
+/// Bytes of a source tensor: all of it, or the part that one expert has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Shard.
+    pub shard: u32,
+    /// Tensor within the shard.
+    pub tensor: u32,
+    /// Bytes within the tensor.
+    pub bytes: Range<u64>,
+}
+
+impl Place {
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.bytes.end.saturating_sub(self.bytes.start)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// What makes one output tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Bytes of a source tensor as they are.
-    Copy {
-        /// Shard.
-        shard: u32,
-        /// Tensor within the shard.
-        tensor: u32,
-    },
+    Copy(Place),
+    /// Numbers of a source tensor, rounded to the output's type.
+    Cast(Place, Dtype),
     /// Codes of a packed layer, by its index in [`Plan::packed`].
     Codes(usize),
     /// Block scales of a packed layer; made together with its codes.
@@ -29,6 +52,11 @@ pub enum Step {
     Scalar(usize, &'static str),
     /// A number known from calibration.
     Constant(f32),
+    /// Decoded values of a layer, by its index in [`Plan::changed`].
+    Decoded(usize),
+    /// An output of a layer taken over from another scheme's form, by its index in [`Plan::changed`] and
+    /// that of the output.
+    Recast(usize, usize),
 }
 
 /// One output tensor.
@@ -55,11 +83,24 @@ pub struct PlanFile {
     pub tensors: Vec<PlanTensor>,
 }
 
+/// Block maxima that a calibration gives for a layer.
+#[derive(Debug, Clone)]
+pub struct GivenBlocks {
+    /// Key under which they were given.
+    pub key: String,
+    /// The maxima.
+    pub blocks: Blocks,
+    /// The first of this layer; not 0 where gate and up share a list.
+    pub first: u64,
+}
+
 /// A layer that is packed.
 #[derive(Clone)]
 pub struct PackedLayer {
-    /// Module path.
+    /// Module path in the output.
     pub name: String,
+    /// How its tensors are named.
+    pub naming: Naming,
     /// Kind.
     pub kind: Kind,
     /// Scheme of the output.
@@ -68,10 +109,8 @@ pub struct PackedLayer {
     pub from: &'static str,
     /// Logical shape.
     pub shape: Vec<u64>,
-    /// Shard of the source weight.
-    pub shard: u32,
-    /// Tensor of the source weight.
-    pub tensor: u32,
+    /// The source weight.
+    pub place: Place,
     /// Its element type.
     pub dtype: FloatType,
     /// What happens to values before codes are taken.
@@ -82,10 +121,35 @@ pub struct PackedLayer {
     pub encoding: Encoding,
     /// Maximum from calibration, in place of the data's own.
     pub weight_amax: Option<f32>,
-    /// Bytes of the source weight.
-    pub bytes_before: u64,
+    /// Block maxima from calibration.
+    pub given: Option<GivenBlocks>,
+    /// Largest activation from calibration, merged over ties and fused groups.
+    pub input_amax: Option<f32>,
     /// Bytes of everything that replaces it.
     pub bytes_after: u64,
+}
+
+/// A quantized layer that changes its form without being quantized anew: decoded, or recast.
+#[derive(Clone)]
+pub struct ChangedLayer {
+    /// Index in the model's layers.
+    pub layer: usize,
+    /// Module path.
+    pub name: String,
+    /// Kind.
+    pub kind: Kind,
+    /// Scheme of the output.
+    pub to: &'static dyn Scheme,
+    /// Scheme of the source.
+    pub from: &'static str,
+    /// Logical shape.
+    pub shape: Vec<u64>,
+    /// Bytes of the source's tensors.
+    pub bytes_before: u64,
+    /// Bytes of what replaces them.
+    pub bytes_after: u64,
+    /// What is noteworthy: what is not exactly the same afterwards.
+    pub note: String,
 }
 
 /// A layer that is kept although a scheme was asked for.
@@ -106,6 +170,7 @@ pub struct KeptLayer {
 }
 
 /// The whole promise.
+#[derive(Default)]
 pub struct Plan {
     /// Files of weights.
     pub files: Vec<PlanFile>,
@@ -115,8 +180,10 @@ pub struct Plan {
     pub copies: Vec<String>,
     /// Packed layers in natural order.
     pub packed: Vec<PackedLayer>,
-    /// Groups of packed layers that share their scales.
+    /// Groups of packed layers that share the maximum of their weights.
     pub groups: Vec<Vec<usize>>,
+    /// Layers that change their form.
+    pub changed: Vec<ChangedLayer>,
     /// Kept layers in natural order.
     pub kept: Vec<KeptLayer>,
     /// Bytes of the source's tensors.
@@ -132,12 +199,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Lays out a conversion. Reads no tensor bytes.
+    /// Lays out a conversion. Reads no tensor bytes: `ties` are pairs of tensors that [`crate::Ties`] has
+    /// compared or takes for equal.
     ///
     /// # Errors
     /// If a tensor cannot be converted, naming it and what to do, or nothing would be packed.
-    pub fn new(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Result<Self, ConvertError> {
-        refuse_quantized(model)?;
+    pub fn new(
+        checkpoint: &Checkpoint,
+        model: &Model,
+        recipe: &Recipe,
+        ties: &crate::Ties,
+    ) -> Result<Self, ConvertError> {
         if let Some(shard) = checkpoint.shards.iter().find(|s| !s.header.is_sound()) {
             let why = shard.header.defects.first().map(ToString::to_string).unwrap_or_default();
             return Err(ConvertError::Refused(format!(
@@ -152,22 +224,9 @@ impl Plan {
                 remedy: "drop one of the copies first".into(),
             });
         }
-        Builder::new(checkpoint, model, recipe, Self::empty()).build()
-    }
-
-    fn empty() -> Self {
-        Self {
-            files: Vec::new(),
-            texts: Vec::new(),
-            copies: Vec::new(),
-            packed: Vec::new(),
-            groups: Vec::new(),
-            kept: Vec::new(),
-            bytes_before: 0,
-            bytes_after: 0,
-            bits_before: 0.0,
-            bits_after: 0.0,
-            warnings: Vec::new(),
+        match recipe.default {
+            Target::Float(dtype) => unpack::plan(checkpoint, model, recipe, dtype),
+            Target::Scheme(_) => builder::plan(checkpoint, model, recipe, ties),
         }
     }
 }

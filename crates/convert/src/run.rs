@@ -3,10 +3,10 @@
 use crate::error::ConvertError;
 use crate::manifest;
 use crate::noise::{LayerError, Noise};
-use crate::plan::{Plan, PlanFile, PlanTensor, Step};
+use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::write::{TensorWriter, hex};
-use quantscope_audit::{Checkpoint, Engines, FallbackEngine};
+use quantscope_audit::{Checkpoint, Engines, FallbackEngine, Model};
 use quantscope_format::{Control, Limits, Progress, Sink, Source};
 use quantscope_kernels::Engine;
 use sha2::{Digest, Sha256};
@@ -34,8 +34,10 @@ pub struct Outcome {
 /// # Errors
 /// If a source, the sink or the engine fails, a tensor turns out not to be convertible, the user cancels,
 /// or what is read back differs. Nothing is left under a final name then.
+#[allow(clippy::too_many_arguments, reason = "all that a conversion touches, each of it owned elsewhere")]
 pub async fn run(
     checkpoint: &Checkpoint,
+    model: &Model,
     plan: &Plan,
     recipe: &Recipe,
     engines: Engines<'_>,
@@ -46,6 +48,7 @@ pub async fn run(
     let engine = FallbackEngine::new(engines);
     let mut job = Job {
         checkpoint,
+        model,
         plan,
         recipe,
         engine: &engine,
@@ -82,6 +85,7 @@ pub async fn run(
 /// A conversion in progress.
 pub(crate) struct Job<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) model: &'a Model,
     pub(crate) plan: &'a Plan,
     pub(crate) recipe: &'a Recipe,
     pub(crate) engine: &'a FallbackEngine<'a>,
@@ -125,8 +129,14 @@ impl<'a> Job<'a> {
         for name in &self.plan.copies {
             files.extend(self.copy_file(sink, name).await?);
         }
-        let manifest =
-            manifest::write(self.checkpoint, self.plan, self.recipe, &sources, &self.hashes, &self.errors);
+        let manifest = manifest::write(
+            (self.checkpoint, self.model),
+            self.plan,
+            self.recipe,
+            &sources,
+            &self.hashes,
+            &self.errors,
+        );
         files.push(self.write_text(sink, manifest::NAME, &manifest).await?);
         self.read_back(sink).await?;
         Ok(files)
@@ -181,7 +191,7 @@ impl<'a> Job<'a> {
     async fn write_file(
         &mut self,
         sink: &mut dyn Sink,
-        file: &PlanFile,
+        file: &'a PlanFile,
         maxima: &[f32],
     ) -> Result<(), ConvertError> {
         sink.write_at(&file.name, 0, &file.header).await?;
@@ -194,9 +204,9 @@ impl<'a> Job<'a> {
             .collect();
         for tensor in &file.tensors {
             let name = tensor.spec.name.as_str();
-            let number = match tensor.step {
-                Step::Scalar(i, leaf) => self.scalar(i, leaf, maxima)?,
-                Step::Constant(value) => Some(value),
+            let number = match &tensor.step {
+                Step::Scalar(i, leaf) => self.scalar(*i, leaf, maxima)?,
+                Step::Constant(value) => Some(*value),
                 _ => None,
             };
             if let Some(number) = number {
@@ -205,12 +215,13 @@ impl<'a> Job<'a> {
                 self.hashes.insert(name.to_string(), writer.finish());
                 continue;
             }
-            match tensor.step {
-                Step::Copy { shard, tensor: t } => {
-                    self.copy_tensor(sink, file, name, tensor.span.start, (shard, t)).await?;
-                }
+            match &tensor.step {
+                Step::Copy(place) => self.copy_tensor(sink, file, tensor, place).await?,
+                Step::Cast(place, from) => self.cast_tensor(sink, file, tensor, (place, *from)).await?,
+                Step::Decoded(i) => self.decode_layer(sink, file, tensor, *i).await?,
+                Step::Recast(i, output) => self.recast_layer(sink, file, tensor, (*i, *output)).await?,
                 Step::Codes(i) => {
-                    self.pack(sink, file, i, (tensor, block_scales.get(&i).copied()), maxima).await?;
+                    self.pack(sink, file, *i, (tensor, block_scales.get(i).copied()), maxima).await?;
                 }
                 // Written together with the codes; numbers are written above.
                 Step::BlockScales(_) | Step::Scalar(..) | Step::Constant(_) => {}
@@ -223,16 +234,18 @@ impl<'a> Job<'a> {
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        name: &str,
-        offset: u64,
-        (shard, tensor): (u32, u32),
+        tensor: &PlanTensor,
+        place: &Place,
     ) -> Result<(), ConvertError> {
-        let Some((shard, source)) = self.checkpoint.tensor(shard, tensor) else { return Ok(()) };
-        let spliced = sink.splice(&file.name, offset, &shard.file, source.begin..source.end).await?;
+        let (name, offset) = (tensor.spec.name.as_str(), tensor.span.start);
+        let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { return Ok(()) };
+        let range =
+            source.begin.saturating_add(place.bytes.start)..source.begin.saturating_add(place.bytes.end);
+        let spliced = sink.splice(&file.name, offset, &shard.file, range.clone()).await?;
         let mut writer = TensorWriter::new(&file.name, offset);
-        let mut at = source.begin;
-        while at < source.end {
-            let mut bytes = sized(self.limits.tile_bytes.min(source.end - at));
+        let mut at = range.start;
+        while at < range.end {
+            let mut bytes = sized(self.limits.tile_bytes.min(range.end - at));
             shard.source.read(at, &mut bytes).await?;
             if spliced {
                 writer.skip(&bytes);

@@ -13,4 +13,6 @@ pub mod int8;
 mod plain;
 
 pub use dtype::Dtype;
-pub use plain::{bf16, f16, f32_bits_from_bf16, f32_bits_from_f16, round_to_bf16, round_to_f16, widen};
+pub use plain::{
+    bf16, f16, f32_bits_from_bf16, f32_bits_from_f16, narrow, round_to_bf16, round_to_f16, widen,
+};

@@ -60,6 +60,24 @@ pub fn round_to_f16(value: f32) -> f32 {
     f16::from_f32(value).to_f32()
 }
 
+/// Appends values as little-endian elements of BF16, F16 or F32, rounded once, ties to even. Nothing for other
+/// types.
+///
+/// ```
+/// use quantscope_numeric::{Dtype, narrow};
+/// let mut bytes = Vec::new();
+/// narrow(Dtype::BF16, &[1.0, -2.0], &mut bytes);
+/// assert_eq!(bytes, [0x80, 0x3f, 0x00, 0xc0]);
+/// ```
+pub fn narrow(dtype: Dtype, values: &[f32], bytes: &mut Vec<u8>) {
+    match dtype {
+        Dtype::F32 => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        Dtype::BF16 => bytes.extend(values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes())),
+        Dtype::F16 => bytes.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes())),
+        _ => {}
+    }
+}
+
 /// Appends the values of little-endian elements, widened to F32 exactly. Elements of a type that is no float of
 /// at most 32 bits append nothing; a part of an element at the end is left out.
 ///

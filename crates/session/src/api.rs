@@ -323,7 +323,7 @@ pub struct TieReport {
 /// What a conversion is asked to do. Fields mirror the flags of `quantscope convert`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConvertRequest {
-    /// Scheme id, `nvfp4` or `w4a16-nvfp4`.
+    /// Scheme id, such as `nvfp4`, or `bf16`, `f16`, `f32` to dequantize.
     pub to: String,
     /// Globs of modules that stay as they are.
     pub exclude: Vec<String>,
@@ -335,6 +335,24 @@ pub struct ConvertRequest {
     pub calibration_json: Option<String>,
     /// Write NaN bytes for an all-zero tensor as the reference does, instead of refusing it.
     pub zero_tensors_as_reference: bool,
+    /// Weights that share a scale, in the schemes that leave it open (`int4`: 128).
+    #[serde(default)]
+    pub group_size: Option<u64>,
+    /// `cpu` (default) or `cuda`: how the quotient of per-tensor FP8 is rounded.
+    #[serde(default)]
+    pub fp8_rounding: Option<String>,
+    /// `lenient` (default) or `strict`: which 3-D convolutions are packed.
+    #[serde(default)]
+    pub conv3d: Option<String>,
+    /// `by-name` (default), `keep-input-scale` or `off`: what becomes of tensors that share their values.
+    #[serde(default)]
+    pub ties: Option<String>,
+    /// Path prefix of the sides of ties that stay, such as `model.decoder`.
+    #[serde(default)]
+    pub canonical: Option<String>,
+    /// Ties as `ALIAS=CANONICAL` module patterns; `*` is the same text on both sides.
+    #[serde(default)]
+    pub declared_ties: Vec<String>,
 }
 
 /// What a conversion would write.

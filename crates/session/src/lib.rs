@@ -31,7 +31,7 @@ use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
 use quantscope_audit::targets::target_findings;
 use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
-use quantscope_convert::{Plan, Recipe, RecipeFields, ZeroTensors};
+use quantscope_convert::{Calibration, Plan, Recipe, RecipeFields, Ties, ZeroTensors};
 use render::AuditView;
 use std::rc::Rc;
 
@@ -50,6 +50,8 @@ pub struct Session {
     ties: Vec<Tie>,
     /// The engine that verified the bytes, once they are.
     verified_by: Option<String>,
+    /// Maxima from files, for conversions.
+    calibration: Calibration,
     /// For each layer of the model, by index: its findings, by index.
     by_layer: Vec<Vec<u32>>,
 }
@@ -86,6 +88,7 @@ impl Session {
             scope: scope::Scope::default(),
             ties,
             verified_by: None,
+            calibration: Calibration::default(),
             by_layer,
         };
         session.gather();
@@ -216,17 +219,34 @@ impl Session {
         Ok(())
     }
 
-    fn recipe(request: &ConvertRequest) -> Result<Recipe, SessionError> {
+    /// Takes the maxima of safetensors files for conversions to come: those of a calibration, or state that leaked
+    /// into a checkpoint. Lists of block maxima stay in the files.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or holds no maxima that can be used; those taken before stay.
+    pub async fn calibrate(&mut self, files: &[InputFile]) -> Result<(), SessionError> {
+        self.calibration = Calibration::from_files(files, &self.limits).await?;
+        Ok(())
+    }
+
+    fn recipe(&self, request: &ConvertRequest) -> Result<Recipe, SessionError> {
         let zero_tensors =
             if request.zero_tensors_as_reference { ZeroTensors::Reference } else { ZeroTensors::Refuse };
-        Ok(Recipe::new(&RecipeFields {
+        let fields = RecipeFields {
             to: &request.to,
             exclude: &request.exclude,
             layers: &request.layers,
             dtype: request.dtype.as_deref(),
             calibration_json: request.calibration_json.as_deref(),
             zero_tensors,
-        })?)
+            group_size: request.group_size,
+            fp8_rounding: request.fp8_rounding.as_deref(),
+            conv3d: request.conv3d.as_deref(),
+            ties: request.ties.as_deref(),
+            canonical: request.canonical.as_deref(),
+            declared_ties: &request.declared_ties,
+        };
+        Ok(Recipe::new(&fields, self.calibration.clone())?)
     }
 
     /// What a conversion would write. Reads no tensor bytes.
@@ -234,14 +254,26 @@ impl Session {
     /// # Errors
     /// If the conversion is refused, naming tensor and remedy.
     pub fn plan(&self, request: &ConvertRequest) -> Result<PlanView, SessionError> {
-        let plan = Plan::new(&self.checkpoint, &self.model, &Self::recipe(request)?)?;
+        let recipe = self.recipe(request)?;
+        let ties = Ties::assumed(&self.checkpoint, &self.model, &recipe);
+        let plan = Plan::new(&self.checkpoint, &self.model, &recipe, &ties)?;
+        let changed = plan.changed.iter().map(|c| PlanLayer {
+            name: c.name.clone(),
+            kind: c.kind.id().into(),
+            from: c.from.into(),
+            to: c.to.id().into(),
+            shape: c.shape.clone(),
+            bytes_before: c.bytes_before,
+            bytes_after: c.bytes_after,
+            reason: c.note.clone(),
+        });
         let packed = plan.packed.iter().map(|p| PlanLayer {
             name: p.name.clone(),
             kind: p.kind.id().into(),
             from: p.from.into(),
             to: p.scheme.id().into(),
             shape: p.shape.clone(),
-            bytes_before: p.bytes_before,
+            bytes_before: p.place.len(),
             bytes_after: p.bytes_after,
             reason: String::new(),
         });
@@ -257,7 +289,7 @@ impl Session {
         });
         let texts = plan.texts.iter().map(|(name, _)| name.clone());
         Ok(PlanView {
-            packed: packed.collect(),
+            packed: packed.chain(changed).collect(),
             kept: kept.collect(),
             files: plan.files.iter().map(|f| (f.name.clone(), f.len)).collect(),
             other_files: texts.chain(plan.copies.iter().cloned()).collect(),
@@ -280,10 +312,12 @@ impl Session {
         sink: &mut dyn Sink,
         control: &dyn Control,
     ) -> Result<ConvertSummary, SessionError> {
-        let recipe = Self::recipe(request)?;
-        let plan = Plan::new(&self.checkpoint, &self.model, &recipe)?;
+        let recipe = self.recipe(request)?;
+        let (checkpoint, model, limits) = (&self.checkpoint, &self.model, &self.limits);
+        let ties = Ties::compared(checkpoint, model, &recipe, limits, control).await?;
+        let plan = Plan::new(checkpoint, model, &recipe, &ties)?;
         let outcome =
-            quantscope_convert::run(&self.checkpoint, &plan, &recipe, engines, &self.limits, sink, control)
+            quantscope_convert::run(checkpoint, model, &plan, &recipe, engines, limits, sink, control)
                 .await?;
         let error = |e: quantscope_convert::LayerError| api::LayerError {
             name: e.name,
@@ -294,7 +328,7 @@ impl Session {
         warnings.extend(outcome.engine_note);
         Ok(ConvertSummary {
             files: outcome.files,
-            packed: count(plan.packed.len()),
+            packed: count(plan.packed.len().saturating_add(plan.changed.len())),
             copied: outcome.copied,
             bytes_written: outcome.bytes_written,
             engine: outcome.engine,

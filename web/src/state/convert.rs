@@ -62,6 +62,7 @@ impl Form {
             dtype: Some(self.dtype.clone()).filter(|dtype| !dtype.is_empty()),
             calibration_json: None,
             zero_tensors_as_reference: self.zero_tensors_as_reference,
+            ..ConvertRequest::default()
         };
         (convert, self.calibration.is_some())
     }

@@ -22,9 +22,9 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
             format!("{} matches several checkpoints; convert them one by one", command.source.display()),
         ));
     };
-    let session = super::open(checkpoint, limits, &bars).await?;
+    let mut session = super::open(checkpoint, limits, &bars).await?;
     let calibration_json = match &command.calibration {
-        Some(path) => Some(calibration::read(path, limits).await?),
+        Some(path) => calibration::give(&mut session, path, limits).await?,
         None => None,
     };
     let request = ConvertRequest {
@@ -34,6 +34,12 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         dtype: command.dtype.map(|dtype| dtype.id().to_owned()),
         calibration_json,
         zero_tensors_as_reference: command.zero_tensors == ZeroTensors::Reference,
+        group_size: command.group_size,
+        fp8_rounding: Some(command.fp8_rounding.clone()),
+        conv3d: Some(command.conv3d.clone()),
+        ties: Some(command.ties.clone()),
+        canonical: command.canonical.clone(),
+        declared_ties: Vec::new(),
     };
     let plan = session.plan(&request)?;
     if command.plan {

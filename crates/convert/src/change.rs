@@ -1,0 +1,135 @@
+//! Carrying out what changes a tensor's form without quantizing: casts, decoded layers, recast ones.
+
+use crate::error::ConvertError;
+use crate::plan::{Place, PlanFile, PlanTensor};
+use crate::run::{Job, length, sized};
+use crate::write::TensorWriter;
+use quantscope_audit::LayerInfo;
+use quantscope_audit::decoded::{DecodeError, DecodedLayer, read_slab};
+use quantscope_format::Sink;
+use quantscope_numeric::{Dtype, narrow, widen};
+use quantscope_schemes::{Recast, Scheme};
+
+/// A failure of decoding, with the layer's name.
+fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
+    match error {
+        DecodeError::Refused(refusal) => ConvertError::Tensor {
+            tensor: layer.name.clone(),
+            reason: refusal.reason,
+            remedy: refusal.remedy,
+        },
+        DecodeError::Source(error) => ConvertError::Source(error),
+        DecodeError::Engine(error) => ConvertError::Engine(error),
+    }
+}
+
+impl<'a> Job<'a> {
+    fn changed_layer(&self, i: usize) -> Option<(&'a LayerInfo, &'static dyn Scheme)> {
+        let changed = self.plan.changed.get(i)?;
+        Some((self.model.layers.get(changed.layer)?, changed.to))
+    }
+
+    /// Numbers of a source tensor in another float type.
+    pub(crate) async fn cast_tensor(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        tensor: &PlanTensor,
+        (place, from): (&Place, Dtype),
+    ) -> Result<(), ConvertError> {
+        let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { return Ok(()) };
+        let name = tensor.spec.name.as_str();
+        let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        let width = (from.bits() / 8).max(1);
+        let step = (self.tile_bytes() / width).max(1) * width;
+        let (mut at, end) =
+            (source.begin.saturating_add(place.bytes.start), source.begin.saturating_add(place.bytes.end));
+        while at < end {
+            let mut bytes = sized(step.min(end - at));
+            shard.source.read(at, &mut bytes).await?;
+            at += length(&bytes);
+            let (mut values, mut rounded) = (Vec::new(), Vec::new());
+            widen(from, &bytes, &mut values);
+            narrow(tensor.spec.dtype, &values, &mut rounded);
+            writer.write(sink, &rounded).await?;
+            self.step(name, length(&rounded))?;
+        }
+        self.hashes.insert(name.to_string(), writer.finish());
+        Ok(())
+    }
+
+    /// The decoded weight of a quantized layer.
+    pub(crate) async fn decode_layer(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        tensor: &PlanTensor,
+        i: usize,
+    ) -> Result<(), ConvertError> {
+        let Some((layer, _)) = self.changed_layer(i) else { return Ok(()) };
+        let decoded = DecodedLayer::new(self.checkpoint, layer).map_err(|e| named(layer, e.into()))?;
+        let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        for region in decoded.regions(self.tile_bytes()) {
+            let values = decoded.values(self.engine, &region).await.map_err(|e| named(layer, e))?;
+            let mut rounded = Vec::new();
+            narrow(tensor.spec.dtype, &values, &mut rounded);
+            writer.write(sink, &rounded).await?;
+            self.step(&layer.name, length(&rounded))?;
+        }
+        self.hashes.insert(tensor.spec.name.clone(), writer.finish());
+        Ok(())
+    }
+
+    /// Makes a layer ready for being taken over: what must be seen first is seen.
+    async fn recast(
+        &mut self,
+        layer: &LayerInfo,
+        to: &'static dyn Scheme,
+    ) -> Result<Option<Box<dyn Recast>>, ConvertError> {
+        let view = layer.view(self.checkpoint);
+        let Some(made) = to.recast(layer.scheme, &view) else { return Ok(None) };
+        let mut recast = made.map_err(|e| named(layer, e.into()))?;
+        let surveyed = recast.surveys().and_then(|leaf| layer.tensor(self.checkpoint, leaf));
+        if let Some((shard, tensor)) = surveyed {
+            let mut at = tensor.begin;
+            while at < tensor.end {
+                let mut bytes = sized(self.tile_bytes().min(tensor.end - at));
+                shard.source.read(at, &mut bytes).await?;
+                recast.survey(&bytes);
+                at += length(&bytes);
+                self.step(&layer.name, 0)?;
+            }
+        }
+        Ok(Some(recast))
+    }
+
+    /// An output of a layer taken over from another scheme's form.
+    pub(crate) async fn recast_layer(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        tensor: &PlanTensor,
+        (i, output): (usize, usize),
+    ) -> Result<(), ConvertError> {
+        let Some((layer, to)) = self.changed_layer(i) else { return Ok(()) };
+        let Some(recast) = self.recast(layer, to).await? else { return Ok(()) };
+        let len = tensor.span.end.saturating_sub(tensor.span.start);
+        let unit = recast.unit(output).max(1);
+        let step = (self.tile_bytes() / unit).max(1).saturating_mul(unit);
+        let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        let mut at = 0;
+        while at < len {
+            let span = at..at.saturating_add(step).min(len);
+            let mut parts = Vec::new();
+            for slab in recast.needs(output, span.clone()) {
+                parts.push(read_slab(self.checkpoint, layer, &slab).await.map_err(|e| named(layer, e))?);
+            }
+            let bytes = recast.produce(output, span.clone(), &parts);
+            writer.write(sink, &bytes).await?;
+            self.step(&layer.name, length(&bytes))?;
+            at = span.end;
+        }
+        self.hashes.insert(tensor.spec.name.clone(), writer.finish());
+        Ok(())
+    }
+}
