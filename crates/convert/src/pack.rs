@@ -59,6 +59,7 @@ impl<'a> Job<'a> {
             matrix: packed.matrix,
             dtype: packed.dtype,
             cast: packed.cast,
+            export: self.recipe.dtype.unwrap_or(packed.dtype),
             maximum,
             settings: self.recipe.settings,
             given_blocks: packed.given.is_some(),

@@ -111,6 +111,8 @@ pub struct EncodeInput {
     pub dtype: FloatType,
     /// What happens to values before codes are taken.
     pub cast: CodeCast,
+    /// Element type that they have then: what a quotient is rounded to where the reference rounds it.
+    pub export: FloatType,
     /// Largest magnitude of the tensor, or of its fused group; not used unless [`Encoding::needs_maximum`].
     pub maximum: f32,
     /// What the user chose.

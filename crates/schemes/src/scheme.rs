@@ -48,6 +48,11 @@ pub trait Scheme: Sync {
     /// How scales lie beside weights.
     fn scale_layout(&self) -> ScaleLayout;
 
+    /// How scales lie beside the weights of one layer, where more than the scheme decides it.
+    fn scale_layout_of(&self, _layer: &LayerView<'_>) -> ScaleLayout {
+        self.scale_layout()
+    }
+
     /// Whether a packed matrix may be a flattened convolution.
     fn flattens_convolutions(&self) -> bool {
         false

@@ -1,46 +1,151 @@
-//! E2M1 codes, two to a byte with the even column in the low nibble, under E4M3 block scales and one F32
-//! global scale: `formats.md` b, decoding and the dynamic rule of encoding.
+//! Decoding E2M1 codes, two to a byte with the even column in the low nibble, under the scales of blocks:
+//! rows of blocks, with scales beside them, padded or in tiles; and stacks whose blocks run down the columns.
+//!
+//! Source: `formats.md` b (dequant, stacks) and e (MX), f (padding and tiles).
 
 use crate::decode::{Decoder, Refusal, Region, Slab};
-use crate::encode::{EncodeInput, Encoded, Encoder};
 use crate::layer::LayerView;
-use crate::parts::bytes::{part, scalar};
-use crate::parts::shapes::{expect_elements, matrix, needed};
+use crate::parts::bytes::{index, part, scalar};
+use crate::parts::shapes::{expect_elements, matrix, needed, round_up, text};
 use futures_util::future::{LocalBoxFuture, ready};
-use quantscope_kernels::nvfp4_quantize::{Nvfp4Block, Nvfp4Table};
-use quantscope_kernels::{Engine, EngineError, FloatTile, Nvfp4Out};
+use quantscope_kernels::{Engine, EngineError, Fp4DecodeTable, Fp4Tile, Nibbles};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
 
-/// Decodes rows of packed codes.
-pub(crate) struct BlockDecoder {
+/// What a scale byte stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Factor {
+    /// E4M3, times one F32 for the tensor that stands under a leaf.
+    E4m3(&'static str),
+    /// E8M0.
+    E8m0,
+}
+
+/// Where the scale of a block stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Row-major, so many scales a row; the last may be padding.
+    Rows(u64),
+    /// In tiles of 128 rows by 4 columns, so many columns.
+    Tiles(u64),
+}
+
+impl Placement {
+    /// How scales of shape `stored` lie beside `rows` rows of `blocks` blocks.
+    pub(crate) fn of(stored: &[u64], rows: u64, blocks: u64) -> Option<Self> {
+        match *stored {
+            [r, c] if r == rows && (c == blocks || c == round_up(blocks, 16)) => Some(Self::Rows(c)),
+            [r, c] if r == round_up(rows, 128) && (c == round_up(blocks, 4) || c == round_up(blocks, 16)) => {
+                Some(Self::Tiles(c))
+            }
+            _ => None,
+        }
+    }
+
+    fn needs(self, leaf: &'static str, rows: &std::ops::Range<u64>, blocks: &std::ops::Range<u64>) -> Slab {
+        match self {
+            Self::Rows(stride) => Slab::rectangle(leaf, stride, rows.clone(), blocks.clone()),
+            Self::Tiles(wide) => {
+                // 512 bytes a tile, tiles of a band side by side.
+                let bands = rows.start / 128..rows.end.div_ceil(128);
+                let tiles = blocks.start / 4..blocks.end.div_ceil(4);
+                let bytes = tiles.start.saturating_mul(512)..tiles.end.saturating_mul(512);
+                Slab::rectangle(leaf, (wide / 4).saturating_mul(512), bands, bytes)
+            }
+        }
+    }
+
+    /// The scales of a region row by row, out of the bytes of [`Self::needs`].
+    fn gather(self, rows: &std::ops::Range<u64>, blocks: &std::ops::Range<u64>, bytes: &[u8]) -> Vec<u8> {
+        if let Self::Rows(_) = self {
+            return bytes.to_vec();
+        }
+        let (first_band, first_tile) = (rows.start / 128, blocks.start / 4);
+        let tiles = blocks.end.div_ceil(4).saturating_sub(first_tile);
+        let mut gathered = Vec::new();
+        for row in rows.clone() {
+            for block in blocks.clone() {
+                let tile = (row / 128 - first_band) * tiles + (block / 4 - first_tile);
+                let at = tile * 512 + (row % 32) * 16 + (row % 128) / 32 * 4 + block % 4;
+                // What is not there is NaN, so that nothing is decoded by accident.
+                gathered.push(bytes.get(index(at)).copied().unwrap_or(e4m3::NAN_BYTE));
+            }
+        }
+        gathered
+    }
+}
+
+/// The table of a tensor's codes under each scale byte.
+fn table(factor: Factor, global: f32) -> Fp4DecodeTable {
+    match factor {
+        Factor::E4m3(_) => Fp4DecodeTable::e4m3(global, Nibbles::LowFirst),
+        Factor::E8m0 => Fp4DecodeTable::e8m0(Nibbles::LowFirst),
+    }
+}
+
+/// Checks the one number of a tensor; answers its type.
+fn global_dtype(layer: &LayerView<'_>, factor: Factor) -> Result<Option<(&'static str, Dtype)>, Refusal> {
+    let Factor::E4m3(leaf) = factor else { return Ok(None) };
+    let stored = needed(layer, leaf)?;
+    expect_elements(stored, Some(1))?;
+    Ok(Some((leaf, stored.dtype)))
+}
+
+/// Decodes rows of blocks.
+pub(crate) struct RowBlocks {
+    shape: Vec<u64>,
     rows: u64,
     cols: u64,
     block: u64,
     weight: &'static str,
     scale: &'static str,
-    global: &'static str,
-    global_dtype: Dtype,
+    factor: Factor,
+    global: Option<(&'static str, Dtype)>,
+    placement: Placement,
 }
 
-impl BlockDecoder {
-    /// Checks that every block has its scale.
+impl RowBlocks {
+    /// Checks that every block has its scale. Weights `[N, bytes]`, or `[E, N, bytes]` with plain scales.
     pub(crate) fn new(
         layer: &LayerView<'_>,
-        [weight, scale, global]: [&'static str; 3],
+        [weight, scale]: [&'static str; 2],
+        factor: Factor,
         block: u64,
     ) -> Result<Self, Refusal> {
-        let [rows, row_bytes] = matrix(needed(layer, weight)?)?;
+        let (codes, scales) = (needed(layer, weight)?, needed(layer, scale)?);
+        let mut shape = codes.shape.to_vec();
+        let (rows, row_bytes) = match *codes.shape {
+            [experts, rows, row_bytes] => (experts.saturating_mul(rows), row_bytes),
+            _ => matrix(codes)?.into(),
+        };
         let cols = row_bytes.saturating_mul(2);
-        let (scales, whole) = (needed(layer, scale)?, needed(layer, global)?);
-        expect_elements(scales, rows.checked_mul(cols / block).filter(|_| cols.is_multiple_of(block)))?;
-        expect_elements(whole, Some(1))?;
-        Ok(Self { rows, cols, block, weight, scale, global, global_dtype: whole.dtype })
+        if let Some(last) = shape.last_mut() {
+            *last = cols;
+        }
+        let blocks = Some(cols / block).filter(|_| cols.is_multiple_of(block));
+        let placement = blocks.and_then(|blocks| match *scales.shape {
+            [experts, rows, count] if codes.shape.get(..2) == Some(&[experts, rows]) && count == blocks => {
+                Some(Placement::Rows(blocks))
+            }
+            _ if codes.shape.len() == 2 => Placement::of(scales.shape, rows, blocks),
+            _ => None,
+        });
+        let placement = placement.ok_or_else(|| {
+            let (codes, scales) = (text(codes.shape), text(scales.shape));
+            let reason = format!("has `{scale}` {scales} beside `{weight}` {codes}, in blocks of {block}");
+            Refusal::new(reason, "export the layer again")
+        })?;
+        let global = global_dtype(layer, factor)?;
+        Ok(Self { shape, rows, cols, block, weight, scale, factor, global, placement })
+    }
+
+    fn blocks(&self, region: &Region) -> std::ops::Range<u64> {
+        region.cols.start / self.block..region.cols.end.div_ceil(self.block)
     }
 }
 
-impl Decoder for BlockDecoder {
+impl Decoder for RowBlocks {
     fn shape(&self) -> Vec<u64> {
-        vec![self.rows, self.cols]
+        self.shape.clone()
     }
 
     fn extent(&self) -> [u64; 2] {
@@ -53,79 +158,123 @@ impl Decoder for BlockDecoder {
 
     fn needs(&self, region: &Region) -> Vec<Slab> {
         let (rows, cols) = (&region.rows, &region.cols);
-        let blocks = cols.start / self.block..cols.end.div_ceil(self.block);
+        let bytes = cols.start / 2..cols.end.div_ceil(2);
+        let mut slabs = vec![
+            Slab::rectangle(self.weight, self.cols / 2, rows.clone(), bytes),
+            self.placement.needs(self.scale, rows, &self.blocks(region)),
+        ];
+        slabs.extend(self.global.map(|(leaf, dtype)| Slab::range(leaf, 0, dtype.bits() / 8)));
+        slabs
+    }
+
+    fn decode<'a>(
+        &'a self,
+        engine: &'a dyn Engine,
+        region: &'a Region,
+        parts: &'a [Vec<u8>],
+        out: &'a mut Vec<f32>,
+    ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
+        Box::pin(async move {
+            let blocks = self.blocks(region);
+            let scales = self.placement.gather(&region.rows, &blocks, part(parts, 1));
+            let global = self.global.map_or(1.0, |(_, dtype)| scalar(dtype, parts.get(2)));
+            let codes = part(parts, 0);
+            let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+            let tile = Fp4Tile {
+                codes,
+                scales: &scales,
+                rows: narrow(region.rows.end.saturating_sub(region.rows.start)),
+                blocks: narrow(blocks.end.saturating_sub(blocks.start)),
+                block: narrow(self.block),
+            };
+            let mut bits = vec![0; codes.len().saturating_mul(2)];
+            engine.fp4_decode(tile, &table(self.factor, global), &mut bits).await?;
+            out.extend(bits.into_iter().map(f32::from_bits));
+            Ok(())
+        })
+    }
+}
+
+/// Decodes a stack `[E, in / 2, out]` whose blocks run along `in`, with scales `[E, in / block, out]`: to
+/// `[E, in, out]`.
+pub(crate) struct ColumnBlocks {
+    shape: [u64; 3],
+    block: u64,
+    weight: &'static str,
+    scale: &'static str,
+    global: (&'static str, Dtype),
+}
+
+impl ColumnBlocks {
+    /// Whether the scales of a stack lie so.
+    pub(crate) fn fits(weight: &[u64], scale: &[u64], block: u64) -> bool {
+        match (weight, scale) {
+            (&[experts, half, out], &[e, blocks, o]) => {
+                experts == e && out == o && half.checked_mul(2) == blocks.checked_mul(block)
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes a stack ready for which [`Self::fits`] holds.
+    pub(crate) fn new(
+        layer: &LayerView<'_>,
+        [weight, scale, global]: [&'static str; 3],
+        block: u64,
+    ) -> Result<Self, Refusal> {
+        let (codes, whole) = (needed(layer, weight)?, needed(layer, global)?);
+        let &[experts, half, out] = codes.shape else {
+            let reason = format!("has `{weight}` {}, where a stack is expected", text(codes.shape));
+            return Err(Refusal::new(reason, "export the layer again"));
+        };
+        expect_elements(whole, Some(1))?;
+        let shape = [experts, half.saturating_mul(2), out];
+        Ok(Self { shape, block, weight, scale, global: (global, whole.dtype) })
+    }
+}
+
+impl Decoder for ColumnBlocks {
+    fn shape(&self) -> Vec<u64> {
+        self.shape.to_vec()
+    }
+
+    fn extent(&self) -> [u64; 2] {
+        let [experts, rows, cols] = self.shape;
+        [experts.saturating_mul(rows), cols]
+    }
+
+    // An expert's rows are whole blocks and whole bytes, so those of all experts count on.
+    fn needs(&self, region: &Region) -> Vec<Slab> {
+        let (rows, [.., out]) = (&region.rows, self.shape);
+        let pairs = rows.start / 2..rows.end.div_ceil(2);
+        let blocks = rows.start / self.block..rows.end.div_ceil(self.block);
         vec![
-            Slab::rectangle(self.weight, self.cols / 2, rows.clone(), cols.start / 2..cols.end.div_ceil(2)),
-            Slab::rectangle(self.scale, self.cols / self.block, rows.clone(), blocks),
-            Slab::range(self.global, 0, self.global_dtype.bits() / 8),
+            Slab::rectangle(self.weight, out, pairs, region.cols.clone()),
+            Slab::rectangle(self.scale, out, blocks, region.cols.clone()),
+            Slab::range(self.global.0, 0, self.global.1.bits() / 8),
         ]
     }
 
     fn decode<'a>(
         &'a self,
         _engine: &'a dyn Engine,
-        _region: &'a Region,
+        region: &'a Region,
         parts: &'a [Vec<u8>],
         out: &'a mut Vec<f32>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
-        let global = scalar(self.global_dtype, parts.get(2));
-        let bytes = usize::try_from(self.block / 2).unwrap_or(8);
-        // f32(f32(dec(scale) * ws2) * value): one rounding for the scale, one for the product.
-        for (block, &scale) in part(parts, 0).chunks(bytes).zip(part(parts, 1)) {
-            let scale = e4m3::decode(scale) * global;
-            for &byte in block {
-                out.push(e2m1::decode(byte & 15) * scale);
-                out.push(e2m1::decode(byte >> 4) * scale);
+        let global = scalar(self.global.1, parts.get(2));
+        let width = index(region.cols.end.saturating_sub(region.cols.start)).max(1);
+        let line = |at: usize, row: u64, first: u64| {
+            part(parts, at).chunks(width).nth(index(row.saturating_sub(first))).unwrap_or_default()
+        };
+        for row in region.rows.clone() {
+            let codes = line(0, row / 2, region.rows.start / 2);
+            let scales = line(1, row / self.block, region.rows.start / self.block);
+            for (&byte, &scale) in codes.iter().zip(scales) {
+                let code = if row % 2 == 0 { byte & 15 } else { byte >> 4 };
+                out.push(e2m1::decode(code) * (e4m3::decode(scale) * global));
             }
         }
         Box::pin(ready(Ok(())))
-    }
-}
-
-/// Encodes with scales from each block's own maximum.
-pub(crate) struct DynamicEncoder {
-    table: Nvfp4Table,
-}
-
-impl DynamicEncoder {
-    /// `largest` is what codes and block scales reach together.
-    pub(crate) fn new(input: &EncodeInput, largest: f32) -> Self {
-        Self { table: Nvfp4Table::dynamic(input.maximum / largest, Nvfp4Block::Of16, input.cast) }
-    }
-}
-
-impl Encoder for DynamicEncoder {
-    fn scalars(&self) -> Vec<(&'static str, f32)> {
-        vec![("weight_scale_2", self.table.ws2())]
-    }
-
-    fn scales(&self, maxima: &[u32]) -> Vec<u8> {
-        maxima.iter().map(|&bits| self.table.scale_byte(bits)).collect()
-    }
-
-    fn codes<'a>(
-        &'a self,
-        engine: &'a dyn Engine,
-        tile: FloatTile<'a>,
-        _first_row: u32,
-        _scales: &'a [u8],
-    ) -> LocalBoxFuture<'a, Result<Vec<u8>, EngineError>> {
-        Box::pin(async move { Ok(self.encode(engine, tile).await?.codes) })
-    }
-
-    fn encode<'a>(
-        &'a self,
-        engine: &'a dyn Engine,
-        tile: FloatTile<'a>,
-    ) -> LocalBoxFuture<'a, Result<Encoded, EngineError>> {
-        Box::pin(async move {
-            let blocks =
-                usize::try_from(u64::from(tile.rows) * u64::from(tile.row_blocks(self.table.block())))
-                    .unwrap_or(0);
-            let mut encoded = Encoded { codes: vec![0; blocks.saturating_mul(8)], scales: vec![0; blocks] };
-            let out = Nvfp4Out { codes: &mut encoded.codes, scales: &mut encoded.scales };
-            engine.nvfp4_quantize(tile, &self.table, out).await?;
-            Ok(encoded)
-        })
     }
 }

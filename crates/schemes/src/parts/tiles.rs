@@ -1,12 +1,21 @@
-//! E4M3 codes under float scales, one per tile of rows and columns.
+//! E4M3 codes under scales, one per tile of rows and columns: a tensor, a row, 128 x 128, or 1 x 32.
 
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::LayerView;
-use crate::parts::bytes::{floats, index, part};
+use crate::parts::bytes::{floats, part};
 use crate::parts::shapes::{expect_elements, needed};
-use futures_util::future::{LocalBoxFuture, ready};
-use quantscope_kernels::{Engine, EngineError};
-use quantscope_numeric::{Dtype, e4m3};
+use futures_util::future::LocalBoxFuture;
+use quantscope_kernels::{Engine, EngineError, Fp8Tile, ScaleGrid};
+use quantscope_numeric::{Dtype, e8m0};
+
+/// Scales as numbers. Bytes that are no float are powers of two.
+fn scale_bits(dtype: Dtype, bytes: &[u8]) -> Vec<u32> {
+    let values = match dtype {
+        Dtype::U8 | Dtype::F8_E8M0 => bytes.iter().map(|&byte| e8m0::decode(byte)).collect(),
+        _ => floats(dtype, bytes),
+    };
+    values.into_iter().map(f32::to_bits).collect()
+}
 
 /// Decodes E4M3 rows whose scales govern tiles of `block_rows` x `block_cols`.
 pub(crate) struct TileDecoder {
@@ -21,7 +30,7 @@ pub(crate) struct TileDecoder {
 }
 
 impl TileDecoder {
-    /// Checks shapes. `u64::MAX` as a side of the block is the whole extent.
+    /// Checks shapes. `u64::MAX` as a side of the block is the whole extent; no side is zero.
     pub(crate) fn new(
         layer: &LayerView<'_>,
         weight: &'static str,
@@ -32,6 +41,7 @@ impl TileDecoder {
         let scales = needed(layer, scale)?;
         let rows = stored.shape.first().copied().unwrap_or(1);
         let cols = stored.shape.iter().skip(1).fold(1_u64, |n, &d| n.saturating_mul(d));
+        let [block_rows, block_cols] = [block_rows.max(1), block_cols.max(1)];
         expect_elements(scales, rows.div_ceil(block_rows).checked_mul(cols.div_ceil(block_cols)))?;
         Ok(Self {
             shape: stored.shape.to_vec(),
@@ -45,20 +55,9 @@ impl TileDecoder {
         })
     }
 
-    fn decode_region(&self, region: &Region, parts: &[Vec<u8>], out: &mut Vec<f32>) {
-        let scales = floats(self.scale_dtype, part(parts, 1));
-        let width = region.cols.end.saturating_sub(region.cols.start);
-        let (first_row, first_col) =
-            (region.rows.start / self.block_rows, region.cols.start / self.block_cols);
-        let across = region.cols.end.div_ceil(self.block_cols).saturating_sub(first_col);
-        for (row, codes) in (region.rows.start..).zip(part(parts, 0).chunks(index(width).max(1))) {
-            let base = (row / self.block_rows).saturating_sub(first_row).saturating_mul(across);
-            for (col, &code) in (region.cols.start..).zip(codes) {
-                let at = base.saturating_add((col / self.block_cols).saturating_sub(first_col));
-                let scale = scales.get(index(at)).copied().unwrap_or(f32::NAN);
-                out.push(e4m3::decode(code) * scale);
-            }
-        }
+    /// Columns of the scale grid that a region touches.
+    fn across(&self, region: &Region) -> std::ops::Range<u64> {
+        region.cols.start / self.block_cols..region.cols.end.div_ceil(self.block_cols)
     }
 }
 
@@ -71,10 +70,14 @@ impl Decoder for TileDecoder {
         [self.rows, self.cols]
     }
 
+    fn column_unit(&self) -> u64 {
+        if self.block_cols >= self.cols { 1 } else { self.block_cols }
+    }
+
     fn needs(&self, region: &Region) -> Vec<Slab> {
         let width = self.scale_dtype.bits() / 8;
         let down = region.rows.start / self.block_rows..region.rows.end.div_ceil(self.block_rows);
-        let across = region.cols.start / self.block_cols..region.cols.end.div_ceil(self.block_cols);
+        let across = self.across(region);
         let grid_row = self.cols.div_ceil(self.block_cols).saturating_mul(width);
         let bytes = across.start.saturating_mul(width)..across.end.saturating_mul(width);
         vec![
@@ -85,12 +88,32 @@ impl Decoder for TileDecoder {
 
     fn decode<'a>(
         &'a self,
-        _engine: &'a dyn Engine,
+        engine: &'a dyn Engine,
         region: &'a Region,
         parts: &'a [Vec<u8>],
         out: &'a mut Vec<f32>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
-        self.decode_region(region, parts, out);
-        Box::pin(ready(Ok(())))
+        Box::pin(async move {
+            let scales = scale_bits(self.scale_dtype, part(parts, 1));
+            let codes = part(parts, 0);
+            let across = self.across(region);
+            let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+            let tile = Fp8Tile {
+                codes,
+                rows: narrow(region.rows.end.saturating_sub(region.rows.start)),
+                cols: narrow(region.cols.end.saturating_sub(region.cols.start)),
+                grid: ScaleGrid {
+                    scales: &scales,
+                    block_rows: narrow(self.block_rows),
+                    block_cols: narrow(self.block_cols),
+                    scale_cols: narrow(across.end.saturating_sub(across.start)),
+                    first_row: if self.block_rows >= self.rows { 0 } else { narrow(region.rows.start % self.block_rows) },
+                },
+            };
+            let mut bits = vec![0; codes.len()];
+            engine.fp8_decode(tile, &mut bits).await?;
+            out.extend(bits.into_iter().map(f32::from_bits));
+            Ok(())
+        })
     }
 }

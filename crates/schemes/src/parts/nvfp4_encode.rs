@@ -1,0 +1,85 @@
+//! Encoding NVFP4 blocks: scales from each block's maximum by the dynamic or the static rule, from given
+//! maxima, or from a search; then codes under those scales.
+//!
+//! Source: `formats.md` b and c, `foreign.md` 8. The arithmetic is in the kernels.
+
+use crate::encode::{EncodeInput, Encoded, Encoder};
+use futures_util::future::LocalBoxFuture;
+use quantscope_kernels::nvfp4_quantize::{Nvfp4Block, Nvfp4Table, ScaleRange};
+use quantscope_kernels::{Engine, EngineError, FloatTile, Nvfp4Out};
+
+/// How block scales are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// From each block's maximum and the global scale.
+    Dynamic,
+    /// From block maxima, each block's own unless others are given.
+    Static,
+}
+
+/// Makes scales and codes of one tensor.
+pub(crate) struct BlockEncoder {
+    table: Nvfp4Table,
+}
+
+impl BlockEncoder {
+    /// The encoder of a tensor with the largest magnitude `input.maximum`.
+    pub(crate) fn new(input: &EncodeInput, rule: Rule, block: Nvfp4Block) -> Self {
+        // What codes and block scales reach together: 6 * 448, or 448 under FP8 activations.
+        let largest = match block {
+            Nvfp4Block::Of16 => 2688.0,
+            Nvfp4Block::Of32 => 448.0,
+        };
+        let table = match rule {
+            Rule::Dynamic => Nvfp4Table::dynamic(input.maximum / largest, block, input.cast),
+            Rule::Static => Nvfp4Table::fixed(input.maximum, ScaleRange::Full, input.cast),
+        };
+        Self { table }
+    }
+
+    /// Blocks of a tile, and bytes of their codes.
+    fn room(&self, tile: &FloatTile<'_>) -> [usize; 2] {
+        let block = self.table.block().elems();
+        let blocks = u64::from(tile.rows) * u64::from(tile.cols.div_ceil(block));
+        let length = |n: u64| usize::try_from(n).unwrap_or(0);
+        [length(blocks), length(blocks.saturating_mul(u64::from(block / 2)))]
+    }
+}
+
+impl Encoder for BlockEncoder {
+    fn scalars(&self) -> Vec<(&'static str, f32)> {
+        vec![("weight_scale_2", self.table.ws2())]
+    }
+
+    fn scales(&self, maxima: &[u32]) -> Vec<u8> {
+        maxima.iter().map(|&bits| self.table.scale_byte(bits)).collect()
+    }
+
+    fn codes<'a>(
+        &'a self,
+        engine: &'a dyn Engine,
+        tile: FloatTile<'a>,
+        _first_row: u32,
+        scales: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<Vec<u8>, EngineError>> {
+        Box::pin(async move {
+            let mut codes = vec![0; self.room(&tile)[1]];
+            engine.nvfp4_encode(tile, &self.table, scales, &mut codes).await?;
+            Ok(codes)
+        })
+    }
+
+    fn encode<'a>(
+        &'a self,
+        engine: &'a dyn Engine,
+        tile: FloatTile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Encoded, EngineError>> {
+        Box::pin(async move {
+            let [blocks, bytes] = self.room(&tile);
+            let mut encoded = Encoded { codes: vec![0; bytes], scales: vec![0; blocks] };
+            let out = Nvfp4Out { codes: &mut encoded.codes, scales: &mut encoded.scales };
+            engine.nvfp4_quantize(tile, &self.table, out).await?;
+            Ok(encoded)
+        })
+    }
+}
