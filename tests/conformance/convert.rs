@@ -302,6 +302,7 @@ fn what_cannot_be_converted_is_refused_by_name() {
     for (source, request, words) in [
         ("golden/_src/wan_vae", request("int9", &[]), "no scheme is called"),
         ("golden/_src/llama", request("f64", &[]), "is no quantization scheme"),
+        ("golden/_src/wan_vae", request("nvfp4-awq", &[]), "can be read but not written"),
         ("golden/_src/wan_vae", request("nvfp4", &["*"]), "nothing would be packed"),
         ("golden/_src/llama_hidden136", request("nvfp4", &[]), "no multiple of 16"),
         (

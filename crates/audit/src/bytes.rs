@@ -157,7 +157,8 @@ impl<'r> LayerCheck<'_, 'r> {
             self.stream(&weight, hash).await?;
             return Ok(false);
         }
-        match self.layer.scheme.scale_layout() {
+        let layout = self.layer.scheme.scale_layout_of(&self.layer.view(self.reader.checkpoint()));
+        match layout {
             ScaleLayout::Fp4Blocks { block: 16, scale, global } => {
                 self.nvfp4(&weight, scale, global, hash).await
             }

@@ -115,7 +115,7 @@ fn wrong_shape(
     let found = shape_text(stored.shape);
     let what = format!("`{}.{}`", layer.name, companion.leaf);
     let tiled = matches!(companion.role, Role::WeightScale)
-        && matches!(layer.scheme.scale_layout(),
+        && matches!(layer.scheme.scale_layout_of(view),
             ScaleLayout::Fp8Tiles { rows, cols, .. } if rows != u32::MAX && cols != u32::MAX);
     let rule = match companion.role {
         Role::GlobalScale if is_conv => &SH505,
@@ -144,7 +144,7 @@ fn check_tile_scale(
     view: &LayerView<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout() else { return };
+    let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout_of(view) else { return };
     if !view.has(scale) {
         return;
     }

@@ -37,6 +37,9 @@ impl Placement {
             [r, c] if r == round_up(rows, 128) && (c == round_up(blocks, 4) || c == round_up(blocks, 16)) => {
                 Some(Self::Tiles(c))
             }
+            [r, c] if r == round_up(rows, 16) && (c == blocks || c == round_up(blocks, 16)) => {
+                Some(Self::Rows(c))
+            }
             _ => None,
         }
     }

@@ -220,9 +220,7 @@ impl Encoder for Fp8Encoder {
     ) -> LocalBoxFuture<'a, Result<Vec<u8>, EngineError>> {
         Box::pin(async move {
             match &self.scales {
-                Scales::One { divisor, .. } => {
-                    self.codes_under(engine, tile, ScaleGrid::one(divisor)).await
-                }
+                Scales::One { divisor, .. } => self.codes_under(engine, tile, ScaleGrid::one(divisor)).await,
                 Scales::Grid { block, .. } => {
                     let mut values = Vec::new();
                     widen(Dtype::F32, scales, &mut values);

@@ -76,8 +76,7 @@ pub(crate) const INT8_INPUT: Companion = Companion {
     shape: "[]",
 };
 /// Scale of FP8 activations.
-pub(crate) const FP8_INPUT: Companion =
-    Companion { words: "activation scale, amax / 448", ..INT8_INPUT };
+pub(crate) const FP8_INPUT: Companion = Companion { words: "activation scale, amax / 448", ..INT8_INPUT };
 
 /// One of the integer schemes.
 pub(crate) struct Int {
@@ -173,7 +172,13 @@ impl Scheme for Int {
         let rows = self.logical(weight.shape).first().copied();
         let fits = SCALES.contains(&scale.dtype) && scale.shape.first().copied() == rows;
         match (self.packing, scale.rank()) {
-            _ if !fits => if declared { Match::Partial } else { Match::No },
+            _ if !fits => {
+                if declared {
+                    Match::Partial
+                } else {
+                    Match::No
+                }
+            }
             (Packing::Bytes, 1) => Match::Full,
             (Packing::Bytes, 2) if scale.shape.get(1) == Some(&1) => Match::Full,
             (Packing::RowPairs, 2) if self.has_global && !layer.has(GLOBAL_SCALE.leaf) => Match::Partial,

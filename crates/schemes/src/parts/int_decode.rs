@@ -9,7 +9,7 @@ use crate::parts::bytes::{floats, index, part};
 use crate::parts::shapes::{expect_elements, matrix, needed, text};
 use futures_util::future::{LocalBoxFuture, ready};
 use quantscope_kernels::{Engine, EngineError};
-use quantscope_numeric::Dtype;
+use quantscope_numeric::{Dtype, int4};
 
 /// How codes stand in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +66,6 @@ impl IntDecoder {
     }
 }
 
-/// The number of a nibble in two's complement.
-fn signed(nibble: u8) -> f32 {
-    f32::from((nibble << 4).cast_signed() >> 4)
-}
-
 impl Decoder for IntDecoder {
     fn shape(&self) -> Vec<u64> {
         vec![self.rows, self.cols]
@@ -123,8 +118,8 @@ impl Decoder for IntDecoder {
             for (codes, &scale) in codes.chunks(run).zip(scales) {
                 out.extend(codes.iter().map(|&byte| match self.packing {
                     Packing::Bytes => f32::from(byte.cast_signed()) * scale,
-                    Packing::RowPairs if row % 2 == 0 => signed(byte & 15) * scale,
-                    Packing::RowPairs => signed(byte >> 4) * scale,
+                    Packing::RowPairs if row % 2 == 0 => f32::from(int4::decode(byte)) * scale,
+                    Packing::RowPairs => f32::from(int4::decode(byte >> 4)) * scale,
                 }));
             }
         }

@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_kernels::{Engine, EngineError, FloatTile, FloatType};
-use quantscope_numeric::{Dtype, round_to_bf16, round_to_f16, widen};
+use quantscope_numeric::{Dtype, int4, int8, round_to_bf16, round_to_f16, widen};
 
 /// Makes scales and codes of one tensor.
 pub(crate) struct IntEncoder {
@@ -37,10 +37,6 @@ impl IntEncoder {
 
     /// Codes of one row under its scales, a byte each.
     fn row(&self, values: &[f32], scales: &[f32]) -> Vec<u8> {
-        let lowest = match self.packing {
-            Packing::Bytes => -128.0,
-            Packing::RowPairs => -8.0,
-        };
         let run = usize::try_from(self.group).unwrap_or(usize::MAX);
         let mut codes = Vec::with_capacity(values.len());
         for (values, &scale) in values.chunks(run).zip(scales) {
@@ -50,10 +46,10 @@ impl IntEncoder {
                     CodeCast::ToBf16 => round_to_bf16(value),
                     CodeCast::ToF16 => round_to_f16(value),
                 };
-                let code = (value / scale).round_ties_even().clamp(lowest, -1.0 - lowest);
-                #[allow(clippy::cast_possible_truncation, reason = "the code is within an i8")]
-                let code = code as i8;
-                code.cast_unsigned()
+                match self.packing {
+                    Packing::Bytes => int8::encode(value / scale).cast_unsigned(),
+                    Packing::RowPairs => int4::encode(value / scale),
+                }
             }));
         }
         codes
@@ -81,7 +77,7 @@ impl IntEncoder {
                 (Packing::Bytes, _) => codes.extend(row),
                 (Packing::RowPairs, None) => even = Some(row),
                 (Packing::RowPairs, Some(low)) => {
-                    codes.extend(low.iter().zip(row).map(|(low, high)| (low & 15) | (high << 4)));
+                    codes.extend(low.iter().zip(row).map(|(&low, high)| int4::pack(low, high)));
                 }
             }
         }

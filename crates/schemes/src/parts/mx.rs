@@ -4,9 +4,7 @@
 
 use crate::about::{About, Companion, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, WEIGHT_LEAF};
 use crate::decode::{Decoder, Refusal};
-use crate::encode::{
-    EncodeInput, EncodeSettings, Encoded, Encoder, Encoding, Matrix, Output, Shares,
-};
+use crate::encode::{EncodeInput, EncodeSettings, Encoded, Encoder, Encoding, Matrix, Output, Shares};
 use crate::layer::LayerView;
 use crate::parts::config::Config;
 use crate::parts::fp4::{Factor, RowBlocks};

@@ -6,6 +6,7 @@
 use crate::encode::{EncodeInput, Encoded, Encoder};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::nvfp4_quantize::{Nvfp4Block, Nvfp4Table, ScaleRange};
+use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod};
 use quantscope_kernels::{Engine, EngineError, FloatTile, Nvfp4Out};
 
 /// How block scales are chosen.
@@ -15,11 +16,16 @@ pub(crate) enum Rule {
     Dynamic,
     /// From block maxima, each block's own unless others are given.
     Static,
+    /// The best of the 126 scales that E4M3 has.
+    Sweep,
+    /// The better of two, unless block maxima are given, which are the outcome of such a choice.
+    FourOverSix,
 }
 
 /// Makes scales and codes of one tensor.
 pub(crate) struct BlockEncoder {
     table: Nvfp4Table,
+    search: Option<ScaleSearch>,
 }
 
 impl BlockEncoder {
@@ -32,9 +38,16 @@ impl BlockEncoder {
         };
         let table = match rule {
             Rule::Dynamic => Nvfp4Table::dynamic(input.maximum / largest, block, input.cast),
-            Rule::Static => Nvfp4Table::fixed(input.maximum, ScaleRange::Full, input.cast),
+            Rule::Static | Rule::Sweep => Nvfp4Table::fixed(input.maximum, ScaleRange::Full, input.cast),
+            Rule::FourOverSix => Nvfp4Table::fixed(input.maximum, ScaleRange::FourOverSix, input.cast),
         };
-        Self { table }
+        let search = |method| Some(ScaleSearch { method, global: input.maximum });
+        let search = match rule {
+            Rule::Dynamic | Rule::Static => None,
+            Rule::Sweep => search(SearchMethod::SweepE4m3),
+            Rule::FourOverSix => search(SearchMethod::FourOverSix),
+        };
+        Self { table, search }
     }
 
     /// Blocks of a tile, and bytes of their codes.
@@ -77,6 +90,11 @@ impl Encoder for BlockEncoder {
         Box::pin(async move {
             let [blocks, bytes] = self.room(&tile);
             let mut encoded = Encoded { codes: vec![0; bytes], scales: vec![0; blocks] };
+            if let Some(search) = &self.search {
+                engine.nvfp4_search(tile, search, &mut encoded.scales).await?;
+                engine.nvfp4_encode(tile, &self.table, &encoded.scales, &mut encoded.codes).await?;
+                return Ok(encoded);
+            }
             let out = Nvfp4Out { codes: &mut encoded.codes, scales: &mut encoded.scales };
             engine.nvfp4_quantize(tile, &self.table, out).await?;
             Ok(encoded)

@@ -104,9 +104,8 @@ pub(crate) fn which(layer: &LayerView<'_>) -> Option<(&'static str, Match)> {
 pub(crate) fn logical_shape(layer: &LayerView<'_>, block: u64) -> Vec<u64> {
     let Some(weight) = layer.weight() else { return Vec::new() };
     let mut shape = weight.shape.to_vec();
-    let down = layer
-        .get(BLOCK_SCALE.leaf)
-        .is_some_and(|scale| ColumnBlocks::fits(weight.shape, scale.shape, block));
+    let down =
+        layer.get(BLOCK_SCALE.leaf).is_some_and(|scale| ColumnBlocks::fits(weight.shape, scale.shape, block));
     let packed = if down { shape.get_mut(1) } else { shape.last_mut() };
     if let Some(packed) = packed {
         *packed = packed.saturating_mul(2);
@@ -120,17 +119,11 @@ pub(crate) fn scale_shapes(weight: &[u64], block: u64) -> Option<Vec<Vec<u64>>> 
     match *weight {
         [rows, bytes] => {
             let plain = blocks(bytes);
-            // Post-processing may pad to 16 columns, or to tiles of 128 x 4 (section f).
-            let padded = round_up(plain, 16);
-            let mut shapes: Vec<Vec<u64>> =
-                pushed(vec![plain], padded).into_iter().map(|cols| vec![rows, cols]).collect();
-            let tall = round_up(rows, 128);
-            for cols in pushed(vec![round_up(plain, 4)], padded) {
-                if !shapes.contains(&vec![tall, cols]) {
-                    shapes.push(vec![tall, cols]);
-                }
-            }
-            Some(shapes)
+            // Post-processing may pad to 16 rows or columns, or to tiles of 128 x 4 (section f).
+            let tall = pushed(pushed(vec![rows], round_up(rows, 16)), round_up(rows, 128));
+            let wide = pushed(pushed(vec![plain], round_up(plain, 16)), round_up(plain, 4));
+            let pairs = tall.iter().flat_map(|&rows| wide.iter().map(move |&cols| vec![rows, cols]));
+            Some(pairs.collect())
         }
         [experts, a, b] => Some(vec![vec![experts, blocks(a), b], vec![experts, a, blocks(b)]]),
         _ => None,

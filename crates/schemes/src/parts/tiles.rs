@@ -107,7 +107,11 @@ impl Decoder for TileDecoder {
                     block_rows: narrow(self.block_rows),
                     block_cols: narrow(self.block_cols),
                     scale_cols: narrow(across.end.saturating_sub(across.start)),
-                    first_row: if self.block_rows >= self.rows { 0 } else { narrow(region.rows.start % self.block_rows) },
+                    first_row: if self.block_rows >= self.rows {
+                        0
+                    } else {
+                        narrow(region.rows.start % self.block_rows)
+                    },
                 },
             };
             let mut bits = vec![0; codes.len()];
