@@ -6,9 +6,9 @@
 
 use crate::about::{Companion, Presence, Role};
 use crate::decode::{Decoder, Refusal, Region, Slab};
-use crate::layer::{LayerView, Stored};
+use crate::layer::LayerView;
 use crate::parts::bytes::{floats, index, part};
-use crate::parts::shapes::{expect_elements, matrix, needed, text};
+use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, text};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::{Engine, EngineError};
 use quantscope_numeric::Dtype;
@@ -71,14 +71,6 @@ struct Corrected {
     low_rank: Option<LowRank>,
 }
 
-fn expect_float(stored: Stored<'_>) -> Result<Dtype, Refusal> {
-    if FLOATS.contains(&stored.dtype) {
-        return Ok(stored.dtype);
-    }
-    let reason = format!("has `{}` in {}, where BF16, F16 or F32 is expected", stored.leaf, stored.dtype);
-    Err(Refusal::new(reason, "export the layer again"))
-}
-
 fn low_rank(layer: &LayerView<'_>, [rows, cols]: [u64; 2]) -> Result<LowRank, Refusal> {
     let (a, b) = (needed(layer, LORA_A.leaf)?, needed(layer, LORA_B.leaf)?);
     let ([rank, a_cols], [b_rows, b_rank]) = (matrix(a)?, matrix(b)?);
@@ -88,7 +80,9 @@ fn low_rank(layer: &LayerView<'_>, [rows, cols]: [u64; 2]) -> Result<LowRank, Re
         let reason = format!("has a low-rank part of {a} and {b} beside a weight [{rows}, {cols}]");
         return Err(Refusal::new(reason, "export the layer again"));
     }
-    Ok(LowRank { rank, a: expect_float(a)?, b: expect_float(b)? })
+    expect_type(a, FLOATS)?;
+    expect_type(b, FLOATS)?;
+    Ok(LowRank { rank, a: a.dtype, b: b.dtype })
 }
 
 /// The decoder with the corrections that stand beside the layer, or as it is where there are none.
@@ -111,7 +105,7 @@ pub(crate) fn corrected(
     }
     let factors = factors.map(|stored| {
         expect_elements(stored, Some(cols))?;
-        expect_float(stored)
+        expect_type(stored, FLOATS).map(|()| stored.dtype)
     });
     let low_rank = with_low_rank.then(|| low_rank(layer, [rows, cols])).transpose()?;
     Ok(Box::new(Corrected { inner, cols, factors: factors.transpose()?, low_rank }))

@@ -6,7 +6,7 @@
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::LayerView;
 use crate::parts::bytes::{index, part, scalar};
-use crate::parts::shapes::{expect_elements, matrix, needed, round_up, text};
+use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, round_up, text};
 use futures_util::future::{LocalBoxFuture, ready};
 use quantscope_kernels::{Engine, EngineError, Fp4DecodeTable, Fp4Tile, Nibbles};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
@@ -18,6 +18,16 @@ pub(crate) enum Factor {
     E4m3(&'static str),
     /// E8M0.
     E8m0,
+}
+
+impl Factor {
+    /// Types of the scale bytes.
+    fn types(self) -> &'static [Dtype] {
+        match self {
+            Self::E4m3(_) => &[Dtype::F8_E4M3],
+            Self::E8m0 => &[Dtype::U8, Dtype::F8_E8M0],
+        }
+    }
 }
 
 /// Where the scale of a block stands.
@@ -90,6 +100,7 @@ fn global_dtype(layer: &LayerView<'_>, factor: Factor) -> Result<Option<(&'stati
     let Factor::E4m3(leaf) = factor else { return Ok(None) };
     let stored = needed(layer, leaf)?;
     expect_elements(stored, Some(1))?;
+    expect_type(stored, &[Dtype::F32])?;
     Ok(Some((leaf, stored.dtype)))
 }
 
@@ -115,6 +126,8 @@ impl RowBlocks {
         block: u64,
     ) -> Result<Self, Refusal> {
         let (codes, scales) = (needed(layer, weight)?, needed(layer, scale)?);
+        expect_type(codes, &[Dtype::U8])?;
+        expect_type(scales, factor.types())?;
         let mut shape = codes.shape.to_vec();
         let (rows, row_bytes) = match *codes.shape {
             [experts, rows, row_bytes] => (experts.saturating_mul(rows), row_bytes),
@@ -226,6 +239,9 @@ impl ColumnBlocks {
         block: u64,
     ) -> Result<Self, Refusal> {
         let (codes, whole) = (needed(layer, weight)?, needed(layer, global)?);
+        expect_type(codes, &[Dtype::U8])?;
+        expect_type(needed(layer, scale)?, Factor::E4m3(global).types())?;
+        expect_type(whole, &[Dtype::F32])?;
         let &[experts, half, out] = codes.shape else {
             let reason = format!("has `{weight}` {}, where a stack is expected", text(codes.shape));
             return Err(Refusal::new(reason, "export the layer again"));

@@ -6,7 +6,7 @@
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::LayerView;
 use crate::parts::bytes::{floats, index, part};
-use crate::parts::shapes::{expect_elements, matrix, needed, text};
+use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, text};
 use futures_util::future::{LocalBoxFuture, ready};
 use quantscope_kernels::{Engine, EngineError};
 use quantscope_numeric::{Dtype, int4};
@@ -39,6 +39,8 @@ impl IntDecoder {
         packing: Packing,
     ) -> Result<Self, Refusal> {
         let (codes, scales) = (needed(layer, weight)?, needed(layer, scale)?);
+        expect_type(codes, &[Dtype::I8, Dtype::U8])?;
+        expect_type(scales, &[Dtype::F32, Dtype::BF16, Dtype::F16])?;
         let [stored_rows, cols] = matrix(codes)?;
         let (rows, group) = match packing {
             Packing::Bytes => {

@@ -2,6 +2,7 @@
 
 use crate::decode::Refusal;
 use crate::layer::{LayerView, Stored};
+use quantscope_numeric::Dtype;
 
 /// Rounds up to a multiple; saturating, since shapes may be hostile.
 pub(crate) fn round_up(n: u64, multiple: u64) -> u64 {
@@ -52,6 +53,18 @@ pub(crate) fn expect_elements(stored: Stored<'_>, expected: Option<u64>) -> Resu
             stored.leaf,
             text(stored.shape)
         ),
+        "export the layer again",
+    ))
+}
+
+/// Checks the element type of a tensor.
+pub(crate) fn expect_type(stored: Stored<'_>, legal: &[Dtype]) -> Result<(), Refusal> {
+    if legal.contains(&stored.dtype) {
+        return Ok(());
+    }
+    let tags: Vec<&str> = legal.iter().map(|dtype| dtype.tag()).collect();
+    Err(Refusal::new(
+        format!("has `{}` of type {}, expected {}", stored.leaf, stored.dtype, tags.join(" or ")),
         "export the layer again",
     ))
 }

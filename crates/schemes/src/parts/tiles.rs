@@ -3,10 +3,13 @@
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::LayerView;
 use crate::parts::bytes::{floats, part};
-use crate::parts::shapes::{expect_elements, needed};
+use crate::parts::shapes::{expect_elements, expect_type, needed};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::{Engine, EngineError, Fp8Tile, ScaleGrid};
 use quantscope_numeric::{Dtype, e8m0};
+
+/// Types of scales.
+const SCALES: &[Dtype] = &[Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E8M0, Dtype::U8];
 
 /// Scales as numbers. Bytes that are no float are powers of two.
 fn scale_bits(dtype: Dtype, bytes: &[u8]) -> Vec<u32> {
@@ -39,6 +42,8 @@ impl TileDecoder {
     ) -> Result<Self, Refusal> {
         let stored = needed(layer, weight)?;
         let scales = needed(layer, scale)?;
+        expect_type(stored, &[Dtype::F8_E4M3])?;
+        expect_type(scales, SCALES)?;
         let rows = stored.shape.first().copied().unwrap_or(1);
         let cols = stored.shape.iter().skip(1).fold(1_u64, |n, &d| n.saturating_mul(d));
         let [block_rows, block_cols] = [block_rows.max(1), block_cols.max(1)];

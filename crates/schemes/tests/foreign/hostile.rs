@@ -2,7 +2,7 @@
 //! values without a panic, an overflow, or memory for what a file only claims.
 
 use crate::case::{Case, Tensor};
-use quantscope_kernels::CpuEngine;
+use quantscope_kernels::{CpuEngine, EngineError};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Region, recognise, schemes};
 use serde_json::{Value, json};
@@ -34,11 +34,17 @@ fn ask(case: &Case) -> usize {
                 // A tensor is as long as its shape says, or the reader refuses: none of these is long.
                 let slabs = decoder.needs(&region);
                 let parts: Option<Vec<Vec<u8>>> = slabs.iter().map(|slab| case.slab(module, slab)).collect();
-                let short = vec![Vec::new(); slabs.len()];
-                for parts in [parts.unwrap_or_default(), short] {
+                let (is_whole, short) = (parts.is_some(), vec![Vec::new(); slabs.len()]);
+                for (parts, is_whole) in [(parts.unwrap_or_default(), is_whole), (short, false)] {
                     let mut values = Vec::new();
-                    pollster::block_on(decoder.decode(&CpuEngine::new(), &region, &parts, &mut values))
-                        .unwrap();
+                    let engine = CpuEngine::new();
+                    let done = decoder.decode(&engine, &region, &parts, &mut values);
+                    // An engine may say that a part is too short; it never says so of a whole one.
+                    match pollster::block_on(done) {
+                        Ok(()) => {}
+                        Err(EngineError::TileSize { .. }) if !is_whole => {}
+                        Err(error) => panic!("{}: {}: {error}", case.name, scheme.id()),
+                    }
                     assert!(values.len() <= 128, "{}: {} values", case.name, values.len());
                 }
             }
