@@ -164,9 +164,8 @@ impl<'r> LayerCheck<'_, 'r> {
             }
             ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
             layout => {
-                if let ScaleLayout::Scales { scale, signed: false } = layout {
-                    self.scalar_scales().await?;
-                    self.float_scales(scale).await?;
+                if matches!(layout, ScaleLayout::Scales { signed: false, .. }) {
+                    self.scales_of(&[Role::WeightScale, Role::InputScale, Role::KvScale]).await?;
                 }
                 self.stream(&weight, hash).await?;
                 Ok(false)
@@ -222,8 +221,13 @@ impl<'r> LayerCheck<'_, 'r> {
 
     /// The scales that are single numbers beside the block scales.
     async fn scalar_scales(&mut self) -> Result<(), ByteAuditError> {
+        self.scales_of(&[Role::InputScale, Role::KvScale]).await
+    }
+
+    /// Every scale of some roles, whatever it is called in this variant of the scheme.
+    async fn scales_of(&mut self, roles: &[Role]) -> Result<(), ByteAuditError> {
         for member in &self.layer.members {
-            if matches!(role_of(self.layer.scheme, &member.leaf).0, Role::InputScale | Role::KvScale) {
+            if roles.contains(&role_of(self.layer.scheme, &member.leaf).0) {
                 self.float_scales(&member.leaf).await?;
             }
         }

@@ -200,6 +200,11 @@ impl<'a, 'f> Fields<'a, 'f> {
         self.typed(key, "a whole number", Value::as_u64)
     }
 
+    /// Numbers that share a scale; -1 stands for a whole row, and is read as nothing.
+    pub(crate) fn group_size(&mut self, key: &str) -> Option<u64> {
+        if self.raw(key).is_some_and(|value| value.as_i64() == Some(-1)) { None } else { self.unsigned(key) }
+    }
+
     pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
         self.typed(key, "true or false", Value::as_bool)
     }

@@ -199,7 +199,7 @@ impl QuantDeclaration {
             Some(_) => fields.text("kv_cache_scheme").map(KvCache::Named),
             None => fields.text("kv_cache_quant_algo").map(KvCache::Named),
         };
-        self.group_size = fields.unsigned("group_size");
+        self.group_size = fields.group_size("group_size");
         if let Some(mut groups) = fields.object("config_groups") {
             for name in groups.keys() {
                 if let Some(group) = groups.object(name) {
@@ -213,7 +213,7 @@ impl QuantDeclaration {
         if let Some(mut layers) = fields.object("quantized_layers") {
             for name in layers.keys() {
                 if let Some(mut layer) = layers.object(name) {
-                    let (quant_algo, group_size) = (layer.text("quant_algo"), layer.unsigned("group_size"));
+                    let (quant_algo, group_size) = (layer.text("quant_algo"), layer.group_size("group_size"));
                     self.quantized_layers.push(QuantizedLayer { name: name.clone(), quant_algo, group_size });
                 }
             }
@@ -247,7 +247,7 @@ fn read_form(mut fields: Fields<'_, '_>) -> ElementForm {
         num_bits: fields.unsigned("num_bits"),
         kind: fields.text("type"),
         strategy: fields.text("strategy"),
-        group_size: fields.unsigned("group_size"),
+        group_size: fields.group_size("group_size"),
         block_structure: read_block(&mut fields),
         dynamic: fields.dynamic("dynamic"),
     }

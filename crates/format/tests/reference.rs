@@ -21,7 +21,10 @@ fn golden_files_are_read_as_the_reference_reads_them() {
         let header = compare(&std::fs::read(&path).unwrap(), &path.display().to_string());
         assert!(header.is_sound(), "{}: {:?}", path.display(), header.defects);
         assert!(header.tensors.iter().all(|t| header.is_readable(t)), "{}", path.display());
-        assert!(header.notes.is_empty(), "{}: {:?}", path.display(), header.notes);
+        // MLX ends its header where it ends; all other writers pad it to eight bytes.
+        let is_mlx = path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("mlx_"));
+        let odd = header.notes.iter().find(|note| !(is_mlx && matches!(note, Note::Unaligned { .. })));
+        assert!(odd.is_none(), "{}: {odd:?}", path.display());
     }
 }
 

@@ -38,17 +38,24 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let view = layer.view(context.checkpoint);
         let file = layer.tensor(context.checkpoint, layer.weight_leaf()).map(|(shard, _)| shard.file.clone());
         let Some(file) = file else { continue };
-        if let Some(role) = missing_role(layer, &view, fp4_elsewhere) {
-            findings.push(finding(role, layer, &view).in_file(file).touching(&layer.name));
+        if let Some(missing) = missing(layer, &view, fp4_elsewhere) {
+            findings.push(finding(&missing, layer, &view).in_file(file).touching(&layer.name));
         }
     }
 }
 
-/// Which scale a layer lacks, if it lacks one.
-fn missing_role(layer: &LayerInfo, view: &LayerView<'_>, fp4_elsewhere: bool) -> Option<Role> {
+/// What a layer lacks.
+struct Missing {
+    role: Role,
+    leaf: &'static str,
+}
+
+/// The first tensor that a layer lacks, if it lacks one.
+fn missing(layer: &LayerInfo, view: &LayerView<'_>, fp4_elsewhere: bool) -> Option<Missing> {
     if layer.is_quantized() {
-        let required = layer.scheme.about().companions.iter().filter(|c| c.presence == Presence::Required);
-        return required.map(|c| (c.leaf, c.role)).find(|(leaf, _)| !view.has(leaf)).map(|(_, role)| role);
+        let mut required =
+            layer.scheme.about().companions.iter().filter(|c| c.presence == Presence::Required);
+        return required.find(|c| !view.has(c.leaf)).map(|c| Missing { role: c.role, leaf: c.leaf });
     }
     // No scheme claims it: eight bits, and nothing beside them that could be a scale.
     let weight = view.weight().filter(|w| w.rank() >= 2)?;
@@ -59,19 +66,23 @@ fn missing_role(layer: &LayerInfo, view: &LayerView<'_>, fp4_elsewhere: bool) ->
     };
     let scale_like = |leaf: &str| ["scale", "absmax", "SCB", "quant"].iter().any(|part| leaf.contains(part));
     let bare = !view.tensors.iter().any(|t| scale_like(t.leaf));
-    (eight_bit && bare && layer.kind.is_quantizable()).then_some(Role::WeightScale)
+    let lacks = eight_bit && bare && layer.kind.is_quantizable();
+    lacks.then_some(Missing { role: Role::WeightScale, leaf: "a scale" })
 }
 
-fn finding(role: Role, layer: &LayerInfo, view: &LayerView<'_>) -> Finding {
-    let name = &layer.name;
-    let dtype = view.weight().map_or("packed", |w| w.dtype.tag());
-    let wanted =
-        layer.scheme.about().companions.iter().find(|c| c.role == role).map_or("a scale", |c| c.leaf);
-    if role == Role::GlobalScale {
+fn finding(missing: &Missing, layer: &LayerInfo, view: &LayerView<'_>) -> Finding {
+    let (name, wanted) = (&layer.name, missing.leaf);
+    if missing.role == Role::GlobalScale {
         let message = format!("`{name}` has block scales but no global scale `{wanted}`");
         return SC002.finding(name, message).expecting(wanted, "absent");
     }
-    let kind = if layer.scheme.family() == Family::Fp4 { "block scale" } else { "scale" };
-    let message = format!("`{name}.weight` is {dtype} but has no {kind}");
+    let leaf = layer.weight_leaf();
+    let dtype = view.get(leaf).map_or("packed", |w| w.dtype.tag());
+    let kind = match missing.role {
+        Role::WeightScale if layer.scheme.family() == Family::Fp4 => "block scale".to_string(),
+        Role::WeightScale => "scale".to_string(),
+        _ => format!("`{wanted}`"),
+    };
+    let message = format!("`{}` is {dtype} but has no {kind}", layer.naming.tensor(name, leaf));
     SC001.finding(name, message).expecting(wanted, "absent")
 }

@@ -162,7 +162,7 @@ impl Scheme for FourBit {
         let said = layer.facts.config_text("bnb_4bit_quant_type").unwrap_or("nf4");
         match (is_codes && absmax, state) {
             (true, true) if layer.has(QUANT_MAP.leaf) => Match::Full,
-            (true, true) => Match::Partial,
+            (_, true) if is_codes => Match::Partial,
             // Without its text nothing but the config tells the two apart.
             (true, false) if !other && self.about.id.ends_with(said) => Match::Partial,
             _ => Match::No,
