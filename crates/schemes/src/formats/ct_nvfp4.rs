@@ -10,8 +10,10 @@ use crate::layer::LayerView;
 use crate::parts::foreign::{ABOUT, misfit, optional, required, scalar_shapes, typed};
 use crate::parts::grid::{Grid, Number};
 use crate::parts::groups::is_declared;
+use crate::parts::renamed::to_compressed;
 use crate::parts::rows::{Code, Outer, RowDecoder, rows_of};
 use crate::parts::shapes::expect_elements;
+use crate::recast::Recast;
 use crate::scheme::Scheme;
 use quantscope_numeric::Dtype;
 use serde_json::{Value, json};
@@ -57,6 +59,12 @@ pub(crate) const INPUT: Companion = Companion {
 
 /// Codes under a scale.
 const BLOCK: u64 = 16;
+
+/// A pattern that ends with `*` as compressed-tensors takes it: it knows exact names and expressions after `re:`.
+fn regex(pattern: &str) -> String {
+    let Some(prefix) = pattern.strip_suffix('*') else { return pattern.to_string() };
+    format!("re:^{}.*", prefix.replace('.', "\\."))
+}
 
 /// NVFP4 as compressed-tensors stores it.
 pub(crate) struct CtNvfp4;
@@ -122,6 +130,11 @@ impl Scheme for CtNvfp4 {
         Ok(Box::new(decoder))
     }
 
+    fn recast(&self, from: &dyn Scheme, layer: &LayerView<'_>) -> Option<Result<Box<dyn Recast>, Refusal>> {
+        // What has no activation scale is recognised as weight-only, whatever it was made for.
+        ["nvfp4", "w4a16-nvfp4"].contains(&from.id()).then(|| to_compressed(layer))
+    }
+
     fn own_config(&self, kept: &[String], _: &Value) -> Option<Value> {
         let numbers = |dynamic: Value| {
             json!({
@@ -144,7 +157,7 @@ impl Scheme for CtNvfp4 {
                     "input_activations": numbers(json!("local")),
                 },
             },
-            "ignore": kept,
+            "ignore": kept.iter().map(|pattern| regex(pattern)).collect::<Vec<_>>(),
         }))
     }
 }

@@ -3,12 +3,13 @@
 //! Source: `formats.md` j. `<parameter>_blocks` [E, out, K/32, 16] and `<parameter>_scales` [E, out, K/32]
 //! stand for the model's parameter [E, K, out]: what is decoded is transposed.
 
-use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};
+use crate::about::{About, Family, Match, ScaleLayout};
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::LayerView;
 use crate::parts::bits;
 use crate::parts::bytes::{index, part};
-use crate::parts::foreign::{ABOUT, misfit, required, typed};
+use crate::parts::foreign::ABOUT;
+use crate::parts::mx_stack::{BLOCK, BLOCK_BYTES, BLOCKS, SCALES, sides};
 use crate::scheme::Scheme;
 use futures_util::future::{LocalBoxFuture, ready};
 use quantscope_kernels::{Engine, EngineError};
@@ -18,41 +19,8 @@ use std::ops::Range;
 /// The schemes of this file.
 pub(crate) static SCHEMES: &[&dyn Scheme] = &[&GptOss];
 
-/// The packed codes.
-pub(crate) const BLOCKS: Companion = required(
-    "blocks",
-    Role::Weight,
-    &[Dtype::U8],
-    "[E, out, K/32, 16]",
-    "two E2M1 codes a byte, the even one in the low nibble",
-);
-/// The scales of the blocks.
-pub(crate) const SCALES: Companion =
-    required("scales", Role::WeightScale, &[Dtype::U8], "[E, out, K/32]", "power of two of a block, E8M0");
-
-/// Codes under a scale.
-const BLOCK: u64 = 32;
-/// Bytes that hold them.
-const BLOCK_BYTES: u64 = 16;
 
 struct GptOss;
-
-/// Experts, outputs and blocks of an output.
-pub(crate) fn sides(layer: &LayerView<'_>) -> Result<[u64; 3], Refusal> {
-    let blocks = typed(layer, &BLOCKS)?;
-    let &[experts, outputs, count, BLOCK_BYTES] = blocks.shape else {
-        return Err(misfit(blocks, "[E, out, K/32, 16]"));
-    };
-    let scales = typed(layer, &SCALES)?;
-    if scales.shape != [experts, outputs, count] {
-        return Err(misfit(scales, &format!("[{experts}, {outputs}, {count}]")));
-    }
-    let sizes = [experts, outputs, count, BLOCK];
-    if sizes.iter().try_fold(1_u64, |n, &side| n.checked_mul(side)).is_none() {
-        return Err(misfit(blocks, "a countable number of weights"));
-    }
-    Ok([experts, outputs, count])
-}
 
 impl Scheme for GptOss {
     fn about(&self) -> &'static About {

@@ -13,6 +13,8 @@ use crate::parts::nvfp4_layout::{
     BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE, WEIGHT, logical_shape, scale_shapes, which,
 };
 use crate::parts::scales::input_scale;
+use crate::parts::{mx_cast, renamed};
+use crate::recast::Recast;
 use crate::scheme::Scheme;
 use quantscope_kernels::nvfp4_quantize::Nvfp4Block;
 use quantscope_numeric::Dtype;
@@ -141,6 +143,14 @@ impl Scheme for Nvfp4 {
         let rule = self.rule.ok_or_else(|| self.not_written())?;
         self.check(input.matrix, rule)?;
         Ok(Box::new(BlockEncoder::new(input, rule, self.block)))
+    }
+
+    fn recast(&self, from: &dyn Scheme, layer: &LayerView<'_>) -> Option<Result<Box<dyn Recast>, Refusal>> {
+        match (self.about.id, from.id()) {
+            ("nvfp4", "ct-nvfp4") => Some(renamed::to_modelopt(layer)),
+            ("nvfp4" | "w4a16-nvfp4", "gpt-oss-mxfp4") => Some(mx_cast::to_nvfp4(layer)),
+            _ => None,
+        }
     }
 
     fn with_given_blocks(&self) -> Option<&'static dyn Scheme> {

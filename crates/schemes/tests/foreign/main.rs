@@ -10,6 +10,7 @@
 
 mod case;
 mod hostile;
+mod recast;
 
 use case::{Case, data, tensors};
 use quantscope_numeric::Dtype;
