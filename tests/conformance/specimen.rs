@@ -8,6 +8,7 @@ use quantscope_numeric::Dtype;
 use quantscope_session::api::ConvertRequest;
 use quantscope_session::{CpuEngine, Engines, InputFile, MemorySource, Session};
 use serde_json::Value;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Files that hold one quantized layer.
@@ -88,20 +89,27 @@ impl Specimen {
         Ok(Self { files, maker })
     }
 
-    /// A case of the golden data that another package, or the formula by hand, packed.
+    /// A packed case of the data: a folder of `golden-foreign`, or the beginning of the file names of a case of
+    /// `made`.
     ///
     /// # Panics
     /// If the case cannot be read.
     #[must_use]
     #[allow(clippy::expect_used, reason = "a test helper; without its data a test cannot run")]
-    pub fn golden(case: &str) -> Self {
-        let read = |name: &str| std::fs::read(data(case).join(name)).expect("a file of the golden data");
-        let about: Value = serde_json::from_slice(&read("case.json")).expect("case.json is JSON");
-        let mut files = vec![file("model.safetensors", read("packed.safetensors"))];
+    pub fn packed(case: &str) -> Self {
+        let path = data(case);
+        let (about, packed) = if path.is_dir() {
+            (path.join("case.json"), path.join("packed.safetensors"))
+        } else {
+            (data(&format!("{case}.json")), data(&format!("{case}.packed.safetensors")))
+        };
+        let read = |path: &Path| std::fs::read(path).expect("a file of the data");
+        let about: Value = serde_json::from_slice(&read(&about)).expect("a case is JSON");
+        let mut files = vec![file("model.safetensors", read(&packed))];
         if about["config"].is_object() {
             files.insert(0, file("config.json", about["config"].to_string().into_bytes()));
         }
-        let maker = about["made_with"].as_str().unwrap_or("by hand, after its formula");
+        let maker = about["made_with"].as_str().unwrap_or("hand, after its formula");
         Self { files, maker: maker.to_string() }
     }
 }
