@@ -6,7 +6,8 @@ mod common;
 
 use common::{Ask, Tensor, data, decode, differences, floats, json, read, read_folder, view};
 use quantscope_kernels::FloatType;
-use quantscope_schemes::{Facts, Form, by_id};
+use quantscope_numeric::{e4m3, round_to_bf16, round_to_f16};
+use quantscope_schemes::{Facts, Form, Fp8Rounding, by_id};
 
 /// ModelOpt's internal name and ours.
 fn id_of(format: &str, case: &str) -> &'static str {
@@ -213,4 +214,37 @@ fn decoding_and_encoding_again_changes_nothing() {
         }
     }
     assert_eq!(seen, 17 * 3);
+}
+
+/// Where the quotient of a single scale is rounded: to the type that the weight is exported in; and on a GPU the scale
+/// is rounded to it first (`formats.md` a).
+#[test]
+fn a_single_scale_divides_in_the_exported_type() {
+    let mut differ = 0;
+    for (case, round) in [
+        ("fp8_tensor_bf16", round_to_bf16 as fn(f32) -> f32),
+        ("fp8_tensor_f16", round_to_f16),
+        ("fp8_tensor_f32", |value| value),
+    ] {
+        let source = read(&data(&format!("golden/{case}/source.safetensors")));
+        let weight = &source["linear.weight"];
+        let values = floats(weight);
+        let scale = values.iter().fold(0.0_f32, |a, v| a.max(v.abs())) / 448.0;
+        let codes = |divisor: f32, round: fn(f32) -> f32| -> Vec<u8> {
+            values.iter().map(|value| e4m3::encode(round(value / divisor))).collect()
+        };
+        let mut ask = Ask::new(by_id("fp8").unwrap(), weight);
+        let cpu = ask.encode(weight, None).unwrap();
+        assert_eq!(cpu["weight"].bytes, codes(scale, round), "{case}");
+        ask.settings.fp8_rounding = Fp8Rounding::Cuda;
+        let gpu = ask.encode(weight, None).unwrap();
+        assert_eq!(gpu["weight"].bytes, codes(round(scale), round), "{case} as on a GPU");
+        assert_eq!(gpu["weight_scale"].bytes, scale.to_le_bytes(), "{case}: stored unrounded");
+        differ += differences(gpu["weight"].dtype, &cpu["weight"].bytes, &gpu["weight"].bytes);
+        ask.settings.fp8_rounding = Fp8Rounding::Cpu;
+        ask.export = FloatType::F32;
+        let wide = ask.encode(weight, None).unwrap();
+        assert_eq!(wide["weight"].bytes, codes(scale, |value| value), "{case} exported in F32");
+    }
+    assert!(differ > 0, "the two roundings are told apart by these weights");
 }
