@@ -180,6 +180,18 @@ fn tensors_alone_tell_the_scheme() {
     }
 }
 
+/// Tiles of scales beside sizes that are no multiples of 16 are ModelOpt's; ComfyUI pads to 16.
+#[test]
+fn tiles_beside_unpadded_sizes_are_read_without_a_config() {
+    for (case, module) in
+        [("pad_swizzle_130x144", "nopad+swizzle/blk.proj"), ("pad_swizzle_20x80", "nopad+swizzle/blk.proj")]
+    {
+        let file = modules(&read(&data(&format!("golden/{case}/expected.safetensors"))));
+        let layer = view(module, &file[module], Facts::default());
+        assert_eq!(best(&layer), ["w4a16-nvfp4"], "{case}");
+    }
+}
+
 /// The stacks and corrections that no export of the golden data has, from the formulas in numpy.
 #[test]
 fn made_cases_decode_to_the_bit() {

@@ -113,7 +113,9 @@ impl ComfyBlocks {
         let Some([rows, cols]) = self.sides(layer) else { return false };
         let tiles = tiled_sides([rows, cols], self.block);
         let shape = layer.get(self.scale.leaf).map(|s| s.shape);
-        shape == Some(&tiles) && tiles != [rows, cols.div_ceil(self.block)]
+        // ComfyUI pads both sides to 16; sizes that are not so come from elsewhere.
+        let padded = rows.is_multiple_of(16) && cols.is_multiple_of(16);
+        padded && shape == Some(&tiles) && tiles != [rows, cols.div_ceil(self.block)]
     }
 }
 
