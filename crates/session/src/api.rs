@@ -46,6 +46,9 @@ pub struct Overview {
     pub infos: u64,
     /// Whether the tensor bytes were verified, and by which engine.
     pub verified_by: Option<String>,
+    /// What a conversion can write, as id and title: schemes first, then the types it can dequantize to.
+    #[serde(default)]
+    pub writable: Vec<(String, String)>,
 }
 
 /// The verdict and what to do next.

@@ -6,7 +6,7 @@ use crate::size_map::size_map;
 use crate::{Session, count};
 use quantscope_audit::{LayerInfo, Shard, rule};
 use quantscope_format::Defect;
-use quantscope_schemes::{Family, effective_algo};
+use quantscope_schemes::{Family, Scheme, by_id, effective_algo, schemes};
 use std::collections::BTreeMap;
 
 /// Findings shown per rule; the rest is reached through the layer list.
@@ -112,7 +112,24 @@ pub(crate) fn overview(session: &Session) -> Overview {
         warnings,
         infos: count_of(session, Severity::Info),
         verified_by: session.verified_by.clone(),
+        writable: writable(session),
     }
+}
+
+/// Schemes that can be written from floating-point weights or take over a layer of this checkpoint; plain types.
+fn writable(session: &Session) -> Vec<(String, String)> {
+    let mut quantized: Vec<&LayerInfo> = Vec::new();
+    for layer in session.model.layers.iter().filter(|l| l.is_quantized()) {
+        if !quantized.iter().any(|known| known.scheme.id() == layer.scheme.id()) {
+            quantized.push(layer);
+        }
+    }
+    let takes_over = |scheme: &dyn Scheme| {
+        quantized.iter().any(|l| scheme.recast(l.scheme, &l.view(&session.checkpoint)).is_some())
+    };
+    let plain = ["bf16", "f16", "f32"].into_iter().filter_map(by_id);
+    let written = schemes().iter().copied().filter(|s| s.about().can_encode || takes_over(*s));
+    written.chain(plain).map(|s| (s.id().to_string(), s.about().title.to_string())).collect()
 }
 
 /// Groups findings by rule; they are sorted by severity and rule already.

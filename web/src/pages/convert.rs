@@ -9,7 +9,6 @@ use crate::state::load::Shared;
 use crate::state::{Action, State, text};
 use yew::{Callback, Event, Html, InputEvent, Properties, component, html};
 
-const SCHEMES: [(&str, &str); 2] = [("nvfp4", "nvfp4"), ("w4a16-nvfp4", "w4a16-nvfp4 (weights only)")];
 const DTYPES: [(&str, &str); 4] = [("", "as stored"), ("bf16", "bf16"), ("f16", "f16"), ("f32", "f32")];
 
 /// Properties of [`ConvertPage`].
@@ -79,6 +78,7 @@ fn form_view(props: &ConvertPageProps) -> Html {
     let option = |(value, word): (&'static str, &'static str), chosen: &str| {
         html! { <option {value} selected={chosen == value}>{ word }</option> }
     };
+    let writable = props.state.overview().map(|o| o.writable.as_slice()).unwrap_or_default().iter();
     let calibration = form.calibration.as_ref().map(|given| match given.entries {
         Some(entries) => format!(
             "{}: {}",
@@ -91,7 +91,7 @@ fn form_view(props: &ConvertPageProps) -> Html {
         <form class="recipe" onsubmit={|event: yew::SubmitEvent| event.prevent_default()}>
             <label class="field"><span>{ "Scheme" }</span>
                 <select data-testid="convert-scheme" onchange={move |event: Event| scheme(dom::value_of(&event))}>
-                    { for SCHEMES.map(|choice| option(choice, &form.scheme)) }
+                    { for writable.map(|(id, title)| html! { <option value={id.clone()} selected={*id == form.scheme} title={title.clone()}>{ id }</option> }) }
                 </select>
             </label>
             <label class="field"><span>{ "Keep as they are" }</span>

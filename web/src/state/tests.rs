@@ -24,6 +24,7 @@ fn overview() -> Overview {
         warnings: 0,
         infos: 0,
         verified_by: None,
+        writable: Vec::new(),
     }
 }
 
