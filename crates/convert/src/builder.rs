@@ -298,8 +298,8 @@ impl Builder<'_> {
         }
         quantized.sort_by(|a, b| natural_cmp(&a.module, &b.module));
         let aliases = self.tied.aliases(self.ties);
-        let has_kv = configs::has_cache_scales(&self.plan.files);
-        let mut texts = configs::write(self.checkpoint, &quantized, plain, &aliases, has_kv)?;
+        let kv = configs::kv_cache(self.checkpoint, &self.plan.files);
+        let mut texts = configs::write(self.checkpoint, &quantized, plain, &aliases, kv)?;
         texts.extend(configs::index(self.checkpoint, &self.plan.files)?);
         let written: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
         self.plan.copies = configs::copies(self.checkpoint, &written);

@@ -6,6 +6,7 @@
 use crate::error::ConvertError;
 use crate::plan::PlanFile;
 use quantscope_audit::{Checkpoint, LayerInfo};
+use quantscope_format::KvCache;
 use quantscope_schemes::{EncodeSettings, Kind, Role, Scheme, exclude};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -70,19 +71,19 @@ pub(crate) fn write(
     quantized: &[Quantized],
     plain: BTreeSet<String>,
     aliases: &Aliases,
-    has_kv_cache: bool,
+    kv_cache: Option<&str>,
 ) -> Result<Vec<(String, Vec<u8>)>, ConvertError> {
     let Some(config) = checkpoint.model_config() else { return Ok(Vec::new()) };
     let ignore = ignore_list(quantized, plain, aliases);
     let mut value = config.value.clone();
     remove_quantization(&mut value);
     if let (Value::Object(fields), false) = (&mut value, quantized.is_empty()) {
-        fields.insert("quantization_config".into(), quantization_config(quantized, &ignore, has_kv_cache)?);
+        fields.insert("quantization_config".into(), quantization_config(quantized, &ignore, kv_cache)?);
     }
     let mut files = vec![("config.json".to_string(), pretty(&value)?)];
     let named = quantized.iter().all(|q| !q.scheme.about().algos.is_empty());
     if !is_diffusers(checkpoint) && !quantized.is_empty() && named {
-        let hf = hf_quant_config(quantized, &ignore, has_kv_cache);
+        let hf = hf_quant_config(quantized, &ignore, kv_cache);
         files.push(("hf_quant_config.json".into(), pretty(&hf)?));
     }
     Ok(files)
@@ -170,14 +171,14 @@ fn quantized_layers(quantized: &[Quantized]) -> Value {
 fn quantization_config(
     quantized: &[Quantized],
     ignore: &[String],
-    has_kv_cache: bool,
+    kv_cache: Option<&str>,
 ) -> Result<Value, ConvertError> {
     let kinds = distinct(quantized);
     let mixed = kinds.len() > 1;
     if let [(only, _)] = kinds.as_slice()
         && let Some(config) = only.scheme.own_config(ignore, &producer())
     {
-        if has_kv_cache {
+        if kv_cache.is_some() {
             return Err(ConvertError::Refused(format!(
                 "the config of a model in {} alone has no place for a KV cache; leave k_bmm_quantizer and \
                  v_bmm_quantizer out of the calibration, or mix schemes",
@@ -204,8 +205,9 @@ fn quantization_config(
     config.insert("ignore".into(), if mixed { json!([]) } else { json!(ignore) });
     let name = kinds.first().filter(|_| !mixed).map_or("MIXED_PRECISION", |(kind, _)| algo(kind.scheme));
     config.insert("quant_algo".into(), name.into());
-    if has_kv_cache {
-        config.insert("kv_cache_scheme".into(), json!({"dynamic": false, "num_bits": 8, "type": "float"}));
+    if let Some(algo) = kv_cache {
+        let eight_bits = json!({"dynamic": false, "num_bits": 8, "type": "float"});
+        config.insert("kv_cache_scheme".into(), if algo == "FP8" { eight_bits } else { algo.into() });
     }
     config.insert("producer".into(), producer());
     config.insert("quant_method".into(), "modelopt".into());
@@ -223,9 +225,9 @@ fn targets(quantized: &[Quantized], fields: &Map<String, Value>, mixed: bool) ->
     json!(names)
 }
 
-fn hf_quant_config(quantized: &[Quantized], ignore: &[String], has_kv_cache: bool) -> Value {
+fn hf_quant_config(quantized: &[Quantized], ignore: &[String], kv_cache: Option<&str>) -> Value {
     let kinds = distinct(quantized);
-    let kv = if has_kv_cache { json!("FP8") } else { Value::Null };
+    let kv = kv_cache.map_or(Value::Null, Value::from);
     let mut quantization = Map::new();
     if let [(kind, fields)] = kinds.as_slice() {
         quantization.insert("quant_algo".into(), algo(kind.scheme).into());
@@ -264,10 +266,14 @@ pub(crate) fn kept_quantized(
     }
 }
 
-/// Whether the output holds scales of a KV cache.
-pub(crate) fn has_cache_scales(files: &[PlanFile]) -> bool {
-    let names = files.iter().flat_map(|f| &f.tensors).map(|t| t.spec.name.as_str());
-    names.into_iter().any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale"))
+/// The algorithm of the KV cache whose scales the output holds: the source's own, or FP8 for calibrated ones.
+pub(crate) fn kv_cache<'a>(checkpoint: &'a Checkpoint, files: &[PlanFile]) -> Option<&'a str> {
+    let mut names = files.iter().flat_map(|f| &f.tensors).map(|t| t.spec.name.as_str());
+    let declared = checkpoint.declaration().and_then(|d| match &d.kv_cache {
+        Some(KvCache::Named(algo)) => Some(algo.as_str()),
+        _ => None,
+    });
+    names.any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale")).then(|| declared.unwrap_or("FP8"))
 }
 
 /// The index of a sharded output.
@@ -289,3 +295,6 @@ pub(crate) fn index(
     let map: Map<String, Value> = map.into_iter().collect();
     Ok(Some((name, pretty(&json!({"metadata": {"total_size": total}, "weight_map": map}))?)))
 }
+
+#[cfg(test)]
+mod golden;

@@ -195,7 +195,7 @@ impl Unpacking<'_> {
                 &quantized,
                 plain,
                 &[],
-                configs::has_cache_scales(&self.plan.files),
+                configs::kv_cache(self.checkpoint, &self.plan.files),
             )?
         };
         texts.extend(configs::index(self.checkpoint, &self.plan.files)?);
