@@ -273,7 +273,9 @@ pub(crate) fn kv_cache<'a>(checkpoint: &'a Checkpoint, files: &[PlanFile]) -> Op
         Some(KvCache::Named(algo)) => Some(algo.as_str()),
         _ => None,
     });
-    names.any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale")).then(|| declared.unwrap_or("FP8"))
+    names
+        .any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale"))
+        .then(|| declared.unwrap_or("FP8"))
 }
 
 /// The index of a sharded output.
