@@ -113,6 +113,10 @@ impl<'a> Job<'a> {
     ) -> Result<(), ConvertError> {
         let Some((layer, to)) = self.changed_layer(i) else { return Ok(()) };
         let Some(recast) = self.recast(layer, to).await? else { return Ok(()) };
+        let planned = self.plan.changed.get(i).is_some_and(|changed| !changed.note.is_empty());
+        if let Some(loss) = recast.loss().filter(|_| output == 0 && !planned) {
+            self.notes.push(format!("{}: {loss}", layer.name));
+        }
         let len = tensor.span.end.saturating_sub(tensor.span.start);
         let unit = recast.unit(output).max(1);
         let step = (self.tile_bytes() / unit).max(1).saturating_mul(unit);

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub engine_note: Option<String>,
     /// Errors by packed layer.
     pub errors: Vec<LayerError>,
+    /// What turned out on the way that the plan could not know.
+    pub notes: Vec<String>,
 }
 
 /// Carries a plan out.
@@ -59,6 +61,7 @@ pub async fn run(
         total: 0,
         hashes: BTreeMap::new(),
         errors: Vec::new(),
+        notes: Vec::new(),
         copied: 0,
         bytes_written: 0,
     };
@@ -74,6 +77,7 @@ pub async fn run(
             engine: engine.description(),
             engine_note: engine.note(),
             errors: job.errors,
+            notes: job.notes,
         }),
         Err(error) => {
             sink.abandon().await;
@@ -98,6 +102,8 @@ pub(crate) struct Job<'a> {
     pub(crate) hashes: BTreeMap<String, String>,
     /// Errors by packed layer, in the plan's order.
     pub(crate) errors: Vec<LayerError>,
+    /// What turned out on the way.
+    pub(crate) notes: Vec<String>,
     copied: u64,
     bytes_written: u64,
 }

@@ -326,6 +326,7 @@ impl Session {
         };
         let mut warnings = plan.warnings;
         warnings.extend(outcome.engine_note);
+        warnings.extend(outcome.notes);
         Ok(ConvertSummary {
             files: outcome.files,
             packed: count(plan.packed.len().saturating_add(plan.changed.len())),
