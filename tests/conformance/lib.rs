@@ -1,8 +1,13 @@
 //! What the conformance tests share: where things are, and files as sources that count what is read.
 
+pub mod forgiven;
 pub mod format_pages;
+pub mod jobs;
+pub mod manifest;
 pub mod sink;
 pub mod specimen;
+pub mod tally;
+pub mod tensors;
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Source, SourceError};

@@ -30,7 +30,7 @@ from check import same
 from convert import convert
 from decode import digest
 from draw import draw
-from quantize import Refused
+from quantize import SCHEMES, Refused
 
 REFUSAL = 2
 
@@ -151,9 +151,9 @@ def check_decoding(packed, plain, options):
     """What the program reads out of a packed checkpoint, against what the oracle does."""
     tensors, metadata, config = files.read_folder(packed)
     meant = checkpoint.decode(tensors, metadata, config)
-    found, _ = run(options.binary, packed, plain, ["--to", "f32"])
+    found, words = run(options.binary, packed, plain, ["--to", "f32"])
     if found is None:
-        raise Disagreement("what was packed is not dequantized")
+        raise Disagreement(f"what was packed is not dequantized: {words.strip()[-600:]}")
     for name, values in meant.items():
         if name not in found:
             raise Disagreement(f"{name} is not dequantized")
@@ -187,6 +187,7 @@ def parse():
     parser.add_argument("--reference", help="another program to compare with, instead of the oracle")
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--schemes", default=",".join(SCHEMES), help="only these, separated by commas")
     parser.add_argument("--finds", type=Path, default=None, help="where disagreements are written (default: temporary)")
     parser.add_argument("--no-decoding", action="store_true", help="compare packing alone")
     return parser.parse_args()
@@ -208,7 +209,7 @@ def main():
                 if number is None:
                     outcome = f"{check_layouts(seed, folder, options)} layouts"
                 else:
-                    drawn = draw(np.random.default_rng([seed, number]))
+                    drawn = draw(np.random.default_rng([seed, number]), options.schemes.split(","))
                     outcome = check_round(drawn, folder, options)
                 outcomes[outcome] = outcomes.get(outcome, 0) + 1
             except NoReference:

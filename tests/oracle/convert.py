@@ -137,7 +137,7 @@ def _shared_maxima(tensors, schemes, request):
     given = {
         module: {
             "weight_amax": None,
-            "input_amax": calibration.get(f"{module}.input_quantizer"),
+            "input_amax": _input_amax(calibration, module),
             "block_amax": calibration.get(f"{module}.weight_quantizer"),
             "global_amax": calibration.get(f"{module}.weight_quantizer._global_amax"),
         }
@@ -161,6 +161,17 @@ def _shared_maxima(tensors, schemes, request):
         )
         for module, facts in given.items()
     }
+
+
+def _input_amax(calibration, module):
+    """The maximum of a module's own quantizer, or of the one that all experts of its container share."""
+    own = calibration.get(f"{module}.input_quantizer")
+    match = re.fullmatch(r"(.*experts)\.\d+\.(\w+)", module)
+    if own is not None or not match:
+        return own
+    container, leaf = match.groups()
+    side = "down_proj" if leaf in ("down_proj", "w2") else "gate_up_proj"
+    return calibration.get(f"{container}.{side}_input_quantizer")
 
 
 def _fused_groups(schemes):

@@ -20,6 +20,7 @@ def cases(rng):
 
 
 def _stacks_kept(rng):
+    """Parameters [E, in, out] of all experts."""
     experts = "model.layers.0.feed_forward.experts"
     source = {
         f"{experts}.gate_up_proj": bf16(weight(rng, 2, 16, 64)),
@@ -33,11 +34,12 @@ def _stacks_kept(rng):
         packed = convert(source, LLAMA4, Request(scheme, calibration=calibration))
         yield Case(
             name=f"bmm/{scheme.replace('-', '_')}",
-            note="parameters [E, in, out] of all experts: packed along in, stored turned back",
+            note="a scale for each expert" if scheme == "fp8" else "packed along in, stored turned back",
             packed=packed,
             source=source,
             config=LLAMA4,
-            convert={"to": scheme, "calibration": calibration},
+            # No export of the reference shows how a stack is stored as FP8, so it is read and not written.
+            convert=None if scheme == "fp8" else {"to": scheme, "calibration": calibration},
         )
 
 

@@ -9,7 +9,6 @@ mod histogram;
 mod layers;
 mod overview;
 pub mod render;
-mod repair;
 mod report;
 mod sampler;
 mod scale_map;

@@ -167,12 +167,15 @@ fn native(project: &Project, tools: &TestTools) -> Result<()> {
     Ok(())
 }
 
-/// The formats once more in numpy, against the golden data.
+/// The formats once more in numpy: against the golden data, and against the command-line tool on random checkpoints.
+/// The seed is fixed here, so that the same code passes twice; `compare.py` alone draws another each time.
 fn oracle(project: &Project, tools: &TestTools) -> Result<()> {
     let python = &tools.python;
     for program in ["check.py", "decode.py"] {
         cmd!(project.sh, "{python} -B tests/oracle/{program}").run()?;
     }
+    let cli = samples::command_line(project)?;
+    cmd!(project.sh, "{python} -B tests/oracle/compare.py --binary {cli} --rounds 60 --seed 1").run()?;
     Ok(())
 }
 
