@@ -24,7 +24,6 @@ mod plan;
 mod recipe;
 mod rectangles;
 mod rename;
-pub mod repair;
 mod run;
 mod select;
 mod stack;

@@ -10,9 +10,10 @@ use crate::plan::{GivenBlocks, PackedLayer};
 use crate::recipe::{Conv3d, TiePolicy};
 use quantscope_schemes::{Kind, Role, kv};
 
-/// Whether the scheme of a layer has a place for an activation scale.
+/// Whether the scheme of a layer writes an activation scale. Weight-only ones that may have a stray one do not.
 pub(crate) fn stores_input_scale(packed: &PackedLayer) -> bool {
-    packed.scheme.about().companions.iter().any(|c| c.role == Role::InputScale)
+    let about = packed.scheme.about();
+    about.quantizes_activations && about.companions.iter().any(|c| c.role == Role::InputScale)
 }
 
 impl Builder<'_> {

@@ -84,11 +84,9 @@ pub(crate) fn which(layer: &LayerView<'_>) -> Option<(&'static str, Match)> {
     }
     let family = [TENSOR, CHANNEL, BLOCK, BLOCK_WEIGHT_ONLY];
     let declared = layer.facts.declared.and_then(|id| family.into_iter().find(|own| *own == id));
-    if let Some(scale) = layer.get("weight_scale_inv") {
-        // The name alone tells: nothing else is called so, but for power-of-two scales of groups of a row.
-        let groups = tile_sides(layer).is_some_and(|[rows, _]| rows == 1);
-        let powers = matches!(scale.dtype, Dtype::U8 | Dtype::F8_E8M0);
-        return (weight.rank() == 2 && !(groups && powers)).then_some((BLOCK, Match::Full));
+    if layer.has("weight_scale_inv") {
+        // The name alone tells, whatever the tiles: MX blocks under this name are tiles of 1 x 32 with powers of two.
+        return (weight.rank() == 2).then_some((BLOCK, Match::Full));
     }
     let Some(scale) = layer.get("weight_scale") else {
         let id = declared.or_else(|| layer.facts.declared.is_none().then_some(TENSOR))?;
