@@ -7,7 +7,7 @@ use crate::calibration::{Amax, Blocks};
 use crate::dedup::{Ties, canonical_name};
 use crate::experts::expert_of;
 use crate::recipe::Recipe;
-use crate::rename::hub_name;
+use crate::rename::{hub_name, splits_gate_up};
 use crate::views::Views;
 use std::collections::BTreeMap;
 
@@ -144,6 +144,18 @@ impl<'a> Resolver<'a> {
         direct.or_else(|| names.iter().find_map(|n| tied(n, &canonical_name(self.recipe, n)?)))
     }
 
+    /// The module of a name, or the two that a preset splits it into.
+    fn modules(&self, name: &str) -> Vec<Target> {
+        let whole: Vec<Target> = self.module(name).into_iter().collect();
+        let Some(parent) = name.strip_suffix(".gate_up_proj") else { return whole };
+        if !whole.is_empty() || !splits_gate_up(self.model_type) {
+            return whole;
+        }
+        let half =
+            |(leaf, is_second)| Some(Target { is_second, ..self.module(&format!("{parent}.{leaf}"))? });
+        [("gate_proj", false), ("up_proj", true)].into_iter().filter_map(half).collect()
+    }
+
     /// Modules that a fused parameter stands for: of every expert, or of the one of that number.
     fn experts(&self, parameter: &str, number: Option<&str>) -> Vec<Target> {
         if number.is_none()
@@ -198,7 +210,7 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             let targets = match subject {
-                Subject::Input(module) | Subject::Weight(module) => self.module(module).into_iter().collect(),
+                Subject::Input(module) | Subject::Weight(module) => self.modules(module),
                 Subject::ExpertsInput(parameter) => self.experts(parameter, None),
                 Subject::ExpertWeight(parameter, number) => self.experts(parameter, Some(number)),
                 Subject::Cache(attention, side) => {

@@ -26,6 +26,8 @@ pub(crate) enum Form {
 pub(crate) struct Part {
     /// Module path, before presets rename it.
     pub(crate) module: String,
+    /// What the module is.
+    pub(crate) kind: Kind,
     /// Name below the module.
     pub(crate) leaf: &'static str,
     /// Dimensions.
@@ -108,12 +110,33 @@ pub(crate) fn parts(module: &str, leaf: &str, tensor: &TensorInfo) -> Option<Vec
         let (expert, half) = (at / halves, usize::try_from(at % halves).unwrap_or(0));
         Part {
             module: format!("{parent}.{expert}.{}", names.get(half).copied().unwrap_or_default()),
+            kind: Kind::Expert,
             leaf,
             shape: shape.clone(),
             bytes: at.saturating_mul(length)..at.saturating_add(1).saturating_mul(length),
         }
     };
     Some((0..count).map(part).collect())
+}
+
+/// Gate and up of a dense layer's fused tensor; `None` where its rows are not even, or it is neither weight nor
+/// bias.
+pub(crate) fn halves(layer: &LayerInfo, leaf: &str, tensor: &TensorInfo) -> Option<Vec<Part>> {
+    let (parent, _) = layer.name.rsplit_once('.').filter(|(_, last)| *last == "gate_up_proj")?;
+    let leaf = ["weight", "bias"].into_iter().find(|known| *known == leaf)?;
+    let (&rows, rest) = tensor.shape.split_first()?;
+    if layer.kind != Kind::Linear || layer.is_quantized() || !rows.is_multiple_of(2) {
+        return None;
+    }
+    let length = tensor.byte_len() / 2;
+    let part = |name: &str, at: u64| Part {
+        module: format!("{parent}.{name}"),
+        kind: layer.kind,
+        leaf,
+        shape: std::iter::once(rows / 2).chain(rest.iter().copied()).collect(),
+        bytes: at.saturating_mul(length)..at.saturating_add(1).saturating_mul(length),
+    };
+    Some(vec![part("gate_proj", 0), part("up_proj", 1)])
 }
 
 /// The expert a module belongs to: the path of all experts, the number, the last segment.

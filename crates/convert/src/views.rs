@@ -4,7 +4,7 @@
 
 use crate::experts::{self, Form, Part};
 use crate::plan::Place;
-use crate::rename::hub_name;
+use crate::rename::{hub_name, splits_gate_up};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Kind, Naming, WEIGHT_LEAF, leak};
@@ -73,9 +73,12 @@ impl Views {
                 };
                 let whole = Place { shard: s, tensor: t, bytes: 0..tensor.byte_len() };
                 let form = experts::form(checkpoint, model, layer);
-                if form == Some(Form::Apart)
-                    && let Some(parts) = experts::parts(&layer.name, leaf, tensor)
-                {
+                let parts = match form {
+                    Some(Form::Apart) => experts::parts(&layer.name, leaf, tensor),
+                    _ if splits_gate_up(model_type) => experts::halves(layer, leaf, tensor),
+                    _ => None,
+                };
+                if let Some(parts) = parts {
                     for part in parts {
                         views.add_part(model_type, index, tensor.dtype, &whole, part);
                     }
@@ -132,7 +135,7 @@ impl Views {
                 self.modules.push(Module {
                     name: name.clone(),
                     layer,
-                    kind: Kind::Expert,
+                    kind: part.kind,
                     naming: Naming::Dotted,
                     weight: None,
                     bytes: 0,
