@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Write a copy whose layers are quantized.
     Convert(Box<Convert>),
+    /// Write a copy in which what can be mended without quantizing again is mended.
+    Repair(Repair),
     /// Explain a rule, or list all.
     Rules(Rules),
 }
@@ -116,6 +118,31 @@ pub(crate) struct Convert {
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) engine: EngineArg,
     /// Print what would be written and read no tensor bytes.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Repair {
+    /// The checkpoint: a file, a folder or a glob.
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Folder to write. It must not exist, or be empty.
+    #[arg(short, long, value_name = "OUT", required_unless_present = "plan")]
+    pub(crate) output: Option<PathBuf>,
+    /// Mend the findings of this rule only; without it, all that can be mended. May be repeated.
+    #[arg(long = "rule", value_name = "ID")]
+    pub(crate) rules: Vec<String>,
+    /// Also mend what this runtime needs, as in audit. May be repeated.
+    #[arg(long, value_name = "RUNTIME")]
+    pub(crate) target: Vec<String>,
+    /// Engine that checks the bytes before they are mended.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) engine: EngineArg,
+    /// Print what would change and read no tensor bytes.
     #[arg(long)]
     pub(crate) plan: bool,
     /// Print one JSON document and nothing else.
@@ -216,6 +243,7 @@ impl Args {
             Command::Inspect(c) => c.json || c.format == Format::Json,
             Command::Audit(c) => c.json || c.format == Format::Json,
             Command::Convert(c) => c.json,
+            Command::Repair(c) => c.json,
             Command::Rules(c) => c.json,
         }
     }

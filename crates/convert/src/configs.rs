@@ -266,16 +266,20 @@ pub(crate) fn kept_quantized(
     }
 }
 
-/// The algorithm of the KV cache whose scales the output holds: the source's own, or FP8 for calibrated ones.
+/// The algorithm of the KV cache whose scales the output holds.
 pub(crate) fn kv_cache<'a>(checkpoint: &'a Checkpoint, files: &[PlanFile]) -> Option<&'a str> {
     let mut names = files.iter().flat_map(|f| &f.tensors).map(|t| t.spec.name.as_str());
+    let has_scales = names.any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale"));
+    has_scales.then(|| kv_algo(checkpoint))
+}
+
+/// The algorithm of a KV cache that has scales: the one that the source declares, or FP8 for calibrated ones.
+pub(crate) fn kv_algo(checkpoint: &Checkpoint) -> &str {
     let declared = checkpoint.declaration().and_then(|d| match &d.kv_cache {
         Some(KvCache::Named(algo)) => Some(algo.as_str()),
         _ => None,
     });
-    names
-        .any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale"))
-        .then(|| declared.unwrap_or("FP8"))
+    declared.unwrap_or("FP8")
 }
 
 /// The index of a sharded output.

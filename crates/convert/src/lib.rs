@@ -24,6 +24,7 @@ mod plan;
 mod recipe;
 mod rectangles;
 mod rename;
+pub mod repair;
 mod run;
 mod select;
 mod stack;

@@ -9,6 +9,7 @@ mod histogram;
 mod layers;
 mod overview;
 pub mod render;
+mod repair;
 mod report;
 mod sampler;
 mod scale_map;

@@ -1,6 +1,6 @@
 //! SN202, SN204, TI705: names, ranks, schemes and copies that one runtime needs.
 
-use super::{Profile, load_of, method};
+use super::{Profile, load_of, method_of};
 use crate::model::LayerInfo;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -45,7 +45,7 @@ pub(crate) const TI705: Rule = Rule {
 pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
     check_algo(context, profile, findings);
     check_schemes(context, profile, findings);
-    let method = method(context);
+    let method = method_of(context.checkpoint);
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let Some(load) = load_of(profile, layer.scheme.id(), method) else { continue };
         let view = layer.view(context.checkpoint);
@@ -60,7 +60,8 @@ pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mu
 
 /// The algorithm that the config declares, by name.
 fn check_algo(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
-    let (Some(method), Some(declaration)) = (method(context), context.checkpoint.declaration()) else {
+    let (Some(method), Some(declaration)) = (method_of(context.checkpoint), context.checkpoint.declaration())
+    else {
         return;
     };
     let Some(algo) = effective_algo(declaration) else { return };
@@ -78,7 +79,7 @@ fn check_algo(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<
 
 /// Schemes and kinds without a loader, one finding for each.
 fn check_schemes(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
-    let method = method(context);
+    let method = method_of(context.checkpoint);
     let mut strangers: BTreeMap<(&str, &str), Vec<&LayerInfo>> = BTreeMap::new();
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let scheme = layer.scheme.id();

@@ -9,6 +9,8 @@ mod profile;
 
 pub use profile::{Algos, Load, Parallel, Physical, Profile, Scale, Source};
 
+use crate::checkpoint::Checkpoint;
+use crate::model::LayerInfo;
 use crate::registry::Rule;
 use crate::report::Finding;
 use crate::rules::HeaderContext;
@@ -49,9 +51,16 @@ pub fn target_findings(context: HeaderContext<'_>, targets: &[&Profile]) -> Vec<
 }
 
 /// `quant_method` as the configs declare it. ModelOpt's older file has none and needs none.
-fn method<'a>(context: HeaderContext<'a>) -> Option<&'a str> {
-    let declaration = context.checkpoint.declaration()?;
+#[must_use]
+pub fn method_of(checkpoint: &Checkpoint) -> Option<&str> {
+    let declaration = checkpoint.declaration()?;
     Some(declaration.quant_method.as_deref().unwrap_or("modelopt"))
+}
+
+/// The scales that a runtime reads for a layer; empty if it does not load the layer or nothing is known.
+#[must_use]
+pub fn scales_of<'a>(profile: &'a Profile, layer: &LayerInfo, method: Option<&str>) -> &'a [Scale] {
+    load_of(profile, layer.scheme.id(), method).map_or(&[], |load| load.scales.as_slice())
 }
 
 /// The entry of a profile that fits a scheme under a method. Without a declaration the first of its id counts.

@@ -3,7 +3,7 @@
 //! Cut by rows (column parallel) or by columns (row parallel), a part must be whole blocks. Weights that a
 //! runtime merges into one must be whole blocks in rows even uncut, the last part excepted.
 
-use super::{Profile, load_of, method};
+use super::{Profile, load_of, method_of};
 use crate::model::LayerInfo;
 use crate::registry::{FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -31,7 +31,7 @@ struct Cut {
 
 pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
     let Some(parallel) = &profile.parallel else { return };
-    let method = method(context);
+    let method = method_of(context.checkpoint);
     let kv_heads = kv_heads(context);
     let mut cuts: Vec<Cut> = Vec::new();
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {

@@ -50,7 +50,7 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         }
         return Ok(Status::Fine);
     }
-    let output = output_folder(command)?;
+    let output = output_folder(command.output.as_deref())?;
     if !command.json {
         text::note(&text::plan::in_one_line(&plan));
     }
@@ -69,8 +69,9 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
     Ok(Status::Fine)
 }
 
-fn output_folder(command: &Convert) -> Result<&Path, Failure> {
-    let output = command.output.as_deref().ok_or_else(|| Failure::new("usage", "-o OUT is missing"))?;
+/// The folder that `-o` names.
+pub(super) fn output_folder(output: Option<&Path>) -> Result<&Path, Failure> {
+    let output = output.ok_or_else(|| Failure::new("usage", "-o OUT is missing"))?;
     if output.extension().is_some_and(|extension| extension == "safetensors") {
         let message =
             format!("-o names a folder, for weights and configs; {} looks like a file", output.display());

@@ -1,0 +1,357 @@
+//! Carrying a repair out: splice, write, read back, compare, commit.
+//!
+//! Every tensor is hashed as it lies in the source and again as it lies in the output. Nothing gets its final
+//! name unless all of them are what the plan says.
+
+use super::{Origin, RepairFile, RepairPlan, RepairTensor};
+use crate::configs::producer;
+use crate::error::ConvertError;
+use crate::manifest;
+use crate::write::{TensorWriter, hex};
+use quantscope_audit::Checkpoint;
+use quantscope_format::{Control, Limits, Progress, Sink, Source};
+use quantscope_numeric::widen;
+use quantscope_schemes::kv;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// E4M3 byte of the smallest positive scale, 2^-9.
+const SMALLEST_SCALE: u8 = 0x01;
+
+/// What a repair did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairOutcome {
+    /// Files under their final names, with their lengths.
+    pub files: Vec<(String, u64)>,
+    /// Tensors whose bytes are those of the source, proven by hash.
+    pub unchanged: u64,
+    /// Tensors that were made anew.
+    pub made: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+}
+
+/// Carries a repair out.
+///
+/// # Errors
+/// If a source or the sink fails, copies that should be equal differ, the user cancels, or what is read back
+/// differs. Nothing is left under a final name then.
+pub async fn run(
+    checkpoint: &Checkpoint,
+    plan: &RepairPlan,
+    limits: &Limits,
+    sink: &mut dyn Sink,
+    control: &dyn Control,
+) -> Result<RepairOutcome, ConvertError> {
+    let mut job = Job {
+        checkpoint,
+        plan,
+        limits,
+        control,
+        phase: "",
+        done: 0,
+        total: 0,
+        hashes: BTreeMap::new(),
+        unchanged: 0,
+        bytes_written: 0,
+    };
+    let done = match job.carry_out(sink).await {
+        Ok(files) => sink.commit().await.map(|()| files).map_err(ConvertError::from),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(files) => Ok(RepairOutcome {
+            files,
+            unchanged: job.unchanged,
+            made: u64::try_from(job.hashes.len()).unwrap_or(u64::MAX).saturating_sub(job.unchanged),
+            bytes_written: job.bytes_written,
+        }),
+        Err(error) => {
+            sink.abandon().await;
+            Err(error)
+        }
+    }
+}
+
+struct Job<'a> {
+    checkpoint: &'a Checkpoint,
+    plan: &'a RepairPlan,
+    limits: &'a Limits,
+    control: &'a dyn Control,
+    phase: &'static str,
+    done: u64,
+    total: u64,
+    /// SHA-256 of every output tensor by name.
+    hashes: BTreeMap<String, String>,
+    unchanged: u64,
+    bytes_written: u64,
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn sized(len: u64) -> Vec<u8> {
+    vec![0; usize::try_from(len).unwrap_or(0)]
+}
+
+impl Job<'_> {
+    async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
+        self.compare_copies().await?;
+        let sources = self.hash_sources().await?;
+        self.begin("Repairing", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
+        let mut files = Vec::new();
+        for file in &self.plan.files {
+            sink.create(&file.name, file.len).await?;
+            sink.write_at(&file.name, 0, &file.header).await?;
+            self.bytes_written = self.bytes_written.saturating_add(file.len);
+            for tensor in &file.tensors {
+                self.write_tensor(sink, file, tensor).await?;
+            }
+            files.push((file.name.clone(), file.len));
+        }
+        for (name, bytes) in &self.plan.texts {
+            files.push(self.write_text(sink, name, bytes).await?);
+        }
+        for name in &self.plan.copies {
+            files.extend(self.copy_file(sink, name).await?);
+        }
+        let manifest = self.manifest(&sources);
+        files.push(self.write_text(sink, manifest::NAME, &manifest).await?);
+        self.read_back(sink).await?;
+        Ok(files)
+    }
+
+    fn begin(&mut self, phase: &'static str, total: u64) {
+        (self.phase, self.done, self.total) = (phase, 0, total);
+    }
+
+    /// Tells of progress, and stops if the user wants it.
+    fn step(&mut self, item: &str, bytes: u64) -> Result<(), ConvertError> {
+        self.done = self.done.saturating_add(bytes);
+        self.control.progress(&Progress {
+            phase: self.phase.into(),
+            item: item.into(),
+            done_bytes: self.done.min(self.total),
+            total_bytes: self.total,
+        });
+        if self.control.is_cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
+    }
+
+    async fn hash_range(
+        &mut self,
+        source: &dyn Source,
+        item: &str,
+        (begin, end): (u64, u64),
+    ) -> Result<String, ConvertError> {
+        let mut hash = Sha256::new();
+        let mut offset = begin;
+        while offset < end {
+            let mut bytes = sized(self.limits.tile_bytes.min(end - offset));
+            source.read(offset, &mut bytes).await?;
+            hash.update(&bytes);
+            offset += length(&bytes);
+            self.step(item, length(&bytes))?;
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    /// Of two tensors of one name, one is left out: only if they are the same.
+    async fn compare_copies(&mut self) -> Result<(), ConvertError> {
+        let checkpoint = self.checkpoint;
+        let bytes = |p: (u32, u32)| checkpoint.tensor(p.0, p.1).map_or(0, |(_, t)| t.byte_len());
+        let total = self.plan.equal.iter().map(|(a, b)| bytes(*a).saturating_add(bytes(*b)));
+        self.begin("Comparing copies", total.fold(0, u64::saturating_add));
+        for (kept, dropped) in &self.plan.equal {
+            let (Some((shard, a)), Some((other, b))) =
+                (checkpoint.tensor(kept.0, kept.1), checkpoint.tensor(dropped.0, dropped.1))
+            else {
+                continue;
+            };
+            let first = self.hash_range(shard.source.as_ref(), &a.name, (a.begin, a.end)).await?;
+            let second = self.hash_range(other.source.as_ref(), &b.name, (b.begin, b.end)).await?;
+            if first != second {
+                return Err(ConvertError::Tensor {
+                    tensor: a.name.clone(),
+                    reason: format!("has other bytes in {} than in {}", shard.file, other.file),
+                    remedy: "remove the wrong copy by hand, or leave IX806 out of the repair".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Length and SHA-256 of every source shard.
+    async fn hash_sources(&mut self) -> Result<Vec<Value>, ConvertError> {
+        self.begin("Hashing the source", self.checkpoint.byte_len());
+        let mut sources = Vec::new();
+        let checkpoint = self.checkpoint;
+        for shard in &checkpoint.shards {
+            let len = shard.header.file_len;
+            let sha256 = self.hash_range(shard.source.as_ref(), &shard.file, (0, len)).await?;
+            sources.push(json!({"file": shard.file, "bytes": len, "sha256": sha256}));
+        }
+        Ok(sources)
+    }
+
+    async fn write_tensor(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &RepairFile,
+        tensor: &RepairTensor,
+    ) -> Result<(), ConvertError> {
+        let checkpoint = self.checkpoint;
+        let Some((shard, source)) = checkpoint.tensor(tensor.source.0, tensor.source.1) else {
+            return Ok(());
+        };
+        let name = tensor.spec.name.as_str();
+        let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        if tensor.origin == Origin::KvScale {
+            let mut bytes = sized(source.byte_len());
+            shard.source.read(source.begin, &mut bytes).await?;
+            let mut amax = Vec::new();
+            widen(source.dtype, &bytes, &mut amax);
+            let scale = kv::scale(amax.first().copied().unwrap_or(f32::NAN));
+            writer.write(sink, &scale.to_le_bytes()).await?;
+            self.hashes.insert(name.to_string(), writer.finish());
+            return self.step(name, length(&bytes));
+        }
+        let whole = source.begin..source.end;
+        let spliced = tensor.origin == Origin::Splice
+            && sink.splice(&file.name, tensor.span.start, &shard.file, whole).await?;
+        let mut at = source.begin;
+        while at < source.end {
+            let mut bytes = sized(self.limits.tile_bytes.min(source.end - at));
+            shard.source.read(at, &mut bytes).await?;
+            if let Origin::Scales { shard: s, tensor: t, block_bytes } = tensor.origin {
+                self.lift_zeros(&mut bytes, (s, t), at - source.begin, block_bytes).await?;
+            }
+            if spliced {
+                writer.skip(&bytes);
+            } else {
+                writer.write(sink, &bytes).await?;
+            }
+            at += length(&bytes);
+            self.step(name, length(&bytes))?;
+        }
+        self.unchanged += u64::from(tensor.origin == Origin::Splice);
+        self.hashes.insert(name.to_string(), writer.finish());
+        Ok(())
+    }
+
+    /// Gives scales that are zero over blocks of zeros the smallest value. A zero code has no bits but its sign,
+    /// and times any positive scale it stays that zero, so decoded values stay to the bit.
+    async fn lift_zeros(
+        &self,
+        scales: &mut [u8],
+        codes: (u32, u32),
+        first: u64,
+        block_bytes: u64,
+    ) -> Result<(), ConvertError> {
+        const SIGNS: u8 = 0x88;
+        let Some((shard, tensor)) = self.checkpoint.tensor(codes.0, codes.1) else { return Ok(()) };
+        for (i, scale) in (first..).zip(scales.iter_mut()).filter(|(_, scale)| **scale == 0) {
+            let begin = tensor.begin.saturating_add(i.saturating_mul(block_bytes));
+            if begin.saturating_add(block_bytes) > tensor.end {
+                return Ok(());
+            }
+            let mut block = sized(block_bytes);
+            shard.source.read(begin, &mut block).await?;
+            if block.iter().all(|byte| byte & !SIGNS == 0) {
+                *scale = SMALLEST_SCALE;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_text(
+        &mut self,
+        sink: &mut dyn Sink,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(String, u64), ConvertError> {
+        sink.create(name, length(bytes)).await?;
+        sink.write_at(name, 0, bytes).await?;
+        self.bytes_written = self.bytes_written.saturating_add(length(bytes));
+        Ok((name.to_string(), length(bytes)))
+    }
+
+    async fn copy_file(
+        &mut self,
+        sink: &mut dyn Sink,
+        name: &str,
+    ) -> Result<Option<(String, u64)>, ConvertError> {
+        let checkpoint = self.checkpoint;
+        let Some(file) = checkpoint.other_files.iter().find(|f| f.path == name) else { return Ok(None) };
+        let len = file.source.len();
+        sink.create(name, len).await?;
+        let mut offset = 0;
+        while offset < len {
+            let mut bytes = sized(self.limits.tile_bytes.min(len - offset));
+            file.source.read(offset, &mut bytes).await?;
+            sink.write_at(name, offset, &bytes).await?;
+            offset += length(&bytes);
+            self.step(name, 0)?;
+        }
+        self.bytes_written = self.bytes_written.saturating_add(len);
+        Ok(Some((name.to_string(), len)))
+    }
+
+    /// The manifest of a repair: the same fields as a conversion's, and the changes in place of a recipe.
+    fn manifest(&self, sources: &[Value]) -> Vec<u8> {
+        let mut tensors = Vec::new();
+        for file in &self.plan.files {
+            for tensor in &file.tensors {
+                let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| &t.name);
+                tensors.push(json!({
+                    "name": tensor.spec.name,
+                    "file": file.name,
+                    "dtype": tensor.spec.dtype.tag(),
+                    "shape": tensor.spec.shape,
+                    "sha256": self.hashes.get(&tensor.spec.name),
+                    "source": source.into_iter().collect::<Vec<_>>(),
+                }));
+            }
+        }
+        let manifest = json!({
+            "schema": 1,
+            "tool": producer(),
+            "repair": {"changes": self.plan.changes, "unmended": self.plan.unmended},
+            "sources": sources,
+            "files": self.plan.files.iter().map(|f| json!({"file": f.name, "bytes": f.len})).collect::<Vec<_>>(),
+            "tensors": tensors,
+        });
+        let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads every weight file back and compares header and tensors with what was promised.
+    async fn read_back(&mut self, sink: &mut dyn Sink) -> Result<(), ConvertError> {
+        self.begin("Reading back", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
+        let plan = self.plan;
+        for file in &plan.files {
+            let differs =
+                |what: &str| ConvertError::ReadBack { file: file.name.clone(), what: what.to_string() };
+            let source = sink.read_back(&file.name).await?;
+            let mut header = sized(length(&file.header));
+            if source.len() != file.len {
+                return Err(differs("its length"));
+            }
+            source.read(0, &mut header).await?;
+            if header != file.header {
+                return Err(differs("its header"));
+            }
+            for tensor in &file.tensors {
+                let name = tensor.spec.name.as_str();
+                let span = (tensor.span.start, tensor.span.end);
+                let hash = self.hash_range(source.as_ref(), name, span).await?;
+                if self.hashes.get(name) != Some(&hash) {
+                    return Err(differs(name));
+                }
+            }
+        }
+        Ok(())
+    }
+}
