@@ -1,47 +1,80 @@
-//! `docs/rules.md` is generated from the registry of rules; this test writes it when asked and otherwise
-//! fails if it is stale.
+//! `docs/rules/` is generated from the registry of rules: an index and a page for each rule; this test
+//! writes them when asked and otherwise fails if one is stale, missing or left over.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use quantscope_session::{Rule, rules};
 use quantscope_tests::root;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Set to write the page instead of comparing it.
+/// Set to write the pages instead of comparing them.
 const WRITE: &str = "QUANTSCOPE_WRITE_DOCS";
 
-fn section(rule: &Rule) -> String {
+/// Pages written by hand, linked from the index.
+const BY_HAND: &[(&str, &str)] =
+    &[("forensics.md", "how layouts are told from statistics, and where that was right and wrong")];
+
+fn page(rule: &Rule) -> String {
     let repair = if rule.repairable { "can be mended without re-quantizing" } else { "needs the source" };
     format!(
-        "\n## {} {}\n\n*{:?}, reads {}, {repair}.*\n\n{}\n\n**What to do.** {}\n",
-        rule.id, rule.title, rule.severity, rule.needs, rule.why, rule.fix
+        "# {} {}\n\n*{:?}, reads {}, {repair}.*\n\n{}\n\n**What to do.** {}\n\nBefore:\n\n```text\n{}\n```\n\nAfter:\n\n\
+         ```text\n{}\n```\n",
+        rule.id,
+        rule.title,
+        rule.severity,
+        rule.needs,
+        rule.why,
+        rule.fix,
+        rule.example.before,
+        rule.example.after
     )
 }
 
-fn page() -> String {
+fn index() -> String {
     let mut page = String::from(
         "# Rules\n\nEvery rule of the auditor, generated from its registry.\n\
-         *Reads*: H headers, C configs, B tensor bytes, X several files.\n\n| id | severity | about |\n|---|---|---|\n",
+         *Reads*: H headers, C configs, B tensor bytes, X several files.\n\n\
+         | id | severity | reads | about |\n|---|---|---|---|\n",
     );
     for rule in rules() {
-        let anchor = format!("{} {}", rule.id, rule.title).to_lowercase();
-        let anchor: String = anchor.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c)).collect();
-        let link = anchor.replace(' ', "-");
-        writeln!(page, "| [{}](#{link}) | {:?} | {} |", rule.id, rule.severity, rule.title).unwrap();
+        let Rule { id, severity, needs, title, .. } = rule;
+        writeln!(page, "| [{id}]({id}.md) | {severity:?} | {needs} | {title} |").unwrap();
     }
-    page.extend(rules().into_iter().map(section));
+    page.push_str("\nBeside them:\n");
+    for (file, about) in BY_HAND {
+        write!(page, "- [{file}]({file}): {about}\n").unwrap();
+    }
     page
 }
 
+fn pages() -> BTreeMap<String, String> {
+    let rules = rules().into_iter().map(|rule| (format!("{}.md", rule.id), page(rule)));
+    rules.chain([("README.md".to_string(), index())]).collect()
+}
+
 #[test]
-fn the_page_of_rules_is_what_the_registry_says() {
-    let path = root().join("docs/rules.md");
+fn the_pages_of_rules_are_what_the_registry_says() {
+    let folder = root().join("docs/rules");
+    let pages = pages();
     if std::env::var_os(WRITE).is_some() {
-        std::fs::write(&path, page()).unwrap();
+        for (file, text) in &pages {
+            std::fs::write(folder.join(file), text).unwrap();
+        }
     }
-    let stands = std::fs::read_to_string(&path).unwrap_or_default();
+    let stale: Vec<&String> = pages
+        .iter()
+        .filter(|(file, text)| std::fs::read_to_string(folder.join(file)).unwrap_or_default() != **text)
+        .map(|(file, _)| file)
+        .collect();
     assert!(
-        stands == page(),
-        "docs/rules.md is stale; write it again with {WRITE}=1 cargo test -p quantscope-tests"
+        stale.is_empty(),
+        "{stale:?} are stale; write them again with {WRITE}=1 cargo test -p quantscope-tests --test rules_page"
     );
+    let known = |name: &str| pages.contains_key(name) || BY_HAND.iter().any(|(file, _)| *file == name);
+    let names =
+        std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    let left_over: Vec<String> = names.filter(|name| !known(name)).collect();
+    assert!(left_over.is_empty(), "no rule has these pages: {left_over:?}");
+    assert!(BY_HAND.iter().all(|(file, _)| folder.join(file).is_file()), "a page by hand is missing");
 }

@@ -6,16 +6,17 @@ use crate::engines::{Engines, FallbackEngine};
 use crate::model::{LayerInfo, Model};
 use crate::reader::Reader;
 use crate::report::{Finding, Tie};
-use crate::rules::values::{self, Subject};
-use crate::rules::{sort_findings, ties as tie_rules};
+use crate::rules::values::{self, Observed, Subject};
+use crate::rules::{fused, sort_findings, ties as tie_rules};
 use crate::tiles::{Grid, TileSpan, tiles};
-use crate::{identical, ties};
+use crate::{identical, sampling, ties};
 use quantscope_format::{Control, Limits, SourceError, TensorInfo};
 use quantscope_kernels::{
     Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus, ScaleGrid,
 };
-use quantscope_numeric::{Dtype, widen};
+use quantscope_numeric::{Dtype, e4m3, widen};
 use quantscope_schemes::{Family, Role, ScaleLayout, role_of};
+use std::collections::BTreeSet;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Why a byte audit stopped.
@@ -100,6 +101,7 @@ pub async fn audit_bytes(
     let mut reader = Reader::new(checkpoint, limits, control, "Verifying bytes", total);
     let mut audit = ByteAudit::default();
     let mut hashes = Vec::new();
+    let mut observed = Observed::default();
     for job in &jobs {
         let mut hash = job.hash_it.then(Xxh3::new);
         let mut check = LayerCheck {
@@ -108,6 +110,7 @@ pub async fn audit_bytes(
             model,
             layer: job.layer,
             findings: &mut audit.findings,
+            observed: &mut observed,
         };
         if check.run(hash.as_mut()).await? {
             audit.layers_checked += 1;
@@ -116,7 +119,12 @@ pub async fn audit_bytes(
             hashes.push((job.layer, hash.digest()));
         }
     }
+    fused::judge_globals(model, &observed, &mut audit.findings);
+    sampling::check(&mut reader, model, &mut audit.findings).await?;
+    let hashed: BTreeSet<&str> = hashes.iter().map(|(layer, _)| layer.name.as_str()).collect();
     audit.ties = identical::confirm(&mut reader, model, hashes).await?;
+    audit.findings.extend(identical::broken_ties(&mut reader, model, &audit.ties, &hashed).await?);
+    audit.findings.extend(identical::different_inputs(&audit.ties, &observed));
     let same = audit.ties.iter().filter(|t| t.evidence != "declared").map(tie_rules::identical);
     audit.findings.extend(same);
     ties::sort_by_saving(&mut audit.ties);
@@ -133,6 +141,7 @@ struct LayerCheck<'a, 'r> {
     model: &'a Model,
     layer: &'a LayerInfo,
     findings: &'a mut Vec<Finding>,
+    observed: &'a mut Observed,
 }
 
 /// A tensor of the layer that can be read.
@@ -196,12 +205,13 @@ impl<'r> LayerCheck<'_, 'r> {
         Ok(bytes)
     }
 
-    /// Checks a tensor of float scales; answers whether all of them are zero.
-    async fn float_scales(&mut self, leaf: &str) -> Result<bool, ByteAuditError> {
-        let Some(scale) = self.readable(leaf) else { return Ok(false) };
+    /// Checks a tensor of float scales; answers how many of them are zero, and whether all are. A single one
+    /// is kept.
+    async fn float_scales(&mut self, leaf: &str) -> Result<(u64, bool), ByteAuditError> {
+        let Some(scale) = self.readable(leaf) else { return Ok((0, false)) };
         let width = scale.tensor.dtype.bits() / 8;
         if !matches!(scale.tensor.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
-            return Ok(false);
+            return Ok((0, false));
         }
         let grid = Grid { rows: 1, row_bytes: scale.tensor.byte_len() };
         let mut sum = ScaleCensus::default();
@@ -210,13 +220,17 @@ impl<'r> LayerCheck<'_, 'r> {
             let bytes = self.tile(&scale, grid, &tile).await?;
             let bits = scale_bits(scale.tensor.dtype, &bytes);
             self.reader.return_buffer(bytes);
+            if let (&[single], Some(1)) = (bits.as_slice(), scale.tensor.elements()) {
+                let role = role_of(self.layer.scheme, leaf).0;
+                self.observed.add(&self.layer.name, role, f32::from_bits(single));
+            }
             let census = self.engine.scale_verify(&bits).await?;
             sum.add(&census, seen);
             seen += u64::try_from(bits.len()).unwrap_or(0);
         }
         let subject = Subject { layer: self.layer, leaf, file: &scale.shard.file };
         values::judge_scales(&subject, &sum, self.findings);
-        Ok(sum.zero == seen && seen > 0)
+        Ok((sum.zero, sum.zero == seen && seen > 0))
     }
 
     /// The scales that are single numbers beside the block scales.
@@ -242,7 +256,7 @@ impl<'r> LayerCheck<'_, 'r> {
         mut hash: Option<&mut Xxh3>,
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
-        let global_is_zero = self.float_scales(global).await?;
+        let (_, global_is_zero) = self.float_scales(global).await?;
         let scale = self.readable(scale).filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
         let blocks = match (weight.tensor.shape.as_slice(), &scale) {
             (&[rows, row_bytes], Some(s))
@@ -253,6 +267,7 @@ impl<'r> LayerCheck<'_, 'r> {
             // Another shape is a finding of the header rules, or a legal padded or tiled one whose
             // blocks do not lie beside their codes.
             _ => {
+                self.judge_global(weight, global, None);
                 self.stream(weight, hash).await?;
                 return Ok(false);
             }
@@ -290,12 +305,21 @@ impl<'r> LayerCheck<'_, 'r> {
         }
         let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };
         values::judge_nvfp4(&subject, &sum, self.findings);
+        let largest =
+            sum.scales.iter().take(0x7f).rposition(|&n| n > 0).and_then(|byte| u8::try_from(byte).ok());
+        self.judge_global(weight, global, largest.map(e4m3::decode));
         if global_is_zero {
             let any_code = sum.codes.iter().enumerate().any(|(code, &n)| code % 8 != 0 && n > 0);
             let subject = Subject { layer: self.layer, leaf: global, file: &weight.shard.file };
             values::judge_zero_scale(&subject, any_code, self.findings);
         }
         Ok(true)
+    }
+
+    fn judge_global(&mut self, weight: &Readable<'_>, leaf: &str, largest_scale: Option<f32>) {
+        let Some(global) = self.observed.get(&self.layer.name, Role::GlobalScale) else { return };
+        let subject = Subject { layer: self.layer, leaf, file: &weight.shard.file };
+        values::judge_global(&subject, global, largest_scale, self.findings);
     }
 
     /// Columns that are not padding: known where the model's class fixes the kernel.
@@ -316,7 +340,7 @@ impl<'r> LayerCheck<'_, 'r> {
         mut hash: Option<&mut Xxh3>,
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
-        self.float_scales(scale_leaf).await?;
+        let (zero_scales, _) = self.float_scales(scale_leaf).await?;
         let (Some(&rows), Some(scale)) = (weight.tensor.shape.first(), self.readable(scale_leaf)) else {
             self.stream(weight, hash).await?;
             return Ok(false);
@@ -368,6 +392,7 @@ impl<'r> LayerCheck<'_, 'r> {
         }
         let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };
         values::judge_fp8(&subject, &sum, self.findings);
+        values::judge_zero_tiles(&subject, scale_leaf, zero_scales, &sum, self.findings);
         Ok(self.layer.scheme.family() == Family::Fp8)
     }
 }

@@ -4,10 +4,12 @@ use crate::bytes::ByteAuditError;
 use crate::checkpoint::Checkpoint;
 use crate::model::{LayerInfo, Model};
 use crate::reader::Reader;
-use crate::report::Tie;
+use crate::report::{Finding, Tie};
+use crate::rules::ties as tie_rules;
+use crate::rules::values::Observed;
 use crate::ties::{self, DeclaredTie, InputScales};
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{INPUT_SCALE_LEAF, TIED_LEAVES, WEIGHT_LEAF};
+use quantscope_schemes::{INPUT_SCALE_LEAF, Role, TIED_LEAVES, WEIGHT_LEAF};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Layers whose weight has a twin in dtype and shape, so that hashing it can tell something.
@@ -129,6 +131,57 @@ async fn tie(
     })
 }
 
+/// Declared ties whose sides are stored alike and yet differ: those that were hashed and are in no group.
+pub(crate) async fn broken_ties(
+    reader: &mut Reader<'_>,
+    model: &Model,
+    groups: &[Tie],
+    hashed: &BTreeSet<&str>,
+) -> Result<Vec<Finding>, ByteAuditError> {
+    let mut findings = Vec::new();
+    for tie in ties::declared(reader.checkpoint(), model) {
+        let same = groups.iter().filter(|g| g.evidence != "declared").any(|g| {
+            let holds = |name: &String| g.canonical == *name || g.aliases.contains(name);
+            holds(&tie.alias) && holds(&tie.canonical)
+        });
+        let (Some(alias), Some(canonical)) = (model.layer(&tie.alias), model.layer(&tie.canonical)) else {
+            continue;
+        };
+        if same || !hashed.contains(tie.alias.as_str()) || !hashed.contains(tie.canonical.as_str()) {
+            continue;
+        }
+        if let Compared::Differ(at) = compare(reader, alias, canonical, WEIGHT_LEAF).await? {
+            findings.push(tie_rules::different(&tie, at));
+        }
+    }
+    Ok(findings)
+}
+
+/// Ties of equal bytes whose activation scales differ, with both values.
+pub(crate) fn different_inputs(groups: &[Tie], observed: &Observed) -> Vec<Finding> {
+    let differ = groups.iter().filter(|g| g.input_scale == InputScales::Differ.id());
+    let mut findings = Vec::new();
+    for group in differ {
+        let Some(kept) = observed.get(&group.canonical, Role::InputScale) else { continue };
+        for alias in &group.aliases {
+            let own = observed.get(alias, Role::InputScale).filter(|own| own.to_bits() != kept.to_bits());
+            findings.extend(own.map(|own| tie_rules::input_scales((&group.canonical, kept), (alias, own))));
+        }
+    }
+    findings
+}
+
+/// How two tensors compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    /// Every byte is equal.
+    Same,
+    /// The first byte that is not.
+    Differ(u64),
+    /// They are stored in different forms, or one cannot be read.
+    Apart,
+}
+
 /// Whether two layers' tensors of one leaf are equal in dtype, shape and every byte.
 async fn equal_bytes(
     reader: &mut Reader<'_>,
@@ -136,16 +189,25 @@ async fn equal_bytes(
     b: &LayerInfo,
     leaf: &str,
 ) -> Result<bool, ByteAuditError> {
+    Ok(compare(reader, a, b, leaf).await? == Compared::Same)
+}
+
+async fn compare(
+    reader: &mut Reader<'_>,
+    a: &LayerInfo,
+    b: &LayerInfo,
+    leaf: &str,
+) -> Result<Compared, ByteAuditError> {
     let checkpoint = reader.checkpoint();
-    let (Some(at_a), Some(at_b)) = (a.member(leaf), b.member(leaf)) else { return Ok(false) };
+    let (Some(at_a), Some(at_b)) = (a.member(leaf), b.member(leaf)) else { return Ok(Compared::Apart) };
     let (Some((shard_a, ta)), Some((shard_b, tb))) =
         (checkpoint.tensor(at_a.shard, at_a.tensor), checkpoint.tensor(at_b.shard, at_b.tensor))
     else {
-        return Ok(false);
+        return Ok(Compared::Apart);
     };
     let readable = shard_a.header.is_readable(ta) && shard_b.header.is_readable(tb);
     if !readable || ta.dtype != tb.dtype || ta.shape != tb.shape {
-        return Ok(false);
+        return Ok(Compared::Apart);
     }
     let step = (reader.limits().tile_bytes / 2).max(1);
     let mut offset = 0;
@@ -153,10 +215,10 @@ async fn equal_bytes(
         let length = step.min(ta.byte_len() - offset);
         let left = reader.read_vec(at_a.shard, ta, offset, length).await?;
         let right = reader.read_vec(at_b.shard, tb, offset, length).await?;
-        if left != right {
-            return Ok(false);
+        if let Some(at) = left.iter().zip(&right).position(|(a, b)| a != b) {
+            return Ok(Compared::Differ(offset.saturating_add(u64::try_from(at).unwrap_or(0))));
         }
         offset += length;
     }
-    Ok(true)
+    Ok(Compared::Same)
 }

@@ -3,8 +3,8 @@
 use crate::checkpoint::{Checkpoint, Shard};
 use quantscope_format::{TensorInfo, natural_cmp};
 use quantscope_schemes::{
-    ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, Scheme, Stored,
-    WEIGHT_LEAF, recognise, role_of, split_name,
+    ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, ScaleLayout, Scheme,
+    Stored, WEIGHT_LEAF, recognise, role_of, split_name,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -67,6 +67,18 @@ impl LayerInfo {
     #[must_use]
     pub fn member(&self, leaf: &str) -> Option<&Member> {
         self.members.iter().find(|m| m.leaf == leaf)
+    }
+
+    /// How its scales lie beside its weights.
+    #[must_use]
+    pub fn scale_layout(&self, checkpoint: &Checkpoint) -> ScaleLayout {
+        self.scheme.scale_layout_of(&self.view(checkpoint))
+    }
+
+    /// The first member of that role.
+    #[must_use]
+    pub fn member_of(&self, role: Role) -> Option<&Member> {
+        self.members.iter().find(|m| role_of(self.scheme, &m.leaf).0 == role)
     }
 
     /// The tensor of that leaf name, with its shard.

@@ -1,7 +1,10 @@
 //! The one list of rules. Ids and severities are a contract: once released they never change.
 
 use crate::report::{Finding, Severity};
-use crate::rules::{config, index, leaks, scales, shapes, structure, ties, values};
+use crate::rules::{
+    comfy, config, conversion, fused, index, layout, leaks, naming, scales, shapes, siblings, structure,
+    ties, values, widths,
+};
 
 /// A rule of the auditor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,17 @@ pub struct Rule {
     pub fix: &'static str,
     /// Whether a repair can mend it without re-quantizing.
     pub repairable: bool,
+    /// The same checkpoint with the fault and without it.
+    pub example: Example,
+}
+
+/// A checkpoint in a few lines, as it trips a rule and as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Example {
+    /// With the fault.
+    pub before: &'static str,
+    /// Without it.
+    pub after: &'static str,
 }
 
 impl Rule {
@@ -69,18 +83,24 @@ impl FindingExt for Finding {
 /// Every rule, by id.
 #[must_use]
 pub fn rules() -> Vec<&'static Rule> {
-    let families: [&'static [Rule]; 9] = [
+    let families: &[&'static [Rule]] = &[
         leaks::RULES,
         scales::RULES,
+        siblings::RULES,
         shapes::RULES,
-        config::RULES,
+        widths::RULES,
+        naming::RULES,
+        fused::RULES,
         index::RULES,
         structure::RULES,
         values::RULES,
+        layout::RULES,
         ties::RULES,
+        conversion::RULES,
+        comfy::RULES,
         crate::targets::RULES,
     ];
-    let mut all: Vec<&'static Rule> = families.into_iter().flatten().collect();
+    let mut all: Vec<&'static Rule> = families.iter().chain(config::FAMILY).copied().flatten().collect();
     all.sort_by_key(|r| r.id);
     all
 }

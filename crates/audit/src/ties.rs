@@ -41,9 +41,16 @@ pub fn declared(checkpoint: &Checkpoint, model: &Model) -> Vec<DeclaredTie> {
     embeddings.first().map(|canonical| pair("lm_head", canonical)).into_iter().collect()
 }
 
-fn is_input_embedding(name: &str) -> bool {
+pub(crate) fn is_input_embedding(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     ["embed_tokens", "wte", "shared", "word_embeddings"].contains(&last)
+}
+
+/// Whether a module path is that of an output head.
+#[must_use]
+pub fn is_head(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    ["lm_head", "output_layer", "embed_out"].contains(&last)
 }
 
 /// Whether two sides' `input_scale` agree is known only from their bytes: `equal`, `differs` or `absent`.

@@ -1,12 +1,6 @@
 //! Profiles of runtimes: complete, sourced, and silent where nobody asked.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
-#![allow(clippy::cast_possible_truncation, reason = "fixtures of a few bytes")]
-#![allow(dead_code, reason = "the fixtures serve several test files")]
-
-mod fixture;
-
-use fixture::targets::target_rules;
+use crate::fixture::targets::target_rules;
 use quantscope_audit::targets::{profile, profiles};
 
 /// The runtimes of the contract.

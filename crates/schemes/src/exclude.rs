@@ -3,38 +3,65 @@
 //! Source: `formats.md` e, "exclude_modules / ignore".
 
 use quantscope_format::Glob;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-/// An exclude list made ready for matching.
+/// An exclude list made ready for matching. Names and prefixes are looked up, whatever their number; only
+/// patterns with stars in other places are tried one by one.
 #[derive(Debug, Clone, Default)]
 pub struct ExcludeList {
-    patterns: Vec<(String, Option<Glob>)>,
+    patterns: Vec<String>,
+    /// Each pattern by its text: one that is no glob matches literally, and one that is does too.
+    exact: HashMap<String, usize>,
+    /// Patterns of the form `text*`, by the text.
+    prefixes: HashMap<String, usize>,
+    /// Their lengths, each once.
+    prefix_lengths: BTreeSet<usize>,
+    globs: Vec<(usize, Glob)>,
 }
 
 impl ExcludeList {
     /// Takes the patterns as the config has them. A pattern that is no glob still matches literally.
     #[must_use]
     pub fn new(patterns: &[String]) -> Self {
-        let compile = |p: &String| (p.clone(), Glob::new(p).ok());
-        Self { patterns: patterns.iter().map(compile).collect() }
+        let mut list = Self { patterns: patterns.to_vec(), ..Self::default() };
+        let is_literal = |text: &str| !text.contains(['*', '?', '[']);
+        for (i, pattern) in patterns.iter().enumerate() {
+            list.exact.entry(pattern.clone()).or_insert(i);
+            match (pattern.strip_suffix('*'), Glob::new(pattern)) {
+                _ if is_literal(pattern) => {}
+                (Some(text), Ok(_)) if is_literal(text) => {
+                    list.prefix_lengths.insert(text.len());
+                    list.prefixes.entry(text.to_string()).or_insert(i);
+                }
+                (_, Ok(glob)) => list.globs.push((i, glob)),
+                (_, Err(_)) => {}
+            }
+        }
+        list
+    }
+
+    fn naming_index(&self, module: &str) -> Option<usize> {
+        let prefix = |&length: &usize| self.prefixes.get(module.get(..length)?);
+        let looked_up =
+            self.prefix_lengths.iter().filter_map(prefix).chain(self.exact.get(module)).min().copied();
+        let before = looked_up.unwrap_or(usize::MAX);
+        let mut globs = self.globs.iter().take_while(|(i, _)| *i < before);
+        globs.find(|(_, glob)| glob.is_match(module)).map(|(i, _)| *i).or(looked_up)
     }
 
     /// The first pattern that names the module itself: equal, or as a glob (a trailing `*` crosses dots).
     #[must_use]
     pub fn naming(&self, module: &str) -> Option<&str> {
-        let hit = |(text, glob): &&(String, Option<Glob>)| {
-            text == module || glob.as_ref().is_some_and(|g| g.is_match(module))
-        };
-        self.patterns.iter().find(hit).map(|(text, _)| text.as_str())
+        self.naming_index(module).and_then(|i| self.patterns.get(i)).map(String::as_str)
     }
 
     /// The first pattern under which a loader may leave the module alone: one that names it, or names a
     /// module it is part of.
     #[must_use]
     pub fn covering(&self, module: &str) -> Option<&str> {
-        let parent = |text: &str| module.strip_prefix(text).is_some_and(|rest| rest.starts_with('.'));
-        self.naming(module)
-            .or_else(|| self.patterns.iter().map(|(text, _)| text.as_str()).find(|text| parent(text)))
+        let parents = || module.match_indices('.').filter_map(|(dot, _)| self.exact.get(module.get(..dot)?));
+        let index = self.naming_index(module).or_else(|| parents().min().copied());
+        index.and_then(|i| self.patterns.get(i)).map(String::as_str)
     }
 }
 

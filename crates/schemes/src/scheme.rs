@@ -53,6 +53,11 @@ pub trait Scheme: Sync {
         self.scale_layout()
     }
 
+    /// Whether weights are divided by the stored global scale, as compressed-tensors does, not multiplied.
+    fn global_scale_divides(&self) -> bool {
+        false
+    }
+
     /// Whether a packed matrix may be a flattened convolution.
     fn flattens_convolutions(&self) -> bool {
         false

@@ -18,7 +18,7 @@ mod size_map;
 mod values;
 
 pub use api::EngineChoice;
-pub use quantscope_audit::{Engines, InputFile, Rule, rule, rules};
+pub use quantscope_audit::{Engines, Example, InputFile, Rule, rule, rules};
 pub use quantscope_format::{
     Control, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError, Uncontrolled, natural_cmp,
 };

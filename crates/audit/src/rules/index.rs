@@ -1,13 +1,13 @@
 //! IX: the index and the shards disagree.
 
 use super::HeaderContext;
-use crate::registry::{FindingExt, Rule};
+use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_format::{ShardIndex, TensorInfo};
 use quantscope_schemes::split_name;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-pub(crate) const RULES: &[Rule] = &[IX801, IX802, IX803, IX805, IX806, IX808, IX809];
+pub(crate) const RULES: &[Rule] = &[IX801, IX802, IX803, IX805, IX806, IX807, IX808, IX809];
 
 const fn index_rule(
     id: &'static str,
@@ -16,8 +16,9 @@ const fn index_rule(
     why: &'static str,
     fix: &'static str,
     repairable: bool,
+    example: Example,
 ) -> Rule {
-    Rule { id, severity, needs: "H,X", title, why, fix, repairable }
+    Rule { id, severity, needs: "H,X", title, why, fix, repairable, example }
 }
 
 const IX801: Rule = index_rule(
@@ -27,6 +28,10 @@ const IX801: Rule = index_rule(
     "The index names a file that is not there. Some servers start anyway, with uninitialised weights.",
     "Fetch that one file.",
     false,
+    Example {
+        before: "weight_map: {\"b.weight\": \"model-00002-of-00002.safetensors\"}\nfolder: model-00001-of-00002.safetensors",
+        after: "weight_map: {\"b.weight\": \"model-00002-of-00002.safetensors\"}\nfolder: model-00001-of-00002.safetensors, model-00002-of-00002.safetensors",
+    },
 );
 const IX802: Rule = index_rule(
     "IX802",
@@ -35,6 +40,10 @@ const IX802: Rule = index_rule(
     "The index sends the loader to a file whose header lacks the tensor.",
     "Regenerate the index from the headers, or fetch the shard again if it is an old one.",
     true,
+    Example {
+        before: "weight_map: {\"b.weight\": \"one.safetensors\"}\none.safetensors: a.weight\ntwo.safetensors: b.weight",
+        after: "weight_map: {\"b.weight\": \"two.safetensors\"}\none.safetensors: a.weight\ntwo.safetensors: b.weight",
+    },
 );
 const IX803: Rule = index_rule(
     "IX803",
@@ -43,6 +52,10 @@ const IX803: Rule = index_rule(
     "Loaders that follow the index never read it; loaders that read every file do. They see different models.",
     "Add it to the index, or remove it.",
     true,
+    Example {
+        before: "weight_map: {\"a.weight\": \"one.safetensors\"}\none.safetensors: a.weight, a.weight_scale",
+        after: "weight_map: {\"a.weight\": \"one.safetensors\", \"a.weight_scale\": \"one.safetensors\"}\none.safetensors: a.weight, a.weight_scale",
+    },
 );
 const IX805: Rule = index_rule(
     "IX805",
@@ -51,6 +64,10 @@ const IX805: Rule = index_rule(
     "`metadata.total_size` is used to plan memory and to check a download.",
     "Rewrite the index.",
     true,
+    Example {
+        before: "metadata.total_size: 4096, tensors: 8192 bytes",
+        after: "metadata.total_size: 8192, tensors: 8192 bytes",
+    },
 );
 const IX806: Rule = index_rule(
     "IX806",
@@ -59,6 +76,23 @@ const IX806: Rule = index_rule(
     "Which copy counts depends on the loader and on the order of files.",
     "Drop one of the copies.",
     true,
+    Example {
+        before: "one.safetensors: a.weight, b.weight\ntwo.safetensors: b.weight",
+        after: "one.safetensors: a.weight\ntwo.safetensors: b.weight",
+    },
+);
+const IX807: Rule = index_rule(
+    "IX807",
+    Severity::Info,
+    "Companions in several files",
+    "A weight and its scales stand in different files. Loaders that go file by file must hold the weight until the \
+     scales come, and a single missing file breaks layers of two.",
+    "Put companions together when the shards are written again.",
+    true,
+    Example {
+        before: "one.safetensors: a.weight\ntwo.safetensors: a.weight_scale",
+        after: "one.safetensors: a.weight, a.weight_scale",
+    },
 );
 const IX808: Rule = index_rule(
     "IX808",
@@ -67,6 +101,10 @@ const IX808: Rule = index_rule(
     "The index is not valid JSON or not of its form, so no loader can find the shards.",
     "Regenerate the index from the headers.",
     true,
+    Example {
+        before: "{\"weight_map\": []}",
+        after: "{\"metadata\": {\"total_size\": 8192}, \"weight_map\": {\"a.weight\": \"one.safetensors\"}}",
+    },
 );
 const IX809: Rule = index_rule(
     "IX809",
@@ -75,6 +113,10 @@ const IX809: Rule = index_rule(
     "An entry names a path outside the checkpoint, or an address. A loader that follows it reads foreign files.",
     "Regenerate the index; treat the checkpoint's origin with care.",
     true,
+    Example {
+        before: "weight_map: {\"a.weight\": \"../other/model.safetensors\"}",
+        after: "weight_map: {\"a.weight\": \"model.safetensors\"}",
+    },
 );
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
@@ -85,6 +127,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let finding = IX806.finding(name, message).expecting("one shard", files.join(", "));
         findings.push(finding.touching(split_name(name).0));
     }
+    split_companions(context, findings);
     let Some((file, index)) = &context.checkpoint.index else { return };
     match index {
         Err(error) => {
@@ -92,6 +135,22 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
             findings.push(IX808.finding(file.as_str(), message).in_file(file.as_str()));
         }
         Ok(index) => check_entries(context, file, index, findings),
+    }
+}
+
+fn split_companions(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+    for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
+        let mut shards: Vec<u32> = layer.members.iter().map(|m| m.shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        if shards.len() < 2 {
+            continue;
+        }
+        let place = |s: u32| context.checkpoint.shards.get(usize::try_from(s).ok()?);
+        let files: Vec<&str> = shards.into_iter().filter_map(place).map(|s| s.file.as_str()).collect();
+        let message = format!("the tensors of `{}` are split over {}", layer.name, files.join(", "));
+        let finding = IX807.finding(&layer.name, message).expecting("one file", files.join(", "));
+        findings.push(finding.touching(&layer.name));
     }
 }
 

@@ -1,17 +1,26 @@
 //! The rules, one file per family. Each file lists its rules and finds their violations.
 
+pub(crate) mod comfy;
 pub(crate) mod config;
+pub(crate) mod conversion;
+pub(crate) mod fused;
 pub(crate) mod index;
+pub(crate) mod layout;
 pub(crate) mod leaks;
+pub(crate) mod naming;
 pub(crate) mod scales;
 pub(crate) mod shapes;
+pub(crate) mod siblings;
 pub(crate) mod structure;
 pub(crate) mod ties;
 pub(crate) mod values;
+pub(crate) mod widths;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, ConfigFile};
 use crate::model::Model;
 use crate::report::Finding;
+use quantscope_format::QuantDeclaration;
+use std::collections::HashSet;
 
 /// What rules over headers and configs see.
 #[derive(Clone, Copy)]
@@ -22,6 +31,27 @@ pub struct HeaderContext<'a> {
     pub model: &'a Model,
 }
 
+impl<'a> HeaderContext<'a> {
+    /// The file whose declaration counts.
+    pub(crate) fn declaring_file(self) -> &'a str {
+        let readable = |c: &'a Option<ConfigFile<QuantDeclaration>>| c.as_ref().filter(|c| c.content.is_ok());
+        let chosen = readable(&self.checkpoint.config_quant).or(readable(&self.checkpoint.hf_quant));
+        chosen.map_or("config.json", |c| c.file.as_str())
+    }
+
+    /// Whether every weight file is here, so that what is absent is really missing: those that an index names,
+    /// and as many as their numbered names say.
+    pub(crate) fn is_whole(self) -> bool {
+        let shards = &self.checkpoint.shards;
+        let files: HashSet<&str> = shards.iter().map(|s| s.file.as_str()).collect();
+        let index = self.checkpoint.index.as_ref().and_then(|(_, index)| index.as_ref().ok());
+        let entries = index.map(|i| i.entries.as_slice()).unwrap_or_default();
+        let of = |file: &str| file.strip_suffix(".safetensors")?.rsplit_once("-of-")?.1.parse::<usize>().ok();
+        shards.iter().all(|s| s.header.is_sound() && of(&s.file).is_none_or(|n| n <= shards.len()))
+            && entries.iter().all(|e| files.contains(e.file.as_str()))
+    }
+}
+
 /// Every finding that needs headers and configs only.
 #[must_use]
 pub fn header_findings(context: HeaderContext<'_>) -> Vec<Finding> {
@@ -30,8 +60,15 @@ pub fn header_findings(context: HeaderContext<'_>) -> Vec<Finding> {
     index::check(context, &mut findings);
     leaks::check(context, &mut findings);
     scales::check(context, &mut findings);
+    siblings::check(context, &mut findings);
     shapes::check(context, &mut findings);
+    widths::check(context, &mut findings);
+    naming::check(context, &mut findings);
+    fused::check(context, &mut findings);
     config::check(context, &mut findings);
+    ties::check(context, &mut findings);
+    conversion::check(context, &mut findings);
+    comfy::check(context, &mut findings);
     sort_findings(&mut findings);
     findings
 }

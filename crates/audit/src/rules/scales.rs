@@ -2,7 +2,7 @@
 
 use super::HeaderContext;
 use crate::model::LayerInfo;
-use crate::registry::{FindingExt, Rule};
+use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Family, LayerView, Presence, Role};
@@ -19,6 +19,10 @@ const SC001: Rule = Rule {
     fix: "Export the layer again, or restore the scale from the shard it was in. If the bytes are really plain \
           weights, list the layer as excluded.",
     repairable: false,
+    example: Example {
+        before: "mlp.up_proj.weight          U8 [64, 24]",
+        after: "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]\nmlp.up_proj.weight_scale_2  F32 []",
+    },
 };
 
 const SC002: Rule = Rule {
@@ -30,6 +34,10 @@ const SC002: Rule = Rule {
           off by the same unknown factor.",
     fix: "Export the layer again. The global scale can be recomputed only where the source weights are at hand.",
     repairable: false,
+    example: Example {
+        before: "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]",
+        after: "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]\nmlp.up_proj.weight_scale_2  F32 []",
+    },
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
@@ -48,6 +56,11 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 struct Missing {
     role: Role,
     leaf: &'static str,
+}
+
+/// Whether a layer of no scheme is told as lacking its scale, so that other rules need not tell it again.
+pub(crate) fn is_bare_weight(context: HeaderContext<'_>, layer: &LayerInfo, fp4_elsewhere: bool) -> bool {
+    missing(layer, &layer.view(context.checkpoint), fp4_elsewhere).is_some()
 }
 
 /// The first tensor that a layer lacks, if it lacks one.

@@ -2,11 +2,11 @@
 
 use super::{HeaderContext, shape_text};
 use crate::model::LayerInfo;
-use crate::registry::{FindingExt, Rule};
+use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
-use quantscope_schemes::{Companion, Kind, LayerView, Role, ScaleLayout, Stored, role_of};
+use quantscope_schemes::{Companion, Family, Kind, LayerView, Role, ScaleLayout, Stored, role_of};
 
-pub(crate) const RULES: &[Rule] = &[SH501, SH502, SH505, BK951];
+pub(crate) const RULES: &[Rule] = &[SH501, SH502, SH504, SH505, BK951];
 
 const SH501: Rule = Rule {
     id: "SH501",
@@ -17,6 +17,10 @@ const SH501: Rule = Rule {
           loader stops at a shape check.",
     fix: "Export the layer again; a half-size scale was computed from the packed width.",
     repairable: false,
+    example: Example {
+        before: "mlp.up_proj.weight        U8 [2048, 1024]\nmlp.up_proj.weight_scale  F8_E4M3 [2048, 64]",
+        after: "mlp.up_proj.weight        U8 [2048, 1024]\nmlp.up_proj.weight_scale  F8_E4M3 [2048, 128]",
+    },
 };
 
 const SH502: Rule = Rule {
@@ -27,6 +31,25 @@ const SH502: Rule = Rule {
     why: "Kernels read the bytes as the type the scheme fixes, whatever the header says.",
     fix: "Cast only if every value survives exactly; otherwise export the layer again.",
     repairable: false,
+    example: Example {
+        before: "mlp.up_proj.weight_scale_2  BF16 []",
+        after: "mlp.up_proj.weight_scale_2  F32 []",
+    },
+};
+
+const SH504: Rule = Rule {
+    id: "SH504",
+    severity: Severity::Error,
+    needs: "H",
+    title: "Scales of stacked experts on the wrong axis",
+    why: "The scales of a stack of experts were computed along the other axis of the matrix: there is one per input \
+          where there should be one per output. Every expert decodes to noise.",
+    fix: "Export the experts again. Transposing the scales does not help: they are maxima of other blocks.",
+    repairable: false,
+    example: Example {
+        before: "experts.up_proj               U8 [8, 256, 32]\nexperts.up_proj_weight_scale  F8_E4M3 [8, 64, 16]",
+        after: "experts.up_proj               U8 [8, 256, 32]\nexperts.up_proj_weight_scale  F8_E4M3 [8, 256, 4]",
+    },
 };
 
 pub(crate) const SH505: Rule = Rule {
@@ -38,6 +61,10 @@ pub(crate) const SH505: Rule = Rule {
           other form it is unpacked to a wrong kernel.",
     fix: "Export the layer again.",
     repairable: false,
+    example: Example {
+        before: "decoder.conv_in.weight  U8 [12, 41]: K of 81, padded to 82",
+        after: "decoder.conv_in.weight  U8 [12, 48]: K of 81, padded with zeros to 96",
+    },
 };
 
 const BK951: Rule = Rule {
@@ -49,9 +76,14 @@ const BK951: Rule = Rule {
           A smaller grid leaves weights without a scale, a larger one shifts them.",
     fix: "Export the layer again; crop the grid only if the rest is provably padding.",
     repairable: false,
+    example: Example {
+        before: "kv_a_proj.weight            F8_E4M3 [576, 7168]\nkv_a_proj.weight_scale_inv  F32 [4, 56]",
+        after: "kv_a_proj.weight            F8_E4M3 [576, 7168]\nkv_a_proj.weight_scale_inv  F32 [5, 56]",
+    },
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+    findings.extend(context.model.layers.iter().filter_map(|layer| wrong_axis(context, layer)));
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let view = layer.view(context.checkpoint);
         let Some(weight) = view.get(layer.weight_leaf()) else { continue };
@@ -79,6 +111,44 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         }
         check_tile_scale(context, layer, &view, findings);
     }
+}
+
+/// The scales of a stack of experts whose rows are the inputs.
+fn wrong_axis(context: HeaderContext<'_>, layer: &LayerInfo) -> Option<Finding> {
+    let view = layer.view(context.checkpoint);
+    let weight = view.get(layer.weight_leaf()).or_else(|| view.principal())?;
+    let member = layer.member_of(Role::WeightScale)?;
+    let scale = view.get(&member.leaf)?;
+    let (&[experts, rows, stored_cols], &[e, x, ..]) = (weight.shape, scale.shape) else { return None };
+    let packed = layer.scheme.family() == Family::Fp4 && weight.dtype.bits() == 8;
+    let cols = if packed { stored_cols.saturating_mul(2) } else { stored_cols };
+    let across = scale.shape.get(2).copied().unwrap_or(1);
+    let is_legal =
+        layer.scheme.legal_shapes(&member.leaf, &view).is_some_and(|l| l.iter().any(|s| s == scale.shape));
+    // Layouts for batched products keep inputs before outputs, codes and scales alike.
+    let both_transposed = across == stored_cols;
+    if layer.kind != Kind::ExpertStack
+        || e != experts
+        || rows == cols
+        || x != cols
+        || is_legal
+        || both_transposed
+    {
+        return None;
+    }
+    let blocks = |extent: u64| if across <= 1 { 1 } else { extent.div_ceil(rows.div_ceil(across).max(1)) };
+    let right = match scale.shape.len() {
+        2 => shape_text(&[experts, rows]),
+        _ => shape_text(&[experts, rows, blocks(cols)]),
+    };
+    let found = shape_text(scale.shape);
+    let name = layer.naming.tensor(&layer.name, &member.leaf);
+    let message = format!(
+        "`{name}` is {found}: {cols} rows, one per input of the experts, where {rows} outputs have a scale each"
+    );
+    let (shard, _) = context.checkpoint.tensor(member.shard, member.tensor)?;
+    let finding = SH504.finding(&layer.name, message).expecting(right, found);
+    Some(finding.in_file(shard.file.as_str()).touching(&layer.name))
 }
 
 fn wrong_dtype(layer: &LayerInfo, companion: &Companion, stored: Stored<'_>) -> Option<Finding> {

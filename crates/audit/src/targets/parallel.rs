@@ -5,7 +5,7 @@
 
 use super::{Profile, load_of, method_of};
 use crate::model::LayerInfo;
-use crate::registry::{FindingExt, Rule};
+use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use crate::rules::HeaderContext;
 use crate::targets::profile::Parallel;
@@ -19,6 +19,10 @@ pub(crate) const BK952: Rule = Rule {
           sizes the runtime refuses the checkpoint.",
     fix: "Serve with one of the sizes given, or with pipeline or expert parallelism instead.",
     repairable: false,
+    example: Example {
+        before: "--tensor-parallel-size 8 of down_proj [128, 512] in blocks of 128",
+        after: "--tensor-parallel-size 4 of down_proj [128, 512] in blocks of 128",
+    },
 };
 
 /// The first cut that fails at a size.

@@ -29,5 +29,6 @@ pub(crate) fn run(command: &Rules) -> Result<Status, Failure> {
 
 fn document(rule: &Rule) -> Value {
     json!({"id": rule.id, "severity": rule.severity, "needs": rule.needs, "title": rule.title, "why": rule.why,
-        "fix": rule.fix, "repairable": rule.repairable})
+        "fix": rule.fix, "repairable": rule.repairable,
+        "example": {"before": rule.example.before, "after": rule.example.after}})
 }

@@ -111,7 +111,14 @@ pub(crate) fn explain(rule: &Rule) -> String {
     let _ =
         writeln!(text, "{} ({}): {}\n", paint(Paint::Strong, rule.id), severity(rule.severity), rule.title);
     let _ = writeln!(text, "{}\n", rule.why);
-    let _ = writeln!(text, "Fix: {}", rule.fix);
+    let _ = writeln!(text, "Fix: {}\n", rule.fix);
+    for (when, example) in [("Before", rule.example.before), ("After", rule.example.after)] {
+        let _ = writeln!(text, "{when}:");
+        for line in example.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text.push('\n');
     let _ = writeln!(text, "Looks at {}.", needs.join(", "));
     text
 }

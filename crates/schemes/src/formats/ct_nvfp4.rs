@@ -114,6 +114,10 @@ impl Scheme for CtNvfp4 {
         (leaf == SCALE.leaf).then(|| vec![shape])
     }
 
+    fn global_scale_divides(&self) -> bool {
+        true
+    }
+
     fn scale_layout(&self) -> ScaleLayout {
         ScaleLayout::Fp4Blocks { block: 16, scale: SCALE.leaf, global: GLOBAL.leaf }
     }

@@ -1,33 +1,14 @@
-//! CF: what the configs promise and what the tensors are.
+//! CF307: `config.json` and `hf_quant_config.json` compared.
 
-use super::HeaderContext;
-use crate::checkpoint::ConfigFile;
-use crate::registry::{FindingExt, Rule};
+use super::super::HeaderContext;
+use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
-use quantscope_format::{ConfigError, KvCache, QuantDeclaration};
-use quantscope_schemes::{Family, Role, WEIGHT_LEAF, declare, role_of};
+use quantscope_format::{KvCache, QuantDeclaration};
+use quantscope_schemes::declare;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) const RULES: &[Rule] = &[CF301, CF302, CF307, CF310];
+pub(super) const RULES: &[Rule] = &[CF307];
 
-const CF301: Rule = Rule {
-    id: "CF301",
-    severity: Severity::Error,
-    needs: "H,C",
-    title: "Excluded but quantized",
-    why: "The loader builds a plain layer because the config excludes it, then finds packed bytes of another shape.",
-    fix: "Drop the layer from the exclude lists of both configs, or dequantize it.",
-    repairable: true,
-};
-const CF302: Rule = Rule {
-    id: "CF302",
-    severity: Severity::Error,
-    needs: "H,C",
-    title: "Promised quantized, stored plain",
-    why: "The loader builds a quantized layer and looks for scales that are not there.",
-    fix: "Add the layer to the exclude lists of both configs, or quantize it.",
-    repairable: true,
-};
 const CF307: Rule = Rule {
     id: "CF307",
     severity: Severity::Error,
@@ -36,87 +17,17 @@ const CF307: Rule = Rule {
     why: "Some runtimes read config.json, others hf_quant_config.json; they would load two different models.",
     fix: "Regenerate both from the tensors.",
     repairable: true,
-};
-const CF310: Rule = Rule {
-    id: "CF310",
-    severity: Severity::Error,
-    needs: "C",
-    title: "Config unreadable",
-    why: "A config that is not valid JSON, or has a field of the wrong type, stops every loader.",
-    fix: "Restore the file from its source.",
-    repairable: false,
+    example: Example {
+        before: "config.json            quant_algo: NVFP4\nhf_quant_config.json   quant_algo: FP8",
+        after: "config.json            quant_algo: NVFP4\nhf_quant_config.json   quant_algo: NVFP4",
+    },
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
-    let checkpoint = context.checkpoint;
-    unreadable(checkpoint.config.as_ref(), |c| &c.faults, findings);
-    unreadable(checkpoint.config_quant.as_ref(), |c| &c.faults, findings);
-    unreadable(checkpoint.hf_quant.as_ref(), |c| &c.faults, findings);
-    if let (Some(config), Some(hf)) = (&checkpoint.config_quant, &checkpoint.hf_quant)
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+    if let (Some(config), Some(hf)) = (&context.checkpoint.config_quant, &context.checkpoint.hf_quant)
         && let (Ok(a), Ok(b)) = (&config.content, &hf.content)
     {
         compare(&config.file, a, &hf.file, b, findings);
-    }
-    promises(context, findings);
-}
-
-fn unreadable<T>(
-    config: Option<&ConfigFile<T>>,
-    faults: impl Fn(&T) -> &Vec<ConfigError>,
-    findings: &mut Vec<Finding>,
-) {
-    let Some(ConfigFile { file, content }) = config else { return };
-    let errors: Vec<&ConfigError> = match content {
-        Ok(config) => faults(config).iter().collect(),
-        Err(error) => vec![error],
-    };
-    for error in errors {
-        let subject = if let ConfigError::WrongType { field, .. } = error { field } else { file };
-        findings.push(CF310.finding(subject, format!("{file}: {error}")).in_file(file.as_str()));
-    }
-}
-
-/// The file whose declaration counts.
-fn declaring_file<'a>(context: HeaderContext<'a>) -> &'a str {
-    let readable = |c: &'a Option<ConfigFile<QuantDeclaration>>| c.as_ref().filter(|c| c.content.is_ok());
-    let chosen = readable(&context.checkpoint.config_quant).or(readable(&context.checkpoint.hf_quant));
-    chosen.map_or("config.json", |c| c.file.as_str())
-}
-
-fn promises(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
-    let declared = &context.model.declared;
-    if declared.algo().is_none() {
-        return;
-    }
-    let file = declaring_file(context);
-    for layer in &context.model.layers {
-        let name = layer.name.as_str();
-        let has_scales = layer.members.iter().any(|m| role_of(layer.scheme, &m.leaf).0 == Role::WeightScale);
-        if (layer.is_quantized() || has_scales)
-            && let Some(pattern) = declared.exclude().naming(name)
-        {
-            let message =
-                format!("`{name}` is excluded by `{pattern}` but is stored as {}", layer.scheme.id());
-            let finding =
-                CF301.finding(name, message).in_file(file).expecting("plain weights", layer.scheme.id());
-            findings.push(finding.touching(name));
-        }
-        let is_plain_float = layer.scheme.family() == Family::Plain
-            && ["bf16", "f16", "f32", "f64"].contains(&layer.scheme.id());
-        // Loaders of the native FP8 form leave output heads alone without being told.
-        let is_head = declared.is_native_fp8() && name.ends_with("lm_head");
-        if !is_plain_float
-            || has_scales
-            || !layer.kind.is_quantizable()
-            || is_head
-            || layer.member(WEIGHT_LEAF).is_none()
-        {
-            continue;
-        }
-        let Some(algo) = declared.promise(name) else { continue };
-        let message = format!("`{name}` is declared {algo} but is {} with no scales", layer.scheme.id());
-        let finding = CF302.finding(name, message).in_file(file).expecting(algo, layer.scheme.id());
-        findings.push(finding.touching(name));
     }
 }
 
