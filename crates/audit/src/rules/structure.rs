@@ -199,6 +199,10 @@ const LAST_OFFSET: u64 = 1 << 32;
 fn sizes(shard: &Shard) -> Vec<Finding> {
     let file = shard.file.as_str();
     let mut findings = Vec::new();
+    // Of a file that is none of the format, what stands for the length means nothing.
+    if shard.header.defects.iter().any(|d| matches!(d, Defect::Unreadable { .. })) {
+        return findings;
+    }
     if let Some((cap, reader)) = HEADER_CAPS.iter().find(|(cap, _)| shard.header.header_len > *cap) {
         let length = shard.header.header_len;
         let message = format!("the header of {file} has {length} bytes; {reader} takes {cap}");
