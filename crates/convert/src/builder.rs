@@ -197,7 +197,8 @@ impl Builder<'_> {
         let product = |sides: &[u64]| sides.iter().try_fold(1_u64, |n, &d| n.checked_mul(d)).unwrap_or(0);
         let (rows, cols, form) = match (&module.stack, weight.shape.as_slice(), module.kind) {
             (Some(StackForm::Together), &[experts, cols, out], _) => {
-                (product(&[experts, out]), cols, Form::Stack { experts })
+                let matrix = scheme.stack_matrix([experts, cols, out]);
+                matrix.map_or((0, 0, Form::Linear), |matrix| (matrix.rows, matrix.cols, matrix.form))
             }
             (Some(_), shape, _) => {
                 return Err(refuse(

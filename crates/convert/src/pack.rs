@@ -102,7 +102,7 @@ impl<'a> Job<'a> {
         };
         match packed.matrix.form {
             Form::Stack { experts } => self.pack_stack(sink, &mut packing, experts).await?,
-            Form::Linear | Form::Conv3d => self.pack_rows(sink, &mut packing).await?,
+            Form::Linear | Form::Conv3d | Form::Experts { .. } => self.pack_rows(sink, &mut packing).await?,
         }
         if let Some(error) = self.errors.get_mut(i) {
             *error = packing.gauge.noise.finish(&packed.name);

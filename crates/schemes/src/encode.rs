@@ -44,6 +44,11 @@ pub enum Form {
         /// Number of experts.
         experts: u64,
     },
+    /// Experts `[E, a, b]`, each one row of the matrix: packed as they stand.
+    Experts {
+        /// `a` and `b`.
+        sides: [u64; 2],
+    },
 }
 
 /// A matrix to encode: blocks lie along its columns.

@@ -2,7 +2,7 @@
 
 use crate::about::{About, Family, Match, ScaleLayout};
 use crate::decode::{Decoder, Refusal};
-use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Matrix};
+use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix};
 use crate::layer::LayerView;
 use crate::recast::Recast;
 
@@ -68,6 +68,11 @@ pub trait Scheme: Sync {
     /// # Errors
     /// If its tensors do not fit together, or the variant cannot be decoded.
     fn decoder(&self, layer: &LayerView<'_>) -> Result<Box<dyn Decoder>, Refusal>;
+
+    /// The matrix as which a stack of experts `[E, in, out]` is encoded; `None` if its sides overflow.
+    fn stack_matrix(&self, [experts, cols, out]: [u64; 3]) -> Option<Matrix> {
+        Some(Matrix { rows: experts.checked_mul(out)?, cols, form: Form::Stack { experts } })
+    }
 
     /// What encoding a matrix will write.
     ///

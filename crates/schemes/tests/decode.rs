@@ -202,6 +202,8 @@ fn made_cases_decode_to_the_bit() {
         ("fp8/block_bf16_scales", "fp8-block"),
         ("fp8/block_e8m0_scales", "fp8-block"),
         ("fp8/block_u8_scales", "fp8-block"),
+        // Sides of 1 x 32 as the config says: MXFP8 under another name.
+        ("fp8/mxfp8_weight_scale_inv", "fp8-block"),
     ] {
         let about = json(&format!("made/{case}.json"));
         let tensors = read(&data(&format!("made/{case}.packed.safetensors")));

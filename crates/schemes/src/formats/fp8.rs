@@ -5,7 +5,7 @@
 
 use crate::about::{About, Companion, Family, Match, Presence, Role, ScaleLayout};
 use crate::decode::{Decoder, Refusal};
-use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Matrix, Output, Shares};
+use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix, Output, Shares};
 use crate::layer::{LayerView, Stored};
 use crate::parts::config::{Config, GroupSize, numbers};
 use crate::parts::fp8::{FLOAT_SCALES, Fp8Encoder, INPUT_SCALE, WEIGHT, expect_linear, fit, is_per_expert};
@@ -94,24 +94,36 @@ impl Scheme for Fp8 {
         Ok(Box::new(TileDecoder::new(layer, WEIGHT.leaf, SCALE.leaf, [rows, u64::MAX])?))
     }
 
+    fn stack_matrix(&self, [experts, cols, out]: [u64; 3]) -> Option<Matrix> {
+        let form = Form::Experts { sides: [cols, out] };
+        Some(Matrix { rows: experts, cols: cols.checked_mul(out)?, form })
+    }
+
     fn encoding(&self, matrix: Matrix, _: &EncodeSettings) -> Result<Encoding, Refusal> {
-        expect_linear(matrix, ABOUT.id)?;
+        let Matrix { rows, cols, form } = matrix;
+        let (weight, scale, shares, block_rows) = match form {
+            Form::Experts { sides: [a, b] } => (vec![rows, a, b], vec![rows], Shares::Never, 1),
+            _ => {
+                expect_linear(matrix, ABOUT.id)?;
+                (vec![rows, cols], vec![], Shares::Experts, u32::MAX)
+            }
+        };
         let output = |c: &Companion, dtype, shape| Output { leaf: c.leaf, role: c.role, dtype, shape };
         Ok(Encoding {
-            outputs: vec![
-                output(&WEIGHT, Dtype::F8_E4M3, vec![matrix.rows, matrix.cols]),
-                output(&SCALE, Dtype::F32, vec![]),
-            ],
+            outputs: vec![output(&WEIGHT, Dtype::F8_E4M3, weight), output(&SCALE, Dtype::F32, scale)],
             needs_maximum: true,
-            shares: Shares::Experts,
+            shares,
             nan_if_zero: true,
-            block: [u32::MAX, u32::MAX],
+            block: [block_rows, u32::MAX],
             row_unit: 1,
             column_unit: 1,
         })
     }
 
     fn encoder(&self, input: &EncodeInput) -> Result<Box<dyn Encoder>, Refusal> {
+        if let Form::Experts { .. } = input.matrix.form {
+            return Ok(Box::new(Fp8Encoder::per_expert(input, SCALE.leaf)));
+        }
         expect_linear(input.matrix, ABOUT.id)?;
         Ok(Box::new(Fp8Encoder::per_tensor(input, SCALE.leaf)))
     }

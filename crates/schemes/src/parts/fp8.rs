@@ -122,7 +122,7 @@ pub(crate) fn expect_linear(matrix: Matrix, id: &str) -> Result<(), Refusal> {
             format!("is a 3-D convolution, which is not packed as {id}"),
             "choose nvfp4 for it, or leave it out",
         )),
-        Form::Stack { .. } => Err(Refusal::new(
+        Form::Stack { .. } | Form::Experts { .. } => Err(Refusal::new(
             format!("holds all experts in one tensor, which is not packed as {id}"),
             "expand the experts first, choose an NVFP4 scheme, or leave it out",
         )),
@@ -131,7 +131,7 @@ pub(crate) fn expect_linear(matrix: Matrix, id: &str) -> Result<(), Refusal> {
 
 /// The rule of the schemes with a scale per row or tile.
 pub(crate) fn maximum_rule(input: &EncodeInput) -> MaximumRule {
-    MaximumRule { largest: e4m3::MAX, smallest: smallest_normal(input.dtype) }
+    MaximumRule { largest: e4m3::MAX, smallest: Some(smallest_normal(input.dtype)) }
 }
 
 /// Where the scale of an element comes from.
@@ -178,6 +178,13 @@ impl Fp8Encoder {
     /// A scale per rectangle.
     pub(crate) fn grid(input: &EncodeInput, leaf: &'static str, [rows, cols]: [u32; 2]) -> Self {
         let scales = Scales::Grid { block: BlockSize { rows, cols }, rule: maximum_rule(input) };
+        Self { leaf, scales, rule: Fp8Rule { cast: input.cast, quotient: QuotientRounding::None } }
+    }
+
+    /// A scale per row of the matrix, which is an expert: made as that of a tensor is, but divided by in F32.
+    pub(crate) fn per_expert(input: &EncodeInput, leaf: &'static str) -> Self {
+        let rule = MaximumRule { largest: e4m3::MAX, smallest: None };
+        let scales = Scales::Grid { block: BlockSize::ROW, rule };
         Self { leaf, scales, rule: Fp8Rule { cast: input.cast, quotient: QuotientRounding::None } }
     }
 

@@ -252,9 +252,9 @@ impl Scheme for Int {
     fn encoder(&self, input: &EncodeInput) -> Result<Box<dyn Encoder>, Refusal> {
         let group = self.group(input.matrix, &input.settings)?;
         let rule = match self.packing {
-            Packing::Bytes => MaximumRule { largest: 127.0, smallest: smallest_normal(input.dtype) },
+            Packing::Bytes => MaximumRule { largest: 127.0, smallest: Some(smallest_normal(input.dtype)) },
             // Groups are measured in F32, whatever the weight is.
-            Packing::RowPairs => MaximumRule { largest: 7.0, smallest: f32::MIN_POSITIVE },
+            Packing::RowPairs => MaximumRule { largest: 7.0, smallest: Some(f32::MIN_POSITIVE) },
         };
         let global = self.has_global.then(|| (GLOBAL_SCALE.leaf, input.maximum / e4m3::MAX));
         Ok(Box::new(IntEncoder::new(input, rule, self.packing, group.narrow, global)))

@@ -10,8 +10,8 @@ use quantscope_kernels::FloatType;
 pub(crate) struct MaximumRule {
     /// Largest code: the divisor, and what stands for a maximum of zero.
     pub(crate) largest: f32,
-    /// Smallest maximum.
-    pub(crate) smallest: f32,
+    /// Smallest maximum; `None` if neither zero nor tiny maxima are replaced.
+    pub(crate) smallest: Option<f32>,
 }
 
 /// The smallest normal number of a type.
@@ -26,8 +26,12 @@ impl MaximumRule {
     /// The scale for a magnitude given as F32 bits.
     pub(crate) fn scale(self, bits: u32) -> f32 {
         let amax = f32::from_bits(bits);
-        let amax = if amax == 0.0 { self.largest } else { amax };
-        amax.max(self.smallest) / self.largest
+        let amax = match self.smallest {
+            None => amax,
+            Some(_) if amax == 0.0 => self.largest,
+            Some(smallest) => amax.max(smallest),
+        };
+        amax / self.largest
     }
 
     /// Scales as stored in F32, little-endian.
