@@ -124,7 +124,7 @@ pub enum Naming {
     #[default]
     Dotted,
     /// The weight is called like the module itself, companions with an underscore: `experts.down_proj`,
-    /// `experts.down_proj_weight_scale`.
+    /// `experts.down_proj_weight_scale`; torchao's parts with two: `experts._down_proj_qdata`.
     Parameter,
 }
 
@@ -136,13 +136,19 @@ impl Naming {
     /// assert_eq!(Naming::Dotted.tensor("a.b", "weight"), "a.b.weight");
     /// assert_eq!(Naming::Parameter.tensor("experts.down_proj", "weight"), "experts.down_proj");
     /// assert_eq!(Naming::Parameter.tensor("experts.down_proj", "scales"), "experts.down_proj_scales");
+    /// assert_eq!(Naming::Parameter.tensor("experts._w1", "_weight_qdata"), "experts._w1_qdata");
+    /// assert_eq!(Naming::Parameter.tensor("experts._w1", "weight"), "experts.w1");
     /// ```
     #[must_use]
     pub fn tensor(self, module: &str, leaf: &str) -> String {
         match self {
             Self::Dotted => format!("{module}.{leaf}"),
-            Self::Parameter if leaf == WEIGHT_LEAF => module.to_string(),
-            Self::Parameter => format!("{module}_{leaf}"),
+            Self::Parameter if leaf == WEIGHT_LEAF => match module.rsplit_once("._") {
+                // A parameter that torchao flattened: the module's own name has an underscore more.
+                Some((parent, parameter)) if !parameter.contains('.') => format!("{parent}.{parameter}"),
+                _ => module.to_string(),
+            },
+            Self::Parameter => format!("{module}_{}", leaf.strip_prefix(FLATTENED).unwrap_or(leaf)),
         }
     }
 }
@@ -161,6 +167,25 @@ fn split_stacked(name: &str) -> Option<(&str, &str)> {
         let (_, stem) = module.rsplit_once('.')?;
         STACKED.contains(&stem).then_some((module, *leaf))
     })
+}
+
+/// How torchao's leaves begin: `_weight_qdata` is the part `qdata` of `weight`.
+const FLATTENED: &str = "_weight_";
+
+/// Parts of torchao's tensor classes, with the leaf that each has below its parameter.
+const PARTS: &[(&str, &str)] = &[
+    ("_qdata", "_weight_qdata"),
+    ("_per_tensor_scale", "_weight_per_tensor_scale"),
+    ("_zero_point", "_weight_zero_point"),
+    ("_scale", "_weight_scale"),
+];
+
+/// Module and leaf of a part of a parameter that torchao flattened and that is not called `weight`. The parameter
+/// is a module of its own, with an underscore before its name.
+fn split_flattened(name: &str) -> Option<(&str, &str)> {
+    let (module, leaf) = PARTS.iter().find_map(|(part, leaf)| Some((name.strip_suffix(part)?, *leaf)))?;
+    let parameter = module.rsplit('.').next()?.strip_prefix('_')?;
+    (!parameter.is_empty() && parameter != WEIGHT_LEAF).then_some((module, leaf))
 }
 
 /// Leaves of the form `weight.<part>`, of bitsandbytes.
@@ -196,6 +221,8 @@ pub fn descriptor_type(leaf: &str) -> Option<Dtype> {
 /// assert_eq!(split_name("a.weight.quant_state.bitsandbytes__nf4"), ("a", "weight.quant_state.bitsandbytes__nf4"));
 /// assert_eq!(split_name("mlp.experts.down_proj"), ("mlp.experts.down_proj", "weight"));
 /// assert_eq!(split_name("mlp.experts.down_proj_scales"), ("mlp.experts.down_proj", "scales"));
+/// assert_eq!(split_name("mlp.experts._w1_qdata"), ("mlp.experts._w1", "_weight_qdata"));
+/// assert_eq!(split_name("0._weight_qdata"), ("0", "_weight_qdata"));
 /// assert_eq!(split_name("scale_table"), ("scale_table", ""));
 /// ```
 #[must_use]
@@ -208,6 +235,7 @@ pub fn split_name(name: &str) -> (&str, &str) {
     }
     split_stacked(name)
         .or_else(|| split_below_weight(name))
+        .or_else(|| split_flattened(name))
         .or_else(|| name.rsplit_once('.'))
         .unwrap_or((name, ""))
 }

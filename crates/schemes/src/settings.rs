@@ -4,6 +4,7 @@
 //! bitsandbytes in tensors of JSON, MLX in entries of the config keyed by module path (`foreign.md` 3-6);
 //! compressed-tensors in tensors that hold shapes.
 
+use crate::about::WEIGHT_LEAF;
 use crate::layer::Facts;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -93,10 +94,13 @@ impl Settings {
                         self.descriptors.insert(module, entry);
                     }
                 }
-            } else if let Some((module, _)) = key.rsplit_once('.')
+            } else if let Some((module, parameter)) = key.rsplit_once('.')
                 && let Some(map) = object(text).filter(|map| map.get("_type").is_some_and(|t| t != PLAIN))
             {
-                self.descriptors.insert(module.to_string(), map);
+                // A parameter of another name is a module of its own: see `split_name`.
+                let weight = parameter == WEIGHT_LEAF;
+                let owner = if weight { module.to_string() } else { format!("{module}._{parameter}") };
+                self.descriptors.insert(owner, map);
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::api::{FirstBlock, LayerValues, SessionError};
 use crate::histogram::histogram;
-use crate::values::{SAMPLE_BYTES, floats};
+use crate::values::{SAMPLE_BYTES, scale_values};
 use quantscope_audit::LayerInfo;
 use quantscope_audit::decoded::{DecodeError, DecodedLayer};
 use quantscope_format::{Control, Progress};
@@ -106,19 +106,24 @@ impl<'a> Sampler<'a> {
     /// The first block, code by code; `None` where no scale lies beside the weights.
     pub(crate) async fn first_block(
         &self,
+        weight_leaf: &str,
         scale_dtype: Option<Dtype>,
     ) -> Result<Option<FirstBlock>, SessionError> {
         let Some(dtype) = scale_dtype.filter(|_| self.rows > 0) else { return Ok(None) };
+        let Some(scale_leaf) = self.layout.scale_leaf() else { return Ok(None) };
         let unit = self.decoded.decoder().column_unit().max(16);
         let region = Region { rows: 0..1, cols: 0..unit.min(self.cols) };
         let parts = self.decoded.stored(&region).await.map_err(failed)?;
-        let (Some(weight), Some(scales)) = (parts.first(), parts.get(1)) else { return Ok(None) };
+        let needs = self.decoded.decoder().needs(&region);
+        let of =
+            |leaf: &str| needs.iter().zip(&parts).find(|(slab, _)| slab.leaf == leaf).map(|(_, part)| part);
+        let (Some(weight), Some(scales)) = (of(weight_leaf), of(scale_leaf)) else { return Ok(None) };
         let engine = CpuEngine::new();
         let mut values = self.decoded.values(&engine, &region).await.map_err(failed)?;
         values.truncate(SHOWN);
         let width = usize::try_from(dtype.bits() / 8).unwrap_or(1);
         let stored = scales.get(..width).unwrap_or_default();
-        let decoded = floats(dtype, stored).first().copied().unwrap_or(f32::NAN);
+        let decoded = scale_values(self.layout, dtype, stored).first().map(|value| format!(" = {value}"));
         let hex: String = stored.iter().rev().map(|b| format!("{b:02X}")).collect();
         let fp4 = matches!(self.layout, ScaleLayout::Fp4Blocks { .. });
         let raw = weight.get(..weight.len().min(if fp4 { 8 } else { 16 })).unwrap_or_default();
@@ -126,7 +131,8 @@ impl<'a> Sampler<'a> {
         Ok(Some(FirstBlock {
             raw_hex: raw.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" "),
             codes,
-            scale: format!("0x{hex} = {decoded}"),
+            // A code for a scale, as nested block maxima are, is no number by itself.
+            scale: format!("0x{hex}{}", decoded.unwrap_or_default()),
             values,
         }))
     }

@@ -2,7 +2,7 @@
 
 use crate::Session;
 use crate::api::{ScaleMap, SessionError};
-use crate::values::{SAMPLE_BYTES, floats, part};
+use crate::values::{SAMPLE_BYTES, part, scale_values};
 use quantscope_audit::LayerInfo;
 
 /// Most rows of the picture; each costs a read.
@@ -27,9 +27,15 @@ pub(crate) async fn scale_map(
     session: &Session,
     layer: &LayerInfo,
 ) -> Result<Option<ScaleMap>, SessionError> {
-    let leaf = layer.scheme.scale_layout().scale_leaf();
-    let Some(scale) = leaf.and_then(|leaf| part(session, layer, leaf)) else { return Ok(None) };
+    let layout = layer.scheme.scale_layout();
+    let Some(scale) = layout.scale_leaf().and_then(|leaf| part(session, layer, leaf)) else {
+        return Ok(None);
+    };
     let Some((rows, cols)) = sides(&scale.tensor.shape) else { return Ok(None) };
+    // Codes for scales are not drawn: their order says nothing.
+    if scale_values(layout, scale.tensor.dtype, &[0; 8]).is_empty() {
+        return Ok(None);
+    }
     let (map_rows, map_cols) = (rows.min(MAP_ROWS), cols.min(MAP_COLS));
     let row_bytes = cols.saturating_mul(scale.tensor.dtype.bits() / 8);
     if row_bytes == 0 || row_bytes > SAMPLE_BYTES {
@@ -52,7 +58,7 @@ pub(crate) async fn scale_map(
         let count = (last - first).min(most);
         let bytes = scale.read(first * row_bytes, count * row_bytes).await?;
         let mut sums = vec![(0.0_f64, 0_u32); usize::try_from(map_cols).unwrap_or(0)];
-        for (at, value) in (0_u64..).zip(floats(scale.tensor.dtype, &bytes)) {
+        for (at, value) in (0_u64..).zip(scale_values(layout, scale.tensor.dtype, &bytes)) {
             let cell = usize::try_from(at % cols * map_cols / cols).unwrap_or(usize::MAX);
             if let Some((sum, number)) = sums.get_mut(cell).filter(|_| value.is_finite() && value > 0.0) {
                 (*sum, *number) = (*sum + f64::from(value), *number + 1);

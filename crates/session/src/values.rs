@@ -7,8 +7,8 @@ use crate::sampler::Sampler;
 use crate::scale_map::scale_map;
 use quantscope_audit::{LayerInfo, Shard};
 use quantscope_format::{Control, TensorInfo};
-use quantscope_numeric::{Dtype, widen};
-use quantscope_schemes::WEIGHT_LEAF;
+use quantscope_numeric::{Dtype, e8m0, widen};
+use quantscope_schemes::{ScaleLayout, WEIGHT_LEAF};
 
 /// Bytes of a tensor that are read for a picture.
 pub(crate) const SAMPLE_BYTES: u64 = 4 << 20;
@@ -38,6 +38,16 @@ pub(crate) fn part<'a>(session: &'a Session, layer: &LayerInfo, leaf: &str) -> O
 fn principal<'a>(session: &'a Session, layer: &LayerInfo) -> Option<Part<'a>> {
     let view = layer.view(&session.checkpoint);
     part(session, layer, layer.weight_leaf()).or_else(|| part(session, layer, view.principal()?.leaf))
+}
+
+/// Scales of a layout in F32; empty where their bytes are no numbers by themselves.
+pub(crate) fn scale_values(layout: ScaleLayout, dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    match (layout, dtype) {
+        (_, Dtype::F8_E8M0) | (ScaleLayout::MxBlocks { .. }, Dtype::U8) => {
+            bytes.iter().map(|&byte| e8m0::decode(byte)).collect()
+        }
+        _ => floats(dtype, bytes),
+    }
 }
 
 /// Numbers of a float type in F32; empty for other types.
@@ -70,6 +80,6 @@ pub(crate) async fn read(
     sampler.fill(&mut reply, control).await?;
     reply.scale_map = scale_map(session, layer).await?;
     let scale = layer.scheme.scale_layout().scale_leaf().and_then(|leaf| part(session, layer, leaf));
-    reply.first_block = sampler.first_block(scale.map(|s| s.tensor.dtype)).await?;
+    reply.first_block = sampler.first_block(layer.weight_leaf(), scale.map(|s| s.tensor.dtype)).await?;
     Ok(reply)
 }

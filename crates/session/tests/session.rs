@@ -197,3 +197,31 @@ fn the_saved_page_stands_alone() {
         assert_eq!(opened, page.matches(&format!("</{element}>")).count(), "{element}");
     }
 }
+
+/// What the page shows of layers that other projects packed: values, the first block, scales.
+#[test]
+fn foreign_layers_show_their_values() {
+    let shown = |case: &str, module: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/golden-foreign").join(case);
+        let about: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(root.join("case.json")).unwrap()).unwrap();
+        let weights = file("model.safetensors", std::fs::read(root.join("packed.safetensors")).unwrap());
+        let config = file("config.json", about["config"].to_string().into_bytes());
+        let session = open(vec![weights, config]);
+        pollster::block_on(session.layer_values(module, &Uncontrolled)).unwrap()
+    };
+    // A group of GPTQ: the scale is found behind the zero points.
+    let gptq = shown("gptq_4bit_sym", "linear");
+    assert_eq!((gptq.values_read, gptq.values_total), (64 * 64, 64 * 64));
+    let block = gptq.first_block.unwrap();
+    assert_eq!(block.values.len(), 16);
+    assert!(block.scale.starts_with("0x") && block.scale.len() > 9, "{}", block.scale);
+    // Nested block maxima are codes into a table: shown as they are, not as numbers, not as a picture.
+    let nested = shown("bnb_nf4_nested", "linear");
+    assert!(!nested.first_block.unwrap().scale.contains('='));
+    assert!(nested.scale_map.is_none());
+    // A power of two is a number, also where the header calls it U8.
+    let mx = shown("mlx_mxfp4", "linear");
+    assert!(mx.first_block.unwrap().scale.contains(" = "));
+    assert!(mx.scale_map.is_some_and(|map| map.low.is_finite()));
+}

@@ -206,3 +206,35 @@ fn names_alone_do_not_tell() {
     assert_eq!(id(&bare), Some("mlx-affine"));
     assert!(bare.decoder("linear").err().unwrap().remedy.contains("group_size"));
 }
+
+/// torchao describes every parameter of a module; the plain ones do not stand in the way of the others, and a
+/// parameter with another name than `weight` is decoded like one.
+#[test]
+fn torchao_parameters_are_told_apart() {
+    let folder = data("golden-foreign/torchao_int8_weight_only");
+    let packed = tensors(&folder.join("packed.safetensors"));
+    let expected = tensors(&folder.join("dequantized.safetensors"));
+    let about: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("case.json")).unwrap()).unwrap();
+    let said = about["header_metadata"]["0.weight"].clone();
+    let plain = r#"{"_type": "Tensor"}"#;
+
+    let mut with_bias = about.clone();
+    with_bias["header_metadata"] = serde_json::json!({"0.weight": said, "0.bias": plain});
+    let case = Case::of("with a bias", packed.clone(), with_bias);
+    let decoder = case.decoder("0").unwrap();
+    let values = case.decoded("0", decoder.as_ref(), decoder.extent());
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    assert!(bytes(&values) == expected["0.weight"].bytes);
+
+    let renamed =
+        packed.into_iter().map(|(name, tensor)| (name.replace("0._weight_", "experts._w1_"), tensor));
+    let mut other = about;
+    other["header_metadata"] = serde_json::json!({"experts.w1": said, "experts.w2": plain});
+    let case = Case::of("another name", renamed.collect(), other);
+    let found: Vec<_> = case.quantized().iter().map(|(module, r)| (*module, r.scheme.id())).collect();
+    assert_eq!(found, [("experts._w1", "torchao-int8")]);
+    let decoder = case.decoder("experts._w1").unwrap();
+    let values = case.decoded("experts._w1", decoder.as_ref(), decoder.extent());
+    assert!(bytes(&values) == expected["0.weight"].bytes, "rounded to the type that the metadata says");
+}
