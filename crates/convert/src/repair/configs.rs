@@ -56,24 +56,26 @@ fn foreign(draft: &Draft<'_>) -> Option<String> {
     (!ours).then(|| format!("a config of quant_method {method} is written by its own tool only"))
 }
 
-/// `tie_word_embeddings`, where the file has no head of its own.
+/// `tie_word_embeddings`: true where the file has no head of its own, false where it has another one.
 fn tie_flag(draft: &mut Draft<'_>, config: Option<&mut Value>) {
-    let findings = draft.asked(&["TI701"]);
-    let Some(config) = config.filter(|_| !findings.is_empty()) else { return };
     const FLAG: &str = "tie_word_embeddings";
+    let findings = draft.asked(&["TI701", "TI703"]);
+    let Some(config) = config.filter(|_| !findings.is_empty()) else { return };
     let has_head = draft.model.layers.iter().any(|l| l.name == "lm_head" || l.name.ends_with(".lm_head"));
     for finding in findings {
+        let wanted = !has_head;
         let in_text =
             config.get(FLAG).is_none() && config.get("text_config").is_some_and(|t| t.get(FLAG).is_some());
         let home = if in_text { config.get_mut("text_config") } else { Some(&mut *config) };
         match home.and_then(Value::as_object_mut) {
-            Some(home) if !has_head && home.get(FLAG) != Some(&Value::Bool(true)) => {
-                let before = home.insert(FLAG.into(), true.into());
+            // A head that is stored apart is meant; a flag is not set to true against a stored head.
+            Some(home) if home.get(FLAG) != Some(&Value::Bool(wanted)) => {
+                let before = home.insert(FLAG.into(), wanted.into());
                 let before = before.map_or_else(|| "absent".to_string(), |v| v.to_string());
-                draft.change("TI701", FLAG, "replace", before, "true".into());
+                draft.change(&finding.rule, &finding.subject, "replace", before, format!("{FLAG}: {wanted}"));
             }
-            _ => draft
-                .refuse(finding, "both the flag and the head are there; which of them holds is not known"),
+            Some(_) => {}
+            None => draft.refuse(finding, "the config is no object"),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Draft<'a> {
     places: BTreeMap<&'a str, Vec<(u32, u32)>>,
     /// By shard and tensor; `None` once it is dropped.
     fates: BTreeMap<(u32, u32), Option<Fate>>,
+    /// Tensors that the source lacks: shard, what they are, whose bytes they are made of.
+    added: Vec<(u32, Fate, (u32, u32))>,
     /// Names that the output will have, and how often.
     names: BTreeMap<String, u64>,
     /// `__metadata__` of each shard.
@@ -62,6 +64,7 @@ impl<'a> Draft<'a> {
             request,
             places,
             fates,
+            added: Vec::new(),
             names,
             metadata,
             hf_quant: None,
@@ -147,6 +150,18 @@ impl<'a> Draft<'a> {
         true
     }
 
+    /// Puts a tensor into a shard that the source lacks. `false` if the name is taken.
+    pub(super) fn add(&mut self, shard: u32, rule: &str, fate: Fate, source: (u32, u32)) -> bool {
+        if self.has(&fate.spec.name) {
+            return false;
+        }
+        self.names.insert(fate.spec.name.clone(), 1);
+        let name = fate.spec.name.clone();
+        self.change(rule, &name, "write", "absent".into(), describe(&fate.spec));
+        self.added.push((shard, fate, source));
+        true
+    }
+
     /// Changes how a tensor's bytes are made, under the same name.
     pub(super) fn remake(&mut self, place: (u32, u32), origin: Origin) {
         if let Some(Some(fate)) = self.fates.get_mut(&place) {
@@ -161,8 +176,10 @@ impl<'a> Draft<'a> {
         let shards = (0_u32..).zip(&self.checkpoint.shards).zip(std::mem::take(&mut self.metadata));
         for ((s, shard), metadata) in shards {
             let own = self.fates.range((s, 0)..=(s, u32::MAX));
-            let kept: Vec<((u32, u32), Fate)> =
+            let mut kept: Vec<((u32, u32), Fate)> =
                 own.filter_map(|(place, fate)| fate.clone().map(|fate| (*place, fate))).collect();
+            let added = self.added.iter().filter(|(shard, _, _)| *shard == s);
+            kept.extend(added.map(|(_, fate, source)| (*source, fate.clone())));
             let specs: Vec<TensorSpec> = kept.iter().map(|(_, fate)| fate.spec.clone()).collect();
             let layout = HeaderLayout::new(&specs, &metadata)?;
             let mut tensors: Vec<RepairTensor> = kept
@@ -194,7 +211,7 @@ impl<'a> Draft<'a> {
         let unmended = self
             .refused
             .into_iter()
-            .map(|((rule, subject), reason)| Unmended { rule, subject, reason, asked: true })
+            .map(|((rule, subject), reason)| Unmended { rule, subject, reason, asked: false })
             .collect();
         Ok(RepairPlan {
             files,

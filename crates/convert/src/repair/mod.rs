@@ -11,6 +11,7 @@ mod metadata;
 mod planned;
 mod scales;
 mod tensors;
+mod values;
 mod write;
 
 use crate::error::ConvertError;
@@ -49,7 +50,7 @@ pub struct Unmended {
     pub subject: String,
     /// Why it stays, or what to do.
     pub reason: String,
-    /// Whether the repair was asked to mend it.
+    /// Whether its rule was named as one to mend.
     pub asked: bool,
 }
 
@@ -60,15 +61,19 @@ pub(crate) enum Origin {
     Splice,
     /// A maximum of cached keys or values, turned into a scale.
     KvScale,
-    /// Block scales: those that are zero over blocks of zeros become the smallest there is.
-    Scales {
-        /// Shard of the codes.
-        shard: u32,
-        /// Tensor of the codes.
-        tensor: u32,
+    /// Block scales of E4M3: those that are zero over blocks of zero codes become one.
+    BlockScales {
+        /// Place of the codes.
+        codes: (u32, u32),
         /// Bytes of codes under one scale.
         block_bytes: u64,
     },
+    /// Float scales: those that are zero become one. Only where the audit found nothing but zeros under them.
+    FloatScales,
+    /// One divided by the number that is there.
+    Reciprocal,
+    /// The largest of several numbers.
+    Largest(Vec<(u32, u32)>),
 }
 
 /// One output tensor.
@@ -124,12 +129,16 @@ impl RepairPlan {
         self.texts.iter().map(|(name, _)| name.clone()).chain(self.copies.iter().cloned()).collect()
     }
 
-    /// Whether everything that was asked for is mended.
+    /// Whether everything that was asked for by name is mended.
     #[must_use]
     pub fn mends_all(&self) -> bool {
         self.unmended.iter().all(|u| !u.asked)
     }
 }
+
+/// Rules that are mended only if they are named: their repair changes what the model computes, or decides what a
+/// file cannot tell.
+const BY_NAME: &[&str] = &["SC003", "SV105", "TI703", "TI704"];
 
 /// What is to be mended.
 #[derive(Clone, Copy)]
@@ -146,8 +155,13 @@ impl RepairRequest<'_> {
     /// Whether a finding is to be mended.
     pub(crate) fn asks(&self, finding: &Finding) -> bool {
         if self.rules.is_empty() {
-            return finding.repairable;
+            return finding.repairable && !BY_NAME.contains(&finding.rule.as_str());
         }
+        self.names(finding)
+    }
+
+    /// Whether a finding's rule was named.
+    pub(crate) fn names(&self, finding: &Finding) -> bool {
         self.rules.iter().any(|id| id.eq_ignore_ascii_case(&finding.rule))
     }
 
@@ -177,6 +191,7 @@ pub async fn plan(
     draft.hf_quant = read_json(checkpoint, "hf_quant_config.json", limits).await?;
     tensors::mend(&mut draft);
     scales::mend(&mut draft);
+    values::mend(&mut draft);
     metadata::mend(&mut draft);
     configs::mend(&mut draft)?;
     let mut plan = draft.lay_out()?;

@@ -134,7 +134,7 @@ pub(super) async fn judge(
             rule: finding.rule.clone(),
             subject: finding.subject.clone(),
             reason,
-            asked: request.asks(finding),
+            asked: request.names(finding),
         });
     }
     let worse: Vec<&Finding> =

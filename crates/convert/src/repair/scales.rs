@@ -1,16 +1,15 @@
-//! SN201, SN202, SV103: scales under another name, of another rank, or zero where loaders divide by them.
+//! SN201, SN202: scales under another name or of another rank than is read.
 //!
-//! A reshape moves no byte: only dimensions of one come and go. A zero scale is replaced only over a block whose
-//! codes are all zero, so that every decoded value stays what it was.
+//! A reshape moves no byte: only dimensions of one come and go.
 
-use super::Origin;
 use super::draft::{Draft, Fate};
 use quantscope_audit::report::Finding;
 use quantscope_audit::targets::{Profile, Scale};
-use quantscope_audit::{LayerInfo, targets};
+use quantscope_audit::{LayerInfo, Member, targets};
 use quantscope_format::TensorSpec;
+use quantscope_numeric::Dtype;
 use quantscope_schemes::{Role, ScaleLayout, role_of};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn mend(draft: &mut Draft<'_>) {
     spellings(draft);
@@ -19,45 +18,56 @@ pub(super) fn mend(draft: &mut Draft<'_>) {
             draft.refuse(finding, reason);
         }
     }
-    for finding in draft.asked(&["SV103"]) {
-        zero_scales(draft, finding);
-    }
 }
 
-/// One spelling for each scale of the layers that share a scheme's layout: the one most of them have.
+/// How the scales of an FP8 layer lie: one, one a row, or one a tile.
+fn form(draft: &Draft<'_>, layer: &LayerInfo) -> Option<(Dtype, u8)> {
+    let (_, weight) = layer.tensor(draft.checkpoint, layer.weight_leaf())?;
+    let ScaleLayout::Fp8Tiles { rows, cols, .. } = layer.scheme.scale_layout() else { return None };
+    let grid = match (rows, cols) {
+        (u32::MAX, u32::MAX) => 0,
+        (_, u32::MAX) => 1,
+        _ => 2,
+    };
+    Some((weight.dtype, grid))
+}
+
+/// The layers that a finding names take the name and rank of the scales of all others that are stored alike.
 fn spellings(draft: &mut Draft<'_>) {
     const RULE: &str = "SN201";
-    let findings = draft.asked(&[RULE]);
-    if findings.is_empty() {
-        return;
-    }
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    let quantized: Vec<&LayerInfo> = draft.model.layers.iter().filter(|l| l.is_quantized()).collect();
-    let is_scale = |layer: &LayerInfo, leaf: &str| role_of(layer.scheme, leaf).0 == Role::WeightScale;
-    for layer in &quantized {
-        for member in layer.members.iter().filter(|m| is_scale(layer, &m.leaf)) {
-            *counts.entry(member.leaf.as_str()).or_default() += 1;
+    for finding in draft.asked(&[RULE]) {
+        let model = draft.model;
+        let rare: BTreeSet<&str> = finding.layers.iter().map(String::as_str).collect();
+        let mut usual: BTreeMap<(Dtype, u8), (String, usize)> = BTreeMap::new();
+        for layer in model.layers.iter().filter(|l| !rare.contains(l.name.as_str())) {
+            let (Some(form), Some(member)) = (form(draft, layer), weight_scale(layer)) else { continue };
+            let rank = draft.at((member.shard, member.tensor)).map_or(0, |fate| fate.spec.shape.len());
+            usual.entry(form).or_insert_with(|| (member.leaf.clone(), rank));
         }
-    }
-    let common = counts.iter().max_by_key(|(leaf, count)| (**count, std::cmp::Reverse(**leaf)));
-    let Some(common) = common.map(|(leaf, _)| (*leaf).to_string()) else { return };
-    for layer in quantized {
-        let others = layer.members.iter().filter(|m| is_scale(layer, &m.leaf) && m.leaf != common);
-        for member in others {
+        for layer in rare.iter().filter_map(|name| model.layer(name)) {
+            let found =
+                form(draft, layer).and_then(|form| usual.get(&form).cloned()).zip(weight_scale(layer));
+            let Some(((leaf, rank), member)) = found else {
+                draft.refuse(finding, format!("which spelling holds for `{}` is not known", layer.name));
+                continue;
+            };
             let place = (member.shard, member.tensor);
             let Some(fate) = draft.at(place).cloned() else { continue };
-            let name = layer.naming.tensor(&layer.name, &common);
-            let spec = TensorSpec { name, ..fate.spec };
+            let shape = reshaped(layer, &fate.spec.shape, rank).unwrap_or_else(|| fate.spec.shape.clone());
+            let name = layer.naming.tensor(&layer.name, &leaf);
+            let spec = TensorSpec { name, dtype: fate.spec.dtype, shape };
             if !draft.replace(place, RULE, "rename", Fate { spec, origin: fate.origin }) {
-                for finding in findings.iter().filter(|f| f.layers.contains(&layer.name)) {
-                    draft.refuse(
-                        finding,
-                        format!("`{}` has both spellings; which one holds is not known", layer.name),
-                    );
-                }
+                draft.refuse(
+                    finding,
+                    format!("`{}` has both spellings; which one holds is not known", layer.name),
+                );
             }
         }
     }
+}
+
+fn weight_scale(layer: &LayerInfo) -> Option<&Member> {
+    layer.members.iter().find(|m| role_of(layer.scheme, &m.leaf).0 == Role::WeightScale)
 }
 
 /// Gives a scale the name and rank that a runtime reads.
@@ -143,34 +153,4 @@ fn reshaped(layer: &LayerInfo, shape: &[u64], rank: usize) -> Option<Vec<u64>> {
     let dims: Vec<u64> = shape.iter().copied().filter(|&d| d != 1).collect();
     let ones = rank.checked_sub(dims.len())?;
     Some(dims.into_iter().chain(std::iter::repeat_n(1, ones)).collect())
-}
-
-fn zero_scales(draft: &mut Draft<'_>, finding: &Finding) {
-    let layer =
-        finding.layers.iter().chain(std::iter::once(&finding.subject)).find_map(|n| draft.model.layer(n));
-    let Some(layer) = layer else { return draft.refuse(finding, "its layer is not known") };
-    let ScaleLayout::Fp4Blocks { block, scale, .. } = layer.scheme.scale_layout() else {
-        return draft.refuse(finding, "only block scales of E4M3 under packed FP4 are mended");
-    };
-    let (Some(codes), Some(scales)) = (layer.member(layer.weight_leaf()), layer.member(scale)) else {
-        return;
-    };
-    let shape =
-        |m: &quantscope_audit::Member| draft.checkpoint.tensor(m.shard, m.tensor).map(|(_, t)| &t.shape);
-    let block_bytes = u64::from(block) / 2;
-    // Padded or tiled scales lie elsewhere than beside their codes.
-    let beside = match (shape(codes).map(Vec::as_slice), shape(scales).map(Vec::as_slice)) {
-        (Some(&[rows, bytes]), Some(&[down, across])) => {
-            rows == down && across.checked_mul(block_bytes) == Some(bytes)
-        }
-        _ => false,
-    };
-    if !beside {
-        return draft.refuse(finding, "its scales are padded or tiled; convert the layer instead");
-    }
-    let origin = Origin::Scales { shard: codes.shard, tensor: codes.tensor, block_bytes };
-    let name = layer.naming.tensor(&layer.name, scale);
-    draft.remake((scales.shard, scales.tensor), origin);
-    let (before, after) = ("scale 0 over blocks of zeros", "the smallest scale, 2^-9; decoded values stay");
-    draft.change("SV103", &name, "replace", before.into(), after.into());
 }

@@ -7,7 +7,8 @@ use super::Origin;
 use super::draft::{Draft, Fate};
 use quantscope_format::TensorSpec;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Role, kv, leak, role_of, split_name};
+use quantscope_schemes::{Role, kv, leak, role_of, schemes, split_name};
+use std::collections::BTreeSet;
 
 pub(super) fn mend(draft: &mut Draft<'_>) {
     leaks(draft);
@@ -18,8 +19,7 @@ pub(super) fn mend(draft: &mut Draft<'_>) {
 
 fn leaks(draft: &mut Draft<'_>) {
     const RULE: &str = "LK401";
-    let modules: std::collections::BTreeSet<&str> =
-        draft.asked(&[RULE]).iter().map(|f| f.subject.as_str()).collect();
+    let modules: BTreeSet<&str> = draft.asked(&[RULE]).iter().map(|f| f.subject.as_str()).collect();
     if modules.is_empty() {
         return;
     }
@@ -70,25 +70,35 @@ fn is_scalar(spec: &TensorSpec) -> bool {
     float && spec.shape.iter().all(|&d| d == 1)
 }
 
-/// Scales without a weight: the tensor that a finding names, or the scales of the layer that it names.
+/// Leaves that are scales in some scheme. Names of one word are parameters elsewhere.
+fn scale_leaves() -> BTreeSet<&'static str> {
+    let companions = schemes().iter().flat_map(|s| s.about().companions);
+    companions.filter(|c| is_scale(c.role) && c.leaf.contains('_')).map(|c| c.leaf).collect()
+}
+
+fn is_scale(role: Role) -> bool {
+    matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale)
+}
+
+/// Scales beside a plain weight, or beside none: all of the layer that a finding names.
 fn orphans(draft: &mut Draft<'_>) {
     const RULE: &str = "LK402";
+    let leaves = scale_leaves();
     for finding in draft.asked(&[RULE]) {
-        let mut found = draft.places(&finding.subject);
-        if found.is_empty()
-            && let Some(layer) = draft.model.layer(&finding.subject)
+        let model = draft.model;
+        let mut places = draft.places(&finding.subject);
+        for layer in finding.layers.iter().filter_map(|name| model.layer(name)).filter(|l| !l.is_quantized())
         {
-            let scale = |leaf: &str| {
-                let role = role_of(layer.scheme, leaf).0;
-                matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale | Role::ZeroPoint)
-            };
-            let own = layer.members.iter().filter(|m| scale(&m.leaf));
-            found = own.map(|m| (m.shard, m.tensor)).collect();
+            let scales = layer
+                .members
+                .iter()
+                .filter(|m| is_scale(role_of(layer.scheme, &m.leaf).0) || leaves.contains(m.leaf.as_str()));
+            places.extend(scales.map(|m| (m.shard, m.tensor)));
         }
-        if found.is_empty() {
+        if places.is_empty() {
             draft.refuse(finding, "no tensor of that name can be dropped");
         }
-        for place in found {
+        for place in places {
             draft.drop_tensor(place, RULE);
         }
     }

@@ -10,14 +10,14 @@ use crate::manifest;
 use crate::write::{TensorWriter, hex};
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Control, Limits, Progress, Sink, Source};
-use quantscope_numeric::widen;
+use quantscope_numeric::{Dtype, widen};
 use quantscope_schemes::kv;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// E4M3 byte of the smallest positive scale, 2^-9.
-const SMALLEST_SCALE: u8 = 0x01;
+/// One as an E4M3 byte.
+const E4M3_ONE: u8 = 0x38;
 
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,19 @@ fn sized(len: u64) -> Vec<u8> {
     vec![0; usize::try_from(len).unwrap_or(0)]
 }
 
+/// Turns zeros of a float tensor into ones.
+fn lift_floats(dtype: Dtype, bytes: &mut [u8]) {
+    let one: &[u8] = match dtype {
+        Dtype::F32 => &[0, 0, 0x80, 0x3f],
+        Dtype::BF16 => &[0x80, 0x3f],
+        Dtype::F16 => &[0, 0x3c],
+        _ => return,
+    };
+    for number in bytes.chunks_exact_mut(one.len()).filter(|number| number.iter().all(|byte| *byte == 0)) {
+        number.copy_from_slice(one);
+    }
+}
+
 impl Job<'_> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
         self.compare_copies().await?;
@@ -121,6 +134,11 @@ impl Job<'_> {
         files.push(self.write_text(sink, manifest::NAME, &manifest).await?);
         self.read_back(sink).await?;
         Ok(files)
+    }
+
+    /// Bytes of a tile: whole floats.
+    fn tile(&self) -> u64 {
+        self.limits.tile_bytes.next_multiple_of(4)
     }
 
     fn begin(&mut self, phase: &'static str, total: u64) {
@@ -207,25 +225,24 @@ impl Job<'_> {
         };
         let name = tensor.spec.name.as_str();
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
-        if tensor.origin == Origin::KvScale {
-            let mut bytes = sized(source.byte_len());
-            shard.source.read(source.begin, &mut bytes).await?;
-            let mut amax = Vec::new();
-            widen(source.dtype, &bytes, &mut amax);
-            let scale = kv::scale(amax.first().copied().unwrap_or(f32::NAN));
-            writer.write(sink, &scale.to_le_bytes()).await?;
+        if let Some(number) = self.number(tensor).await? {
+            writer.write(sink, &number.to_le_bytes()).await?;
             self.hashes.insert(name.to_string(), writer.finish());
-            return self.step(name, length(&bytes));
+            return self.step(name, 4);
         }
         let whole = source.begin..source.end;
         let spliced = tensor.origin == Origin::Splice
             && sink.splice(&file.name, tensor.span.start, &shard.file, whole).await?;
         let mut at = source.begin;
         while at < source.end {
-            let mut bytes = sized(self.limits.tile_bytes.min(source.end - at));
+            let mut bytes = sized(self.tile().min(source.end - at));
             shard.source.read(at, &mut bytes).await?;
-            if let Origin::Scales { shard: s, tensor: t, block_bytes } = tensor.origin {
-                self.lift_zeros(&mut bytes, (s, t), at - source.begin, block_bytes).await?;
+            match &tensor.origin {
+                Origin::BlockScales { codes, block_bytes } => {
+                    self.lift_blocks(&mut bytes, *codes, at - source.begin, *block_bytes).await?;
+                }
+                Origin::FloatScales => lift_floats(source.dtype, &mut bytes),
+                _ => {}
             }
             if spliced {
                 writer.skip(&bytes);
@@ -240,9 +257,43 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Gives scales that are zero over blocks of zeros the smallest value. A zero code has no bits but its sign,
-    /// and times any positive scale it stays that zero, so decoded values stay to the bit.
-    async fn lift_zeros(
+    /// A tensor that is one number made of others; `None` if it is not.
+    async fn number(&self, tensor: &RepairTensor) -> Result<Option<f32>, ConvertError> {
+        let number = match &tensor.origin {
+            Origin::KvScale => kv::scale(self.read_number(tensor.source).await?),
+            Origin::Reciprocal => 1.0 / self.read_number(tensor.source).await?,
+            Origin::Largest(places) => {
+                let mut largest = f32::NEG_INFINITY;
+                for place in places {
+                    largest = largest.max(self.read_number(*place).await?);
+                }
+                largest
+            }
+            _ => return Ok(None),
+        };
+        if number.is_finite() {
+            return Ok(Some(number));
+        }
+        Err(ConvertError::Tensor {
+            tensor: tensor.spec.name.clone(),
+            reason: format!("would become {number}"),
+            remedy: "leave the rule that asks for it out of the repair".into(),
+        })
+    }
+
+    /// The first number of a float tensor.
+    async fn read_number(&self, place: (u32, u32)) -> Result<f32, ConvertError> {
+        let Some((shard, tensor)) = self.checkpoint.tensor(place.0, place.1) else { return Ok(f32::NAN) };
+        let mut bytes = sized(tensor.byte_len().min(4));
+        shard.source.read(tensor.begin, &mut bytes).await?;
+        let mut numbers = Vec::new();
+        widen(tensor.dtype, &bytes, &mut numbers);
+        Ok(numbers.first().copied().unwrap_or(f32::NAN))
+    }
+
+    /// Gives scales that are zero over blocks of zero codes the value that the reference gives them. A zero code
+    /// has no bits but its sign, and times any positive scale it stays that zero: decoded values stay to the bit.
+    async fn lift_blocks(
         &self,
         scales: &mut [u8],
         codes: (u32, u32),
@@ -259,7 +310,7 @@ impl Job<'_> {
             let mut block = sized(block_bytes);
             shard.source.read(begin, &mut block).await?;
             if block.iter().all(|byte| byte & !SIGNS == 0) {
-                *scale = SMALLEST_SCALE;
+                *scale = E4M3_ONE;
             }
         }
         Ok(())
