@@ -1,6 +1,8 @@
 //! The byte audit: streams every quantized layer through the verifying kernels, and every weight that
 //! has a twin in dtype and shape through a hash, once, under the tile budget.
 
+mod mx;
+
 use crate::checkpoint::{Checkpoint, Shard};
 use crate::engines::{Engines, FallbackEngine};
 use crate::model::{LayerInfo, Model};
@@ -168,9 +170,10 @@ impl<'r> LayerCheck<'_, 'r> {
         }
         let layout = self.layer.scheme.scale_layout_of(&self.layer.view(self.reader.checkpoint()));
         match layout {
-            ScaleLayout::Fp4Blocks { block: 16, scale, global } => {
-                self.nvfp4(&weight, scale, global, hash).await
+            ScaleLayout::Fp4Blocks { block, scale, global } if matches!(block, 16 | 32) => {
+                self.nvfp4(&weight, block, (scale, global), hash).await
             }
+            ScaleLayout::MxBlocks { scale } => self.mx(&weight, scale, hash).await,
             ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
             layout => {
                 if matches!(layout, ScaleLayout::Scales { signed: false, .. }) {
@@ -251,18 +254,19 @@ impl<'r> LayerCheck<'_, 'r> {
     async fn nvfp4(
         &mut self,
         weight: &Readable<'_>,
-        scale: &str,
-        global: &str,
+        block: u32,
+        (scale, global): (&str, &str),
         mut hash: Option<&mut Xxh3>,
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
         let (_, global_is_zero) = self.float_scales(global).await?;
         let scale = self.readable(scale).filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
+        let block_bytes = u64::from(block / 2);
         let blocks = match (weight.tensor.shape.as_slice(), &scale) {
             (&[rows, row_bytes], Some(s))
-                if row_bytes % 8 == 0 && s.tensor.shape == [rows, row_bytes / 8] =>
+                if row_bytes % block_bytes == 0 && s.tensor.shape == [rows, row_bytes / block_bytes] =>
             {
-                row_bytes / 8
+                row_bytes / block_bytes
             }
             // Another shape is a finding of the header rules, or a legal padded or tiled one whose
             // blocks do not lie beside their codes.
@@ -273,15 +277,16 @@ impl<'r> LayerCheck<'_, 'r> {
             }
         };
         let Some(scale) = scale else { return Ok(false) };
-        let grid = Grid { rows: weight.tensor.shape.first().copied().unwrap_or(0), row_bytes: blocks * 8 };
-        let logical = self.logical_columns(blocks * 16);
+        let grid =
+            Grid { rows: weight.tensor.shape.first().copied().unwrap_or(0), row_bytes: blocks * block_bytes };
+        let logical = self.logical_columns(blocks * block_bytes * 2);
         let mut sum = Nvfp4Census::default();
-        for tile in tiles(grid, self.reader.limits().tile_bytes, 8) {
+        for tile in tiles(grid, self.reader.limits().tile_bytes, block_bytes) {
             let codes = self.tile(weight, grid, &tile).await?;
-            let first_block = tile.offset(grid) / 8;
+            let first_block = tile.offset(grid) / block_bytes;
             let scales = self
                 .reader
-                .read_vec(scale.shard_index, scale.tensor, first_block, tile.byte_len() / 8)
+                .read_vec(scale.shard_index, scale.tensor, first_block, tile.byte_len() / block_bytes)
                 .await?;
             if let Some(hash) = hash.as_deref_mut() {
                 hash.update(&codes);
@@ -294,8 +299,8 @@ impl<'r> LayerCheck<'_, 'r> {
                     codes: &codes,
                     scales: &scales,
                     rows: tile.row_count(),
-                    blocks: u32::try_from(columns / 16).unwrap_or(u32::MAX),
-                    block: 16,
+                    blocks: u32::try_from(columns / u64::from(block)).unwrap_or(u32::MAX),
+                    block,
                     logical_cols: u32::try_from(logical.saturating_sub(first_column).min(columns))
                         .unwrap_or(u32::MAX),
                 })

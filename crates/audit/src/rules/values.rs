@@ -7,6 +7,7 @@ use crate::forensics::looks_reciprocal;
 use crate::model::{LayerInfo, ratio};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
+use quantscope_kernels::byte_census::ByteCensus;
 use quantscope_kernels::{Fp8Census, NONE, Nvfp4Census, ScaleCensus};
 use quantscope_numeric::e4m3;
 use quantscope_schemes::Role;
@@ -294,4 +295,31 @@ pub(crate) fn judge_fp8(subject: &Subject<'_>, census: &Fp8Census, findings: &mu
         let found = format!("{} weights", census.nonzero_under_zero_scale);
         findings.push(subject.place(finding.expecting("a scale above 0", found)));
     }
+}
+
+/// Judges E8M0 scales: powers of two, of which byte 255 is NaN.
+pub(crate) fn judge_powers(subject: &Subject<'_>, census: &ByteCensus, findings: &mut Vec<Finding>) {
+    let (nan, first) = (count(census, 0xff), census.first.get(0xff).copied().unwrap_or(NONE));
+    if nan > 0 {
+        let message = format!("scale `{}` has {nan} NaN values (first at {first})", subject.tensor());
+        let finding = SV101.finding(subject.tensor(), message);
+        findings.push(
+            subject.place(finding.expecting("powers of two, bytes 0 to 254", format!("{nan} bytes of 255"))),
+        );
+    }
+}
+
+/// Judges E4M3 codes that lie under scales that cannot be zero.
+pub(crate) fn judge_e4m3_codes(subject: &Subject<'_>, census: &ByteCensus, findings: &mut Vec<Finding>) {
+    let first = [0x7f, 0xff].into_iter().filter_map(|byte: usize| census.first.get(byte)).min();
+    let codes = Fp8Census {
+        codes: census.counts.clone(),
+        first_nan: first.copied().unwrap_or(NONE),
+        ..Fp8Census::default()
+    };
+    judge_fp8(subject, &codes, findings);
+}
+
+fn count(census: &ByteCensus, byte: usize) -> u64 {
+    census.counts.get(byte).copied().unwrap_or(0)
 }

@@ -24,6 +24,11 @@ pub(super) fn rules() -> Fixtures {
             fp8().change("a.weight", |t| t.bytes[5] = 0xff),
             fp8().change("a.weight", |t| t.bytes[5] = 0xfe),
         ),
+        // Powers of two are bytes, of which the last is NaN.
+        ("SV101", mx(0x31, 0xff), mx(0x31, 0xfe)),
+        // The same byte is a code in MXFP8 and two codes in MXFP4.
+        ("SV104", mx8(0x7f), mx(0x7f, 0x70)),
+        ("SV102", blocks_of_32(0x00, 0x31), blocks_of_32(0x00, 0x80)),
         (
             "TI702",
             sound().nvfp4("copy", 4, 32, 1),
@@ -85,4 +90,37 @@ fn tied_pair() -> Ckpt {
         .plain("model.embed_tokens", &[4, 8], 1)
         .plain("lm_head", &[4, 8], 1)
         .json("config.json", &json!({"tie_word_embeddings": true}))
+}
+
+/// An MXFP4 layer of two rows of two blocks, with one code pair and the scale of one block given.
+fn mx(codes: u8, scale: u8) -> Ckpt {
+    let mut scales = vec![0x70; 4];
+    scales[2] = scale;
+    Ckpt::new().tensor("a.weight", "U8", &[2, 32], vec![codes; 64]).tensor(
+        "a.weight_scale",
+        "U8",
+        &[2, 2],
+        scales,
+    )
+}
+
+/// An MXFP8 layer of one row with one code given.
+fn mx8(code: u8) -> Ckpt {
+    let mut codes = vec![0x38; 64];
+    codes[40] = code;
+    Ckpt::new().tensor("a.weight", "F8_E4M3", &[1, 64], codes).tensor(
+        "a.weight_scale",
+        "U8",
+        &[1, 2],
+        vec![0x70; 2],
+    )
+}
+
+/// An NVFP4 layer in blocks of 32: the second block of its row has that scale and those codes.
+fn blocks_of_32(scale: u8, codes: u8) -> Ckpt {
+    let codes = [vec![0x31; 16], vec![codes; 16]].concat();
+    Ckpt::new()
+        .tensor("a.weight", "U8", &[1, 32], codes)
+        .tensor("a.weight_scale", "F8_E4M3", &[1, 2], vec![0x60, scale])
+        .number("a.weight_scale_2", 0.001)
 }
