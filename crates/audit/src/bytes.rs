@@ -174,6 +174,10 @@ impl<'r> LayerCheck<'_, 'r> {
                 self.nvfp4(&weight, block, (scale, global), hash).await
             }
             ScaleLayout::MxBlocks { scale } => self.mx(&weight, scale, hash).await,
+            // Powers of two can be no worse than NaN, wherever they lie.
+            ScaleLayout::Fp8Tiles { scale, .. } if self.has_powers(scale) => {
+                self.mx(&weight, scale, hash).await
+            }
             ScaleLayout::Fp8Tiles { rows, cols, scale } => self.fp8(&weight, (rows, cols), scale, hash).await,
             layout => {
                 if matches!(layout, ScaleLayout::Scales { signed: false, .. }) {

@@ -7,6 +7,7 @@ mod cases;
 mod fixture;
 mod forensics;
 mod golden;
+mod layouts;
 mod opened;
 mod rules;
 mod targets;

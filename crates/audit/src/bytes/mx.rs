@@ -10,6 +10,11 @@ use quantscope_kernels::byte_census::ByteCensus;
 use quantscope_numeric::Dtype;
 use xxhash_rust::xxh3::Xxh3;
 
+/// Whether bytes of this type are powers of two where they are scales.
+fn is_power(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::U8 | Dtype::F8_E8M0)
+}
+
 impl LayerCheck<'_, '_> {
     /// Checks scales and codes; answers whether the codes were looked at.
     pub(super) async fn mx(
@@ -19,9 +24,7 @@ impl LayerCheck<'_, '_> {
         hash: Option<&mut Xxh3>,
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
-        if let Some(scales) = self.readable(scale)
-            && matches!(scales.tensor.dtype, Dtype::U8 | Dtype::F8_E8M0)
-        {
+        if let Some(scales) = self.readable(scale).filter(|scales| is_power(scales.tensor.dtype)) {
             let census = self.census(&scales, None).await?;
             let subject = Subject { layer: self.layer, leaf: scale, file: &scales.shard.file };
             values::judge_powers(&subject, &census, self.findings);
@@ -33,6 +36,11 @@ impl LayerCheck<'_, '_> {
             values::judge_e4m3_codes(&subject, &census, self.findings);
         }
         Ok(true)
+    }
+
+    /// Whether scales are powers of two, a byte each.
+    pub(super) fn has_powers(&self, scale: &str) -> bool {
+        self.readable(scale).is_some_and(|scales| is_power(scales.tensor.dtype))
     }
 
     /// Counts the bytes of a tensor.
