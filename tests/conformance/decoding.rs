@@ -79,8 +79,17 @@ fn packed(path: &str) -> Files {
 }
 
 fn dequantized(files: &Files, to: &str, engine: Option<&dyn Engine>) -> Result<Tensors, String> {
+    dequantized_in_tiles(files, to, engine, &Limits::default())
+}
+
+fn dequantized_in_tiles(
+    files: &Files,
+    to: &str,
+    engine: Option<&dyn Engine>,
+    limits: &Limits,
+) -> Result<Tensors, String> {
     let request = ConvertRequest { to: to.into(), ..ConvertRequest::default() };
-    let written = convert(files, &request, engine, &Limits::default()).map_err(|error| error.to_string())?;
+    let written = convert(files, &request, engine, limits).map_err(|error| error.to_string())?;
     Ok(weights(&written))
 }
 
@@ -177,6 +186,8 @@ fn everything_decodes_as_an_independent_decoder_says() {
     let recorded = recorded.as_object().unwrap();
     assert!(recorded.len() > 150, "decoded.json has only {} entries", recorded.len());
     let gpu = gpu();
+    // Smaller than most weights, and no smaller than what is read at once beside them: descriptions as JSON.
+    let cut = Limits { tile_bytes: 256, ..Limits::default() };
     let mut tally = Tally::default();
     for (path, entries) in recorded {
         let files = packed(path);
@@ -190,6 +201,11 @@ fn everything_decodes_as_an_independent_decoder_says() {
             }
         }
         tally.add("CPU", &family(path), wrong);
+        let wrong = match dequantized_in_tiles(&files, "f32", None, &cut) {
+            Err(error) => vec![format!("{path}: {error}")],
+            Ok(found) => wrong_weights(path, &found, entries),
+        };
+        tally.add("CPU in small tiles", &family(path), wrong);
         if let Some(engine) = &gpu {
             let wrong = match dequantized(&files, "f32", Some(engine)) {
                 Err(error) => vec![format!("{path}: {error}")],

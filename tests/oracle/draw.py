@@ -39,7 +39,7 @@ def draw(rng, allowed=quantize.SCHEMES):
         # Both revisions of the reference refuse static quantizers here, and neither knows weight-only ones.
         schemes = ("nvfp4",)
     elif kind == "stacks":
-        schemes = quantize.NVFP4
+        schemes = (*quantize.NVFP4, "fp8")
     scheme = str(rng.choice([s for s in schemes if s in allowed] or schemes))
     size = int(rng.choice([8, 16, 32, 128]))
     request = Request(scheme, group_size=size)
@@ -215,6 +215,9 @@ def _stacks(rng, dtype, step, request):
     if rng.random() < 0.5:
         for leaf in ("gate_up_proj", "down_proj"):
             request.calibration[f"{stem}.{leaf}_input_quantizer"] = float(F32(np.exp(rng.uniform(-4, 4))))
+    for expert in range(experts):  # FP8 takes a maximum for each
+        for tensor in tensors.values():
+            tensor.values[expert].reshape(-1)[0] = 0.5
     config = {"model_type": "llama4_text", "hidden_size": hidden, "intermediate_size": inner}
     return Round(tensors, config, request)
 
