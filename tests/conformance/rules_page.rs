@@ -43,7 +43,7 @@ fn index() -> String {
     }
     page.push_str("\nBeside them:\n");
     for (file, about) in BY_HAND {
-        write!(page, "- [{file}]({file}): {about}\n").unwrap();
+        writeln!(page, "- [{file}]({file}): {about}").unwrap();
     }
     page
 }
