@@ -5,6 +5,7 @@
 
 mod cases;
 mod fixture;
+mod foreign;
 mod forensics;
 mod golden;
 mod layouts;

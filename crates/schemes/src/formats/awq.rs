@@ -6,6 +6,7 @@
 use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::{LayerView, Stored};
+use crate::parts::bytes::index;
 use crate::parts::columns::{ColumnDecoder, Groups, Packing, small, word_at};
 use crate::parts::foreign::{ABOUT, F16_FIRST, is_method, misfit, required, typed, variant};
 use crate::parts::shapes::matrix;
@@ -166,8 +167,16 @@ impl Packing for Shuffled {
         self.slab(QZEROS.leaf, 0..groups, &region.rows)
     }
 
-    fn code(&self, region: &Region, bytes: &[u8], output: u64, input: u64) -> Option<f32> {
-        Self::nibble(bytes, &region.rows, input.checked_sub(region.cols.start)?, output)
+    fn column(&self, region: &Region, bytes: &[u8], output: u64, codes: &mut Vec<u8>) {
+        codes.clear();
+        let words = Self::words(&region.rows);
+        let width = index(words.end.saturating_sub(words.start)).max(1);
+        let column = index((output / PER_WORD).saturating_sub(words.start));
+        let Some(slot) = usize::try_from(output % PER_WORD).ok().and_then(|at| NIBBLES.get(at)) else { return };
+        // The nibble lies in the byte at half its number.
+        let (byte, shift) = (usize::try_from(slot / 2).unwrap_or(0), 4 * (slot % 2));
+        let nibble = |word: &[u8; 4]| word.get(byte).map_or(0, |&byte| (byte >> shift) & 15);
+        codes.extend(bytes.as_chunks::<4>().0.iter().skip(column).step_by(width).map(nibble));
     }
 
     fn zero(&self, region: &Region, bytes: &[u8], group: u64, output: u64) -> Option<f32> {

@@ -8,6 +8,7 @@ use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::{LayerView, Stored};
 use crate::parts::bits::words;
+use crate::parts::bytes::index;
 use crate::parts::columns::{ColumnDecoder, Groups, Packing, small, word_at};
 use crate::parts::foreign::{ABOUT, F16_FIRST, is_method, misfit, optional, required, typed, variant};
 use crate::parts::shapes::matrix;
@@ -198,11 +199,22 @@ impl Packing for Streams {
         Slab::rectangle(QZEROS.leaf, row, 0..groups, words.start * 4..words.end.saturating_mul(4))
     }
 
-    fn code(&self, region: &Region, bytes: &[u8], output: u64, input: u64) -> Option<f32> {
-        let width = region.rows.end.checked_sub(region.rows.start)?;
-        let column = output.checked_sub(region.rows.start)?;
-        let word = |row: u64| word_at(bytes, row.checked_mul(width)?.checked_add(column)?);
-        self.value(&region.cols, input, word).map(small)
+    fn column(&self, region: &Region, bytes: &[u8], output: u64, codes: &mut Vec<u8>) {
+        codes.clear();
+        let width = index(region.rows.end.saturating_sub(region.rows.start)).max(1);
+        let column = index(output.saturating_sub(region.rows.start));
+        let mask = (1 << self.bits) - 1;
+        let (mut held, mut bits) = (0_u64, 0);
+        for word in bytes.as_chunks::<4>().0.iter().skip(column).step_by(width) {
+            held |= u64::from(u32::from_le_bytes(*word)) << bits;
+            bits += 32;
+            while bits >= self.bits {
+                // A code has at most eight bits.
+                codes.push(u8::try_from(held & mask).unwrap_or(u8::MAX));
+                held >>= self.bits;
+                bits -= self.bits;
+            }
+        }
     }
 
     fn zero(&self, region: &Region, bytes: &[u8], group: u64, output: u64) -> Option<f32> {

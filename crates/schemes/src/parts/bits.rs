@@ -15,6 +15,16 @@ pub(crate) fn at(stream: &[u8], place: u64, bits: u32) -> Option<u8> {
     u8::try_from(value & ((1 << bits) - 1)).ok()
 }
 
+/// Codes of a run that begins with a byte, as many as asked for; fewer where the bytes end.
+pub(crate) fn unpack(bytes: &[u8], bits: u32, count: usize, codes: &mut Vec<u8>) {
+    codes.clear();
+    match bits {
+        8 => codes.extend_from_slice(bytes.get(..count).unwrap_or(bytes)),
+        4 => codes.extend(bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(count)),
+        _ => codes.extend((0..).map_while(|place| at(bytes, place, bits)).take(count)),
+    }
+}
+
 /// Words that `values` values take; `None` on overflow.
 pub(crate) fn words(values: u64, bits: u64) -> Option<u64> {
     values.checked_mul(bits).map(|n| n.div_ceil(32))
@@ -22,7 +32,7 @@ pub(crate) fn words(values: u64, bits: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::at;
+    use super::{at, unpack};
 
     /// 3-bit values 1, 6, 5, 2 are 0b010_101_110_001, so the third crosses a byte.
     #[test]
@@ -33,5 +43,14 @@ mod tests {
         assert_eq!(at(&stream, 5, 3), None, "its last bits are beyond the end");
         assert_eq!(at(&stream, u64::MAX, 3), None);
         assert_eq!(at(&[0xa5], 0, 8), Some(0xa5));
+        for bits in 1..=8 {
+            let bytes: Vec<u8> = (0..13_u8).map(|i| i.wrapping_mul(59) ^ 7).collect();
+            let mut codes = Vec::new();
+            unpack(&bytes, bits, 9, &mut codes);
+            let expected: Vec<_> = (0..9).map(|i| at(&bytes, i, bits).unwrap()).collect();
+            assert_eq!(codes, expected, "{bits} bits");
+            unpack(&bytes[..1], bits, 9, &mut codes);
+            assert_eq!(codes.len(), 8 / bits as usize, "what the bytes hold");
+        }
     }
 }

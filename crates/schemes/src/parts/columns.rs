@@ -20,8 +20,9 @@ pub(crate) trait Packing {
     fn codes(&self, region: &Region) -> Slab;
     /// The bytes that hold its zero points, of all groups.
     fn zeros(&self, region: &Region, groups: u64) -> Slab;
-    /// A code, from the bytes of [`Self::codes`].
-    fn code(&self, region: &Region, bytes: &[u8], output: u64, input: u64) -> Option<f32>;
+    /// Codes of an output for all inputs of a region, from the bytes of [`Self::codes`]; fewer where bytes are
+    /// missing.
+    fn column(&self, region: &Region, bytes: &[u8], output: u64, codes: &mut Vec<u8>);
     /// A zero point, from the bytes of [`Self::zeros`].
     fn zero(&self, region: &Region, bytes: &[u8], group: u64, output: u64) -> Option<f32>;
 }
@@ -118,10 +119,12 @@ impl<P: Packing> ColumnDecoder<P> {
             .map(|input| self.group.of(&region.cols, map, input).filter(|&g| g < self.groups))
             .collect();
         let width = region.rows.end.saturating_sub(region.rows.start);
+        let mut column = Vec::new();
         for output in region.rows.clone() {
+            self.packing.column(region, codes, output, &mut column);
             let mut last = None;
             let (mut zero, mut scale) = (f32::NAN, f32::NAN);
-            for (input, &group) in region.cols.clone().zip(&groups) {
+            for (at, &group) in groups.iter().enumerate() {
                 if group != last || group.is_none() {
                     last = group;
                     let zero_of = |g| self.packing.zero(region, zero_words, g, output);
@@ -130,7 +133,7 @@ impl<P: Packing> ColumnDecoder<P> {
                     zero = group.and_then(zero_of).unwrap_or(f32::NAN);
                     scale = group.and_then(scale_of).unwrap_or(f32::NAN);
                 }
-                let code = self.packing.code(region, codes, output, input).unwrap_or(f32::NAN);
+                let code = column.get(at).map_or(f32::NAN, |&code| f32::from(code));
                 out.push((code - zero) * scale);
             }
         }

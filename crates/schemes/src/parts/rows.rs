@@ -171,8 +171,16 @@ impl RowDecoder {
         let order = self.order.map(|_| take());
         let bytes = self.code_bytes(region);
         let run = index(bytes.end.saturating_sub(bytes.start)).max(1);
-        let flip = u64::from(self.code.is_high_first);
+        let width = index(region.cols.end.saturating_sub(region.cols.start));
+        // No more than there are bytes for.
+        out.reserve(codes.len().saturating_mul(8) / usize::try_from(self.code.bits).unwrap_or(8).max(1));
+        let table: Vec<f32> = (0..=u8::MAX).map(self.code.value).collect();
+        let mut row_codes = Vec::new();
         for (row, codes) in region.rows.clone().zip(codes.chunks(run)) {
+            bits::unpack(codes, self.code.bits, width.next_multiple_of(2), &mut row_codes);
+            if self.code.is_high_first {
+                row_codes.as_chunks_mut::<2>().0.iter_mut().for_each(|pair| pair.swap(0, 1));
+            }
             let mut col = region.cols.start;
             while col < region.cols.end {
                 let place = order.map(|map| word_at(map, col - region.cols.start));
@@ -191,15 +199,16 @@ impl RowDecoder {
                 };
                 let number = |grid: &Option<GridView>| grid.as_ref().map(|grid| grid.at(row, at));
                 let (zero, bias) = (number(&zeros).or(self.centre), number(&biases));
-                for c in col..stop {
-                    let code = bits::at(codes, (c - region.cols.start) ^ flip, self.code.bits);
-                    let value = code.map_or(f32::NAN, self.code.value);
-                    let mut value = zero.map_or(value, |zero| value - zero) * factor;
-                    if let Some(divisor) = self.divisor {
-                        value /= divisor;
-                    }
-                    out.push(self.rounded(bias.map_or(value, |bias| value + bias)));
-                }
+                let block = index(col - region.cols.start)..index(stop - region.cols.start);
+                let held = row_codes.get(block.start..block.end.min(row_codes.len())).unwrap_or_default();
+                out.extend(held.iter().map(|&code| {
+                    let value = table.get(usize::from(code)).copied().unwrap_or(f32::NAN);
+                    let value = zero.map_or(value, |zero| value - zero) * factor;
+                    let value = self.divisor.map_or(value, |divisor| value / divisor);
+                    self.rounded(bias.map_or(value, |bias| value + bias))
+                }));
+                // Where bytes are missing, so are values.
+                out.extend((held.len()..block.len()).map(|_| f32::NAN));
                 col = stop;
             }
         }
