@@ -1,7 +1,7 @@
 //! Packing layers tile by tile through the engine.
 //!
-//! A tile holds whole blocks: a band of rows, as many as the budget takes. Where not even the least band fits,
-//! the maxima of its blocks are found part by part first, then its codes are made under the scales known.
+//! A tile holds whole blocks: a band of rows, as many as the budget takes, or a part of one row. Where blocks are
+//! larger than the budget, their maxima are found part by part first, then codes are made under the scales known.
 
 use crate::error::ConvertError;
 use crate::measure::not_finite;
@@ -129,16 +129,31 @@ impl<'a> Job<'a> {
             let end = row.saturating_add(fitting.max(1).saturating_mul(least)).min(packed.matrix.rows);
             let band = Rectangle { rows: row..end, cols: 0..packed.matrix.cols };
             if fitting > 0 {
-                let bytes = self.values(packed, &band).await?;
-                let encoded = self.encode(packing, &band, &bytes).await?;
-                packing.scales.write(sink, &encoded.scales).await?;
-                self.put(sink, packing, band, &bytes, &encoded).await?;
+                self.pack_whole(sink, packing, band).await?;
+            } else if least == 1 && packing.grid.blocks_lie_in_rows() {
+                let elements = self.tile_bytes() / packed.dtype.bytes() as u64;
+                for part in parts(&band, elements, 1, packing.grid.column_unit, u64::MAX) {
+                    self.pack_whole(sink, packing, part).await?;
+                }
             } else {
                 self.pack_band(sink, packing, &band).await?;
             }
             row = end;
         }
         Ok(())
+    }
+
+    /// A rectangle of whole blocks, whose scales and codes follow on those before.
+    async fn pack_whole(
+        &mut self,
+        sink: &mut dyn Sink,
+        packing: &mut Packing<'a>,
+        rectangle: Rectangle,
+    ) -> Result<(), ConvertError> {
+        let bytes = self.values(packing.packed, &rectangle).await?;
+        let encoded = self.encode(packing, &rectangle, &bytes).await?;
+        packing.scales.write(sink, &encoded.scales).await?;
+        self.put(sink, packing, rectangle, &bytes, &encoded).await
     }
 
     /// Scales and codes of values that hold whole blocks.

@@ -68,6 +68,8 @@ pub(crate) struct BlockGrid {
     across: u64,
     /// Bytes of a stored scale; 0 where all scales are 0-d.
     scale_bytes: u64,
+    /// Whether a block has a fixed number of columns of one row.
+    in_rows: bool,
 }
 
 fn index(n: u64) -> usize {
@@ -89,12 +91,18 @@ impl BlockGrid {
             block_cols,
             across: width.div_ceil(block_cols),
             scale_bytes: scale.map_or(0, |o| o.dtype.bits() / 8),
+            in_rows: rows == 1 && cols != u32::MAX,
         }
     }
 
     /// Whether blocks have scales that are stored one by one.
     pub(crate) fn has_scales(&self) -> bool {
         self.scale_bytes > 0
+    }
+
+    /// Whether every block is a part of one row, so that parts of a row hold whole ones.
+    pub(crate) fn blocks_lie_in_rows(&self) -> bool {
+        self.in_rows
     }
 
     /// Bytes of a stored scale.
@@ -191,7 +199,14 @@ mod tests {
 
     #[test]
     fn scales_lie_over_their_blocks() {
-        let grid = BlockGrid { block_rows: 4, column_unit: 16, block_cols: 16, across: 3, scale_bytes: 2 };
+        let grid = BlockGrid {
+            block_rows: 4,
+            column_unit: 16,
+            block_cols: 16,
+            across: 3,
+            scale_bytes: 2,
+            in_rows: false,
+        };
         let band = Rectangle { rows: 8..16, cols: 0..40 };
         assert_eq!(grid.blocks_in(&band), 6);
         let part = Rectangle { rows: 13..14, cols: 16..40 };
