@@ -16,7 +16,7 @@ use quantscope_numeric::Dtype;
 use serde_json::Value;
 
 /// The schemes of this file.
-pub(crate) static SCHEMES: &[&dyn Scheme] = &[&INT8, &FLOAT8, &MX, &NVFP4, &INT4];
+pub(crate) static SCHEMES: &[&dyn Scheme] = &[&INT8, &FLOAT8, &MX, &NVFP4, &OTHER];
 
 const QDATA: &str = "_weight_qdata";
 const SCALE: &str = "_weight_scale";
@@ -129,7 +129,7 @@ const NVFP4: Torchao = Torchao {
     codes: &[Dtype::U8],
     scales: &[Dtype::F8_E4M3],
 };
-const INT4: Torchao = Torchao {
+const OTHER: Torchao = Torchao {
     about: &About {
         id: "torchao-other",
         place: 770,
