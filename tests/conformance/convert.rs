@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
-use quantscope_format::{Limits, Uncontrolled};
+use quantscope_format::{Limits, TensorSpec, Uncontrolled};
+use quantscope_numeric::Dtype;
 use quantscope_session::api::{ConvertRequest, SessionError};
 use quantscope_session::{Control, CpuEngine, Engines, Progress, Session};
 use quantscope_tests::sink::MemorySink;
+use quantscope_tests::specimen::{file, shard};
+use quantscope_tests::tensors::parse;
 use quantscope_tests::{data, open_folder};
 use std::cell::Cell;
 
@@ -50,6 +53,40 @@ fn the_tile_size_changes_no_byte() {
         for (name, bytes) in whole.iter().filter(|(name, _)| name.ends_with(".safetensors")) {
             assert_eq!(&cut[name], bytes, "{name} with tiles of {tile_bytes} bytes");
         }
+    }
+}
+
+/// A weight of one block: its only block maximum looks like the maximum of the tensor, and the global one beside
+/// it says that it is none. Found by a random comparison; the values follow from `formats.md` c by hand.
+#[test]
+fn a_single_block_takes_the_maximum_it_is_given() {
+    let spec = TensorSpec { name: "a.proj.weight".into(), dtype: Dtype::BF16, shape: vec![1, 16] };
+    let mut weight = vec![0; 30];
+    weight.extend([0x00, 0x3f]); // 0.5
+    let files = || {
+        let shard = shard(&[(spec.clone(), weight.clone())], &[]);
+        vec![file("config.json", b"{}".to_vec()), file("model.safetensors", shard)]
+    };
+    for to in ["nvfp4", "nvfp4-static"] {
+        let calibration = r#"{"a.proj.weight_quantizer": {"amax": [[0.25]]},
+                              "a.proj.weight_quantizer._global_amax": {"amax": 0.5}}"#;
+        let request = ConvertRequest {
+            to: to.into(),
+            calibration_json: Some(calibration.into()),
+            ..ConvertRequest::default()
+        };
+        let mut sink = MemorySink::default();
+        pollster::block_on(async {
+            let session = Session::open("one block", files(), Limits::default(), &Uncontrolled).await?;
+            let engine = CpuEngine::new();
+            session.convert(&request, Engines { gpu: None, cpu: &engine }, &mut sink, &Uncontrolled).await
+        })
+        .unwrap();
+        let (found, _) = parse(&sink.finished["model.safetensors"]);
+        // (0.25 / 6) * 448 / (0.5 / 6) = 224; 0.5 / (224 * 0.5 / 2688) = 12, which saturates.
+        assert_eq!(found["a.proj.weight_scale"].bytes, [0x76], "{to}");
+        assert_eq!(found["a.proj.weight"].bytes, [0, 0, 0, 0, 0, 0, 0, 0x70], "{to}");
+        assert_eq!(found["a.proj.weight_scale_2"].bytes, (0.5_f32 / 2688.0).to_le_bytes(), "{to}");
     }
 }
 

@@ -46,6 +46,11 @@ impl std::fmt::Debug for Blocks {
 }
 
 impl Blocks {
+    /// The maximum of an only block.
+    pub(crate) fn one(amax: f32) -> Self {
+        Self { count: 1, store: Store::Memory([amax].into()) }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {

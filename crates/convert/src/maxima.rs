@@ -3,7 +3,8 @@
 //! Source: `formats.md` c and h.
 
 use crate::builder::Builder;
-use crate::calibrate::{Found, Resolver};
+use crate::calibrate::{Found, Given, Resolver};
+use crate::calibration::Blocks;
 use crate::error::ConvertError;
 use crate::fused;
 use crate::plan::{GivenBlocks, PackedLayer};
@@ -27,10 +28,16 @@ impl Builder<'_> {
         for (module, &i) in &self.packed {
             let Some(packed) = self.plan.packed.get_mut(i) else { continue };
             packed.weight_amax = found.globals.get(module).or(found.weights.get(module)).copied();
-            let Some((given, scheme)) = found.blocks.get(module).zip(packed.scheme.with_given_blocks())
-            else {
-                continue;
-            };
+            // A list of one looks like the maximum of the tensor. Beside a global maximum it is that of the only
+            // block, if there is but one.
+            let single = found.weights.get(module).filter(|_| found.globals.contains_key(module));
+            let single = single.map(|&amax| Given {
+                key: packed.name.clone(),
+                blocks: Blocks::one(amax),
+                is_second: false,
+            });
+            let given = found.blocks.get(module).or(single.as_ref());
+            let Some((given, scheme)) = given.zip(packed.scheme.with_given_blocks()) else { continue };
             let refuse = |reason: String, remedy: &str| ConvertError::Tensor {
                 tensor: packed.name.clone(),
                 reason,
@@ -42,6 +49,9 @@ impl Builder<'_> {
             let scales = encoding.outputs.iter().find(|o| o.role == Role::WeightScale && !o.shape.is_empty());
             let expected = scales.map_or(0, |o| o.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d)));
             let count = given.blocks.count();
+            if single.is_some() && !found.blocks.contains_key(module) && expected != 1 {
+                continue;
+            }
             let first = match count {
                 n if n == expected => 0,
                 n if Some(n) == expected.checked_mul(2) && fused::is_half(&packed.name) => {
