@@ -76,7 +76,7 @@ fn zero_scales_over_zeros_become_one() {
         .copy_from_slice(&[0, 8, 0x80, 0x88, 0, 0, 0, 0]);
     save(root.path(), &tensors, HashMap::new());
     let (found, _out) = mended("SV103", root.path());
-    assert_eq!(differing(&tensors, &found), [scale.clone()]);
+    assert_eq!(differing(&tensors, &found), std::slice::from_ref(&scale));
     // What the reference stores for a block of zeros, in this one place.
     tensors.get_mut(&scale).unwrap().bytes[3] = 0x38;
     assert_eq!(found[&scale], tensors[&scale]);
@@ -154,10 +154,10 @@ fn a_mixed_model_lists_its_layers_again() {
         layers.shift_remove(&first).unwrap();
     };
     edit_json(&root.path().join("config.json"), |c| {
-        drop_one(&mut c["quantization_config"]["quantized_layers"])
+        drop_one(&mut c["quantization_config"]["quantized_layers"]);
     });
     edit_json(&root.path().join("hf_quant_config.json"), |c| {
-        drop_one(&mut c["quantization"]["quantized_layers"])
+        drop_one(&mut c["quantization"]["quantized_layers"]);
     });
     let (found, out) = mended("CF306", root.path());
     assert_eq!(differing(&tensors, &found), Vec::<String>::new());

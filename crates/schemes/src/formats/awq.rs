@@ -172,7 +172,9 @@ impl Packing for Shuffled {
         let words = Self::words(&region.rows);
         let width = index(words.end.saturating_sub(words.start)).max(1);
         let column = index((output / PER_WORD).saturating_sub(words.start));
-        let Some(slot) = usize::try_from(output % PER_WORD).ok().and_then(|at| NIBBLES.get(at)) else { return };
+        let Some(slot) = usize::try_from(output % PER_WORD).ok().and_then(|at| NIBBLES.get(at)) else {
+            return;
+        };
         // The nibble lies in the byte at half its number.
         let (byte, shift) = (usize::try_from(slot / 2).unwrap_or(0), 4 * (slot % 2));
         let nibble = |word: &[u8; 4]| word.get(byte).map_or(0, |&byte| (byte >> shift) & 15);

@@ -20,8 +20,13 @@ use serde_json::Value;
 /// The schemes of this file.
 pub(crate) static SCHEMES: &[&dyn Scheme] = &[&NF4, &FP4];
 
-const WEIGHT: Companion =
-    required("weight", Role::Weight, &[Dtype::U8], "[ceil(n / 2), 1]", "codes, the even element in the high nibble");
+const WEIGHT: Companion = required(
+    "weight",
+    Role::Weight,
+    &[Dtype::U8],
+    "[ceil(n / 2), 1]",
+    "codes, the even element in the high nibble",
+);
 const ABSMAX: Companion = required(
     "weight.absmax",
     Role::WeightScale,
@@ -118,7 +123,10 @@ struct State {
 impl State {
     fn of(layer: &LayerView<'_>) -> Result<Self, Refusal> {
         let unclear = |what: &str| {
-            Refusal::new(format!("has a quantization state without a usable `{what}`"), "save the layer again")
+            Refusal::new(
+                format!("has a quantization state without a usable `{what}`"),
+                "save the layer again",
+            )
         };
         let said = layer.facts.descriptor.ok_or_else(|| unclear("shape"))?;
         let number = |key: &str| said.get(key).and_then(Value::as_u64).filter(|&n| n > 0);
@@ -158,7 +166,8 @@ impl Scheme for FourBit {
         let is_codes = layer.weight().is_some_and(|w| w.dtype == Dtype::U8);
         let absmax = layer.has(ABSMAX.leaf);
         let state = layer.has(self.state);
-        let other = layer.tensors.iter().any(|t| t.leaf.starts_with("weight.quant_state.") && t.leaf != self.state);
+        let other =
+            layer.tensors.iter().any(|t| t.leaf.starts_with("weight.quant_state.") && t.leaf != self.state);
         let said = layer.facts.config_text("bnb_4bit_quant_type").unwrap_or("nf4");
         match (is_codes && absmax, state) {
             (true, true) if layer.has(QUANT_MAP.leaf) => Match::Full,
@@ -230,7 +239,10 @@ impl FlatDecoder {
         let rows = region.rows.end.saturating_sub(region.rows.start);
         let width = region.cols.end.saturating_sub(region.cols.start);
         if width == cols {
-            return vec![Run { start: region.rows.start.saturating_mul(cols), len: rows.saturating_mul(cols) }];
+            return vec![Run {
+                start: region.rows.start.saturating_mul(cols),
+                len: rows.saturating_mul(cols),
+            }];
         }
         let start = |row: u64| row.saturating_mul(cols).saturating_add(region.cols.start);
         region.rows.clone().map(|row| Run { start: start(row), len: width }).collect()

@@ -125,7 +125,8 @@ impl Scheme for ComfyBlocks {
     }
 
     fn recognise(&self, layer: &LayerView<'_>) -> Match {
-        let fits = |c: &Companion| layer.get(c.leaf).is_some_and(|t| c.dtypes.contains(&t.dtype) && t.rank() == 2);
+        let fits =
+            |c: &Companion| layer.get(c.leaf).is_some_and(|t| c.dtypes.contains(&t.dtype) && t.rank() == 2);
         if !fits(&self.weight) || !fits(&self.scale) {
             return Match::No;
         }

@@ -83,7 +83,8 @@ fn grid(layer: &LayerView<'_>, sides: [u64; 2]) -> Result<Grid, Refusal> {
     let number = Number::Float(scale.dtype);
     let [rows, cols] = sides;
     let blocks = stated(layer).into_iter().filter_map(|s| s.block.or_else(|| Some([1, s.group?])));
-    let mut fitting = blocks.filter(|[down, across]| scale.shape == [rows.div_ceil(*down), cols.div_ceil(*across)]);
+    let mut fitting =
+        blocks.filter(|[down, across]| scale.shape == [rows.div_ceil(*down), cols.div_ceil(*across)]);
     match fitting.next() {
         Some(block) => Grid::new(scale, SCALE.leaf, number, sides, block),
         None => Grid::fitting(scale, SCALE.leaf, number, sides),
@@ -108,7 +109,8 @@ impl Scheme for CtFloat {
     }
 
     fn recognise(&self, layer: &LayerView<'_>) -> Match {
-        let has = |c: &Companion| layer.get(c.leaf).is_some_and(|t| c.dtypes.contains(&t.dtype) && t.rank() >= 2);
+        let has =
+            |c: &Companion| layer.get(c.leaf).is_some_and(|t| c.dtypes.contains(&t.dtype) && t.rank() >= 2);
         let scaled = layer.get(SCALE.leaf).is_some_and(|s| SCALE.dtypes.contains(&s.dtype));
         let declared = is_declared(layer);
         match (has(&PACKED) && is_mx(layer), has(&BYTES) && declared) {
@@ -137,7 +139,9 @@ impl Scheme for CtFloat {
         match leaf {
             "input_scale" | "input_zero_point" => scalar_shapes(),
             "weight_scale" if is_mx(layer) => Some(vec![vec![rows, cols.div_ceil(MX_BLOCK)]]),
-            "weight_scale" if grid(layer, [rows, cols]).is_err() => Some(vec![vec![rows, 1], vec![1], vec![]]),
+            "weight_scale" if grid(layer, [rows, cols]).is_err() => {
+                Some(vec![vec![rows, 1], vec![1], vec![]])
+            }
             "weight_zero_point" => layer.get(SCALE.leaf).map(|s| vec![s.shape.to_vec()]),
             _ => None,
         }

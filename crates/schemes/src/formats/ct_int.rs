@@ -154,7 +154,8 @@ impl Scheme for CtInt {
     }
 
     fn recognise(&self, layer: &LayerView<'_>) -> Match {
-        let has = |c: &Companion| layer.get(c.leaf).is_some_and(|t| c.dtypes.contains(&t.dtype) && t.rank() == 2);
+        let has =
+            |c: &Companion| layer.get(c.leaf).is_some_and(|t| c.dtypes.contains(&t.dtype) && t.rank() == 2);
         let declared = is_declared(layer);
         match (has(&PACKED), has(&BYTES) && declared, layer.has(SCALE.leaf)) {
             (true, _, true) if declared => Match::Certain,

@@ -79,7 +79,10 @@ impl Scheme for CtNvfp4 {
             companions: &[PACKED, SCALE, GLOBAL, INPUT],
             declared_by: "`quant_method` `compressed-tensors`, `format` `nvfp4-pack-quantized`",
             quantizes_activations: true,
-            formula: &["weight_global_scale = 2688 / amax", "w = code * (weight_scale / weight_global_scale)"],
+            formula: &[
+                "weight_global_scale = 2688 / amax",
+                "w = code * (weight_scale / weight_global_scale)",
+            ],
             source: "compressed-tensors 0.20.0",
             ..ABOUT
         };

@@ -19,7 +19,6 @@ use std::ops::Range;
 /// The schemes of this file.
 pub(crate) static SCHEMES: &[&dyn Scheme] = &[&GptOss];
 
-
 struct GptOss;
 
 impl Scheme for GptOss {

@@ -19,8 +19,13 @@ use std::ops::Range;
 /// The schemes of this file.
 pub(crate) static SCHEMES: &[&dyn Scheme] = &[&Gptq];
 
-const QWEIGHT: Companion =
-    required("qweight", Role::Weight, &[Dtype::I32], "[K * bits / 32, N]", "codes, packed along K, low bits first");
+const QWEIGHT: Companion = required(
+    "qweight",
+    Role::Weight,
+    &[Dtype::I32],
+    "[K * bits / 32, N]",
+    "codes, packed along K, low bits first",
+);
 const QZEROS: Companion = required(
     "qzeros",
     Role::ZeroPoint,
@@ -144,7 +149,10 @@ impl Scheme for Gptq {
         let [groups, outputs] = matrix(scales)?;
         let zeros = typed(layer, &QZEROS)?;
         if outputs != sides[0] || matrix(zeros)?[0] != groups {
-            return Err(misfit(scales, &format!("a row for each of `qzeros`, a column for each of {}", sides[0])));
+            return Err(misfit(
+                scales,
+                &format!("a row for each of `qzeros`, a column for each of {}", sides[0]),
+            ));
         }
         let group = match layer.get(G_IDX.leaf) {
             Some(_) => Groups::stored(typed(layer, &G_IDX)?, G_IDX.leaf, sides[1])?,

@@ -29,8 +29,7 @@ const fn about(id: &'static str, place: u16, title: &'static str, source: &'stat
     }
 }
 
-const HQQ: Named =
-    Named { about: &about("hqq", 810, "HQQ, known by name and not decoded", "mobiusml/hqq") };
+const HQQ: Named = Named { about: &about("hqq", 810, "HQQ, known by name and not decoded", "mobiusml/hqq") };
 const AQLM: Named =
     Named { about: &about("aqlm", 820, "AQLM, known by name and not decoded", "Vahe1994/AQLM") };
 const VPTQ: Named =

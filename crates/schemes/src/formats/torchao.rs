@@ -29,13 +29,8 @@ const fn scale(dtypes: &'static [Dtype], shape: &'static str, words: &'static st
 }
 const ZERO: Companion =
     optional("_weight_zero_point", Role::ZeroPoint, &[Dtype::I8], "[N, 1]", "what zero is stored as");
-const WHOLE: Companion = optional(
-    "_weight_per_tensor_scale",
-    Role::GlobalScale,
-    &[Dtype::F32],
-    "[]",
-    "global scale, amax / 2688",
-);
+const WHOLE: Companion =
+    optional("_weight_per_tensor_scale", Role::GlobalScale, &[Dtype::F32], "[]", "global scale, amax / 2688");
 const SOURCE: &str = "torchao 0.18.0";
 
 /// One of torchao's tensor classes.
@@ -97,7 +92,9 @@ const MX: Torchao = Torchao {
             scale(&[Dtype::F8_E8M0], "[N, K/32]", "power of two of a block"),
         ],
         declared_by: "`MXTensor` in the header's metadata",
-        formula: &["w = code * 2^(scale - 127), rounded to the original type; the even column in the low nibble"],
+        formula: &[
+            "w = code * 2^(scale - 127), rounded to the original type; the even column in the low nibble",
+        ],
         source: SOURCE,
         ..ABOUT
     },
@@ -202,7 +199,8 @@ impl Scheme for Torchao {
     }
 
     fn recognise(&self, layer: &LayerView<'_>) -> Match {
-        let of_class = |c: &str| layer.tensors.iter().any(|t| t.leaf.starts_with("_weight_")) && !c.is_empty();
+        let of_class =
+            |c: &str| layer.tensors.iter().any(|t| t.leaf.starts_with("_weight_")) && !c.is_empty();
         if self.class.is_empty() {
             let known = [INT8.class, FLOAT8.class, MX.class, NVFP4.class];
             let other = class_of(layer).is_some_and(|c| of_class(c) && !known.contains(&c));
@@ -270,8 +268,11 @@ impl Scheme for Torchao {
         let element = type_named(layer, "elem_dtype");
         let (code, grid) = match (self.class, weight.dtype) {
             ("MXTensor", dtype) => {
-                let (code, name) =
-                    if dtype == Dtype::U8 { (Code::E2M1, "float4_e2m1fn_x2") } else { (Code::E4M3, "float8_e4m3fn") };
+                let (code, name) = if dtype == Dtype::U8 {
+                    (Code::E2M1, "float4_e2m1fn_x2")
+                } else {
+                    (Code::E4M3, "float8_e4m3fn")
+                };
                 if let Some(other) = element.filter(|e| *e != name) {
                     return Err(variant(&format!("an MXTensor of {other}")));
                 }
