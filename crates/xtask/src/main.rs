@@ -15,6 +15,7 @@ mod steps;
 use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use project::Project;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -22,6 +23,7 @@ cargo xtask serve [--check] [--port N]   install what is missing, build the page
                                          (--check: build and exit)
 cargo xtask test [--only STEP,STEP]      install what is missing for tests too, then check and test everything
 cargo xtask samples [--force]            make the sample checkpoints the page offers
+cargo xtask large DIR                    write a checkpoint of 671 billion weights, its data as holes
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -32,6 +34,7 @@ enum Request {
     Serve { check: bool, port: u16 },
     Test { only: Vec<steps::StepId> },
     Samples { force: bool },
+    Large { folder: PathBuf },
     Screenshots,
 }
 
@@ -67,6 +70,7 @@ fn run(request: &Request) -> Result<()> {
                 samples::make_if_missing(&project)
             }
         }
+        Request::Large { folder } => samples::moe::write(folder),
         Request::Screenshots => steps::screenshots(&project),
     }
 }
@@ -78,6 +82,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             "serve" => Request::Serve { check: false, port: 0 },
             "test" => Request::Test { only: Vec::new() },
             "samples" => Request::Samples { force: false },
+            "large" => Request::Large { folder: parser.value()?.into() },
             "screenshots" => Request::Screenshots,
             "help" => Request::Help,
             other => bail!("there is no command {other:?}\n\n{USAGE}"),
@@ -118,14 +123,20 @@ mod tests {
             parsed("test --only fmt,e2e").unwrap(),
             Request::Test { only: vec![steps::StepId::Fmt, steps::StepId::E2e] }
         );
+        assert_eq!(parsed("large out/moe").unwrap(), Request::Large { folder: "out/moe".into() });
         assert_eq!(parsed("").unwrap(), Request::Help);
     }
 
     #[test]
     fn unknown_words_are_refused() {
-        for line in
-            ["build", "serve --only fmt", "serve --port many", "test --only everything", "samples sound"]
-        {
+        for line in [
+            "build",
+            "serve --only fmt",
+            "serve --port many",
+            "large",
+            "test --only everything",
+            "samples sound",
+        ] {
             assert!(parsed(line).is_err(), "{line} was taken");
         }
     }
