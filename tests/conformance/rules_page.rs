@@ -11,9 +11,11 @@ use std::fmt::Write as _;
 /// Set to write the pages instead of comparing them.
 const WRITE: &str = "QUANTSCOPE_WRITE_DOCS";
 
-/// Pages written by hand, linked from the index.
-const BY_HAND: &[(&str, &str)] =
-    &[("forensics.md", "how layouts are told from statistics, and where that was right and wrong")];
+/// Pages that do not follow from the registry, linked from the index.
+const BY_HAND: &[(&str, &str)] = &[
+    ("threads.md", "the public threads that these rules answer, each modelled as a small checkpoint"),
+    ("forensics.md", "how layouts are told from statistics, and where that was right and wrong"),
+];
 
 fn page(rule: &Rule) -> String {
     let repair = if rule.repairable { "can be mended without re-quantizing" } else { "needs the source" };

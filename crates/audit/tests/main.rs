@@ -11,4 +11,6 @@ mod golden;
 mod layouts;
 mod opened;
 mod rules;
+mod scale;
 mod targets;
+mod threads;

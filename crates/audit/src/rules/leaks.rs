@@ -86,13 +86,30 @@ fn scale_leaves() -> HashSet<&'static str> {
     companions.filter(|c| scale(c.role) && c.leaf.contains('_')).map(|c| c.leaf).collect()
 }
 
+/// Names of one word that say enough together: scales and another companion of the same scheme.
+fn companions_of_a_scheme(layer: &LayerInfo) -> Vec<&'static str> {
+    let found = schemes().iter().filter_map(|scheme| {
+        let about = scheme.about();
+        let has = |leaf: &str| layer.member(leaf).is_some();
+        let there: Vec<_> = about.companions.iter().filter(|c| has(c.leaf) && c.role != Role::Bias).collect();
+        let telling = there.iter().any(|c| c.role == Role::WeightScale)
+            && there.len() > 1
+            && there.iter().all(|c| c.role != Role::Weight);
+        telling.then(|| there.iter().map(|c| c.leaf).collect::<Vec<_>>())
+    });
+    found.take(1).flatten().collect()
+}
+
 fn orphans(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let leaves = scale_leaves();
     let floats = ["bf16", "f16", "f32", "f64"];
     for layer in context.model.layers.iter().filter(|l| l.scheme.family() == Family::Plain) {
+        let of_one_scheme = companions_of_a_scheme(layer);
         let is_scale = |leaf: &str| {
             let role = role_of(layer.scheme, leaf).0;
-            matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale) || leaves.contains(leaf)
+            matches!(role, Role::WeightScale | Role::GlobalScale | Role::InputScale)
+                || leaves.contains(leaf)
+                || of_one_scheme.contains(&leaf)
         };
         let scales: Vec<&str> =
             layer.members.iter().map(|m| m.leaf.as_str()).filter(|leaf| is_scale(leaf)).collect();

@@ -114,7 +114,7 @@ fn experts() -> Ckpt {
 }
 
 /// Two experts of 32 outputs and 64 inputs in one tensor, with scales of a given shape.
-fn stack(scales: &[u64]) -> Ckpt {
+pub(crate) fn stack(scales: &[u64]) -> Ckpt {
     let count = scales.iter().product::<u64>() as usize;
     Ckpt::new()
         .tensor("mlp.experts.up_proj", "U8", &[2, 32, 32], vec![0x31; 2048])
@@ -122,12 +122,12 @@ fn stack(scales: &[u64]) -> Ckpt {
         .number("mlp.experts.up_proj_weight_scale_2", 0.01)
 }
 
-fn comfy_layers(layers: &Value) -> Ckpt {
+pub(crate) fn comfy_layers(layers: &Value) -> Ckpt {
     let metadata = json!({"format_version": "1.0", "layers": layers});
     Ckpt::new().fp8("model.diffusion_model.blocks.0.q", 4, 8, 1).metadata("_quantization_metadata", &metadata)
 }
 
 /// A ComfyUI checkpoint of one layer with the given entry.
-fn comfy(entry: &Value) -> Ckpt {
+pub(crate) fn comfy(entry: &Value) -> Ckpt {
     comfy_layers(&json!({"model.diffusion_model.blocks.0.q": entry}))
 }

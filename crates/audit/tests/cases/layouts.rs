@@ -16,7 +16,7 @@ fn codes(count: usize) -> Vec<u8> {
 }
 
 /// Scales of 128 rows of 16 blocks; each row has a size of its own.
-fn rows_of_sizes() -> Vec<u8> {
+pub(crate) fn rows_of_sizes() -> Vec<u8> {
     let mut chance = Chance::new(2);
     let row =
         |size: u8, chance: &mut Chance| -> Vec<u8> { (0..16).map(|_| size + chance.byte() % 8).collect() };
@@ -29,7 +29,7 @@ fn rows_of_sizes() -> Vec<u8> {
 }
 
 /// The same in tiles of 128 x 4, by the formula of the format: the place of each row and column.
-fn tiled(linear: &[u8]) -> Vec<u8> {
+pub(crate) fn tiled(linear: &[u8]) -> Vec<u8> {
     let mut out = vec![0; linear.len()];
     for r in 0..128 {
         for c in 0..16 {
@@ -39,12 +39,12 @@ fn tiled(linear: &[u8]) -> Vec<u8> {
     out
 }
 
-fn scales(scales: Vec<u8>) -> Ckpt {
+pub(crate) fn scales(scales: Vec<u8>) -> Ckpt {
     Ckpt::new().nvfp4_of("blocks.proj", 256, codes(128 * 128), scales)
 }
 
 /// 64 rows of 81 weights, padded to 96. The last one is shifted into a half of its byte.
-fn odd_rows(shift: u8) -> Ckpt {
+pub(crate) fn odd_rows(shift: u8) -> Ckpt {
     let mut bytes = codes(64 * 48);
     for row in bytes.chunks_mut(48) {
         row[40] = (row[40] & 0x7 | 1) << shift;

@@ -2,8 +2,8 @@
 
 mod config;
 mod files;
-mod headers;
-mod layouts;
+pub(crate) mod headers;
+pub(crate) mod layouts;
 mod structure;
 mod values;
 

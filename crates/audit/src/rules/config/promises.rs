@@ -70,8 +70,10 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         }
         let is_plain_float = layer.scheme.family() == Family::Plain
             && ["bf16", "f16", "f32", "f64"].contains(&layer.scheme.id());
-        // Loaders of the native FP8 form leave output heads alone without being told.
-        let is_head = declared.is_native_fp8() && name.ends_with("lm_head");
+        // Loaders of the native FP8 form leave output heads, and what joins the input of prediction layers,
+        // alone without being told.
+        let kept = ["lm_head", "shared_head.head", "eh_proj"];
+        let is_head = declared.is_native_fp8() && kept.iter().any(|end| name.ends_with(end));
         if !is_plain_float
             || has_scales
             || !layer.kind.is_quantizable()
