@@ -63,7 +63,8 @@ def write_round(folder, drawn):
         flags += ["--fp8-rounding", request.fp8_rounding]
     if drawn.zero_as_reference:
         flags += ["--zero-tensors", "reference"]
-    inputs = {key: amax for key, amax in request.calibration.items() if key.endswith("input_quantizer")}
+    ends = ("input_quantizer", "bmm_quantizer")
+    inputs = {key: amax for key, amax in request.calibration.items() if key.endswith(ends)}
     if drawn.states:
         states = {f"{key}._amax": files.Tensor("F32", np.float32(amax)) for key, amax in inputs.items()}
         files.write(folder / "calibration.safetensors", {**drawn.states, **states})

@@ -16,7 +16,7 @@ STACKED = ("nvfp4", "nvfp4-static", "nvfp4-mse", "nvfp4-four-over-six", "w4a16-n
 
 def cases(rng):
     """All of them."""
-    return [*_stacks_kept(rng), *_stacks_expanded(rng), *_casts(rng), *_reciprocals(rng)]
+    return [*_stacks_kept(rng), *_stacks_expanded(rng), *_casts(rng), *_reciprocals(rng), *_one_block(rng)]
 
 
 def _stacks_kept(rng):
@@ -141,4 +141,17 @@ def _reciprocals(rng):
         source=compressed,
         config=compressed_tensors("nvfp4-pack-quantized", **weights),
         convert={"to": "nvfp4"},
+    )
+
+
+def _one_block(rng):
+    """A weight of a single block: its calibrated maximum looks like that of a tensor."""
+    source = {"linear.weight": bf16(rng.standard_normal((1, 16)))}
+    calibration = {"linear.weight_quantizer": [1.25], "linear.weight_quantizer._global_amax": 3.5}
+    yield Case(
+        name="static/one_block",
+        note="a global maximum beside it tells that the single maximum is the block's",
+        packed=convert(source, {}, Request("nvfp4", calibration=calibration)),
+        source=source,
+        convert={"to": "nvfp4", "calibration": calibration},
     )
