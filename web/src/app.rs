@@ -56,7 +56,7 @@ impl Component for App {
         let act = ctx.link().callback(Msg::Act);
         let on_address = act.clone();
         let listeners = [
-            address::watch(move |route| on_address.emit(Action::Navigated(route))),
+            address::watch(move |route| on_address.emit(Action::Navigated(Box::new(route)))),
             theme::watch_system(move |dark| act.emit(Action::SystemDark(dark))),
         ];
         let state = State::new(address::route(), theme::stored(), theme::system_is_dark());
@@ -133,7 +133,7 @@ impl App {
 
     fn carry_out(&mut self, ctx: &Context<Self>, command: Command) {
         match command {
-            Command::Send { id, request } => self.send(ctx, id, request),
+            Command::Send { id, request } => self.send(ctx, id, *request),
             Command::SetAddress { fragment, replace } => address::set(&fragment, replace),
             Command::SetTheme(chosen) => theme::apply(chosen),
             Command::Save(file) => {
@@ -179,6 +179,10 @@ impl App {
     fn take_blobs(&mut self, reply: &Reply, attached: Vec<JsValue>) {
         let names: Vec<&String> = match reply {
             Reply::Converted(result) => {
+                self.output.clear();
+                result.files.iter().map(|(name, _)| name).collect()
+            }
+            Reply::Repaired(result) => {
                 self.output.clear();
                 result.files.iter().map(|(name, _)| name).collect()
             }

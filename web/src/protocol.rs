@@ -4,9 +4,11 @@
 //! for in windows, so that a checkpoint of 100,000 layers costs the main thread no more than one of 30.
 
 use quantscope_session::api::{
-    ConvertRequest, EngineChoice, FindingGroup, LayerDetail, LayerError, LayerPage, LayerQuery, LayerValues,
-    Overview, PlanLayer, Progress, SessionError, TieReport, VerifySummary,
+    AuditChoice, Change, ConvertRequest, EngineChoice, FindingGroup, FindingQuery, LayerDetail, LayerError,
+    LayerPage, LayerQuery, LayerValues, Overview, PlanLayer, Progress, SessionError, TieReport, Unmended,
+    VerifySummary,
 };
+use quantscope_session::render::Form;
 use serde::{Deserialize, Serialize};
 
 /// Numbers the requests, so that an answer finds its question.
@@ -64,12 +66,24 @@ pub(crate) enum Request {
         /// Module path.
         name: String,
     },
-    /// Findings by rule.
-    Findings,
+    /// Findings by rule, as far as a query keeps them.
+    Findings(FindingQuery),
+    /// Which runtimes the audit is for.
+    Audit(AuditChoice),
+    /// What a repair would change. Without rules, all that can be mended.
+    RepairPlan {
+        /// Rules whose findings are to be mended.
+        rules: Vec<String>,
+    },
+    /// Repair. Attached to the reply: one blob for each file, in the order of the result.
+    Repair {
+        /// Rules whose findings are to be mended.
+        rules: Vec<String>,
+    },
     /// Tie groups.
     Ties,
-    /// The whole report as a JSON file. Attached to the reply: the blob.
-    Report,
+    /// The whole report as a file. Attached to the reply: the blob.
+    Report(Form),
     /// Read every byte that a rule needs.
     Verify,
     /// Use this file as calibration of the next plans. Attached: the `File`.
@@ -128,6 +142,12 @@ pub(crate) enum Reply {
     Values(LayerValues),
     /// To [`Request::Findings`].
     Findings(Vec<FindingGroup>),
+    /// To [`Request::Audit`]: the band as it is now.
+    Audited(Overview),
+    /// To [`Request::RepairPlan`].
+    RepairPlanned(RepairDigest),
+    /// To [`Request::Repair`].
+    Repaired(ResultSummary),
     /// To [`Request::Ties`].
     Ties(TieReport),
     /// To [`Request::Report`]: the name for the attached blob.
@@ -209,6 +229,27 @@ pub(crate) struct PlanSummary {
     pub(crate) bits_after: f64,
     /// What to know before going on.
     pub(crate) warnings: Vec<String>,
+}
+
+/// What a repair would do, its longest lists cut.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RepairDigest {
+    /// Rules that it is of; all that can be mended, if empty.
+    pub(crate) rules: Vec<String>,
+    /// The first changes.
+    pub(crate) changes: Vec<Change>,
+    /// Changes there are.
+    pub(crate) change_count: u64,
+    /// The first findings that stay.
+    pub(crate) unmended: Vec<Unmended>,
+    /// Findings that stay.
+    pub(crate) unmended_count: u64,
+    /// Findings that go away.
+    pub(crate) mended: u64,
+    /// Bytes of the source's tensors.
+    pub(crate) bytes_before: u64,
+    /// Bytes of the output's tensors.
+    pub(crate) bytes_after: u64,
 }
 
 /// A conversion without its error rows.

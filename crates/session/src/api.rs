@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::findings::FindingQuery;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
 pub use crate::scope::AuditChoice;
 pub use quantscope_audit::report::{Finding, Report, Severity};

@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 const MOST_ROWS: u64 = 500;
 
 /// The search text: a glob if it looks like one, else part of a name, whatever the case.
-enum Text {
+pub(crate) enum Text {
     All,
     Part(String),
     Glob(Glob),
 }
 
 impl Text {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let text = text.trim();
         if text.is_empty() {
             return Self::All;
@@ -32,7 +32,7 @@ impl Text {
         Self::Part(text.to_lowercase())
     }
 
-    fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::Part(part) => name.to_lowercase().contains(part),

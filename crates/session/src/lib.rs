@@ -5,6 +5,7 @@
 
 pub mod api;
 mod error;
+mod findings;
 mod histogram;
 mod layers;
 mod overview;
@@ -135,7 +136,7 @@ impl Session {
     /// Findings grouped by rule, the gravest first.
     #[must_use]
     pub fn findings(&self) -> Vec<FindingGroup> {
-        overview::finding_groups(&self.findings)
+        overview::finding_groups(self.findings.iter())
     }
 
     /// One layer, from headers only.

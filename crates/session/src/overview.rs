@@ -133,7 +133,7 @@ fn writable(session: &Session) -> Vec<(String, String)> {
 }
 
 /// Groups findings by rule; they are sorted by severity and rule already.
-pub(crate) fn finding_groups(findings: &[Finding]) -> Vec<FindingGroup> {
+pub(crate) fn finding_groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<FindingGroup> {
     let mut groups: Vec<FindingGroup> = Vec::new();
     for finding in findings {
         let same = |g: &FindingGroup| g.rule == finding.rule && g.target == finding.target;

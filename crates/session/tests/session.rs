@@ -225,3 +225,26 @@ fn foreign_layers_show_their_values() {
     assert!(mx.first_block.unwrap().scale.contains(" = "));
     assert!(mx.scale_map.is_some_and(|map| map.low.is_finite()));
 }
+
+#[test]
+fn findings_are_narrowed_by_severity_rule_runtime_and_layer() {
+    use quantscope_session::api::{AuditChoice, FindingQuery};
+    let mut session = open(folder("golden/e2e_wan_vae_nvfp4_release/expected"));
+    let choice = AuditChoice { targets: vec!["vllm".into()], disabled: vec![] };
+    session.choose(&choice).unwrap();
+    let all = session.findings();
+    let count = |query: &FindingQuery| session.findings_of(query).iter().map(|g| g.count).sum::<u64>();
+    let total = count(&FindingQuery::default());
+    assert_eq!(total, all.iter().map(|g| g.count).sum::<u64>());
+    let errors = count(&FindingQuery { severity: Some(Severity::Error), ..FindingQuery::default() });
+    assert_eq!(errors, session.overview().errors);
+    let one =
+        FindingQuery { rule: " cf302 ".into(), layer: "decoder.conv_out".into(), ..FindingQuery::default() };
+    assert_eq!(count(&one), 1, "{:?}", session.findings_of(&one));
+    let by_title = FindingQuery { rule: "stored plain".into(), ..FindingQuery::default() };
+    assert!(session.findings_of(&by_title).iter().all(|g| g.rule == "CF302") && count(&by_title) > 40);
+    let globbed = FindingQuery { layer: "encoder.*".into(), ..FindingQuery::default() };
+    assert!(count(&globbed) > 0 && count(&globbed) < total);
+    let nobody = FindingQuery { target: Some("comfyui".into()), ..FindingQuery::default() };
+    assert_eq!(count(&nobody), 0);
+}

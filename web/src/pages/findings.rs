@@ -1,7 +1,10 @@
 //! What is wrong, by rule: what, why it matters, where, what to do.
 
+use super::findings_tools::{save_view, tools_view};
+use super::repair::RepairSection;
 use crate::components::{ErrorBox, FindingCard, SeverityMark, Words, severity_class};
 use crate::state::load::Shared;
+use crate::state::mending::Mend;
 use crate::state::{Action, State, text};
 use quantscope_session::api::FindingGroup;
 use yew::{Callback, Html, Properties, classes, component, html};
@@ -23,12 +26,15 @@ pub(crate) struct FindingsPageProps {
 pub(crate) fn FindingsPage(props: &FindingsPageProps) -> Html {
     let FindingsPageProps { state, dispatch } = props;
     let Some(overview) = state.overview() else { return Html::default() };
-    let body = match (&state.findings.failed, state.findings.value.as_deref()) {
+    let body = match (&state.findings.failed, state.findings.value.as_deref().map(Vec::as_slice)) {
         (Some(error), _) => html! {
             <ErrorBox title="The findings could not be read" error={error.clone()} on_retry={dispatch.reform(|_| Action::Retry)} />
         },
         (None, None) => html! { <p class="waits" role="status">{ "Reading" }</p> },
-        (None, Some(groups)) if groups.is_empty() => html! {
+        (None, Some([])) if state.route.findings.narrows() => html! {
+            <p class="empty" data-testid="no-findings">{ "No finding matches. Clear the filter." }</p>
+        },
+        (None, Some([])) => html! {
             <p class="empty" data-testid="no-findings">{ "No findings: nothing is wrong, as far as was checked." }</p>
         },
         (None, Some(groups)) => html! { <>{ for groups.iter().map(|group| group_view(group, dispatch)) }</> },
@@ -42,7 +48,10 @@ pub(crate) fn FindingsPage(props: &FindingsPageProps) -> Html {
             if overview.verified_by.is_none() {
                 <p class="hint">{ "From headers and configs. Scales and codes have not been read: Verify bytes checks them." }</p>
             }
+            { tools_view(state, dispatch) }
+            <RepairSection mending={state.mending.clone()} busy={state.job.is_some()} verified={overview.verified_by.is_some()} dispatch={dispatch.clone()} />
             { body }
+            { save_view(dispatch) }
         </main>
     }
 }
@@ -54,6 +63,8 @@ fn group_view(group: &FindingGroup, dispatch: &Callback<Action>) -> Html {
     let card = |finding: &quantscope_session::api::Finding| {
         html! { <FindingCard finding={finding.clone()} on_layer={on_layer.clone()} /> }
     };
+    let mend = group.rule.clone();
+    let mendable = group.findings.iter().any(|finding| finding.repairable);
     let has_layers = group.findings.iter().any(|finding| !finding.layers.is_empty());
     let unseen = group.count.saturating_sub(group.findings.len() as u64);
     html! {
@@ -62,7 +73,11 @@ fn group_view(group: &FindingGroup, dispatch: &Callback<Action>) -> Html {
                 <SeverityMark severity={group.severity} word=true />
                 <code>{ &group.rule }</code>
                 { &group.title }
+                if let Some(target) = &group.target { <span class="tag">{ target }</span> }
                 <span class="group-count">{ text::counted(group.count, "finding") }</span>
+                if mendable {
+                    <button class="quiet" data-testid="repair-rule" onclick={dispatch.reform(move |_| Action::Mend(Mend::Plan(vec![mend.clone()])))}>{ "Repair" }</button>
+                }
                 if has_layers {
                     <button class="quiet" data-testid="show-layers" onclick={dispatch.reform(move |_| Action::ShowRule(rule.clone()))}>{ "Show in the layer list" }</button>
                 }

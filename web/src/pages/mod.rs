@@ -5,9 +5,11 @@ mod convert;
 mod convert_plan;
 mod convert_result;
 mod findings;
+mod findings_tools;
 mod frame;
 mod layers;
 mod overview;
+mod repair;
 mod ties;
 
 pub(crate) use frame::Frame;

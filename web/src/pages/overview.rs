@@ -5,6 +5,7 @@ use crate::state::load::Shared;
 use crate::state::route::{Filter, View};
 use crate::state::{Action, State, text};
 use quantscope_session::api::{Overview, ShardView, SizeCell};
+use quantscope_session::render::Form;
 use yew::{Callback, Html, Properties, classes, component, html};
 
 /// Properties of [`OverviewPage`].
@@ -34,7 +35,7 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
             </div>
             { shards(overview) }
             <p class="overview-end">
-                <button onclick={dispatch.reform(|_| Action::SaveReport)} data-testid="save-report">{ "Save the report as JSON" }</button>
+                <button onclick={dispatch.reform(|_| Action::SaveReport(Form::Json))} data-testid="save-report">{ "Save the report as JSON" }</button>
                 <span class="faint">{ "the same report as " }<code>{ "quantscope audit --format json" }</code></span>
             </p>
         </main>

@@ -2,6 +2,7 @@
 
 use super::Theme;
 use super::convert::Form;
+use super::mending::Mend;
 use super::route::{Filter, Route, View};
 use crate::protocol::{Event, Reply, Request, RequestId};
 use quantscope_session::api::{EngineChoice, SessionError};
@@ -30,7 +31,7 @@ pub(crate) enum Action {
     /// Another view.
     Go(View),
     /// The address changed under us: back, forward, or typed.
-    Navigated(Route),
+    Navigated(Box<Route>),
     /// The layer in the panel.
     Select(Option<String>),
     /// A row was clicked.
@@ -93,8 +94,10 @@ pub(crate) enum Action {
     SaveFailed(String),
     /// Free the space of the result.
     DropOutput,
-    /// Save the report.
-    SaveReport,
+    /// Save the report in a form.
+    SaveReport(quantscope_session::render::Form),
+    /// Something in the Findings view.
+    Mend(Mend),
     /// The worker answered.
     Answer {
         /// Request.
@@ -116,7 +119,7 @@ pub(crate) enum Command {
         /// Number of the request.
         id: RequestId,
         /// The request. Files held go with `Open` and `Calibration`.
-        request: Request,
+        request: Box<Request>,
     },
     /// Write the address.
     SetAddress {

@@ -18,6 +18,7 @@ impl State {
         if self.job.as_ref().is_some_and(|job| job.id == id) {
             self.job = None;
         }
+        let Some((slot, result)) = self.settle_mending(id, slot, result) else { return };
         match (slot, result) {
             (Slot::Open, Ok(Reply::Opened(overview))) => {
                 self.phase = Phase::Open(Shared::new(overview));
@@ -76,6 +77,7 @@ impl State {
             }
             (Slot::Verify, Ok(Reply::Verified { summary, overview })) => {
                 self.notice = Some(verified_notice(&summary));
+                self.mending.plan.outdate();
                 self.verified = Some(Shared::new(summary));
                 self.phase = Phase::Open(Shared::new(overview));
                 self.outdate();

@@ -23,15 +23,12 @@ impl State {
                     let generation = self.list.ask(page, id);
                     let request = Request::Layers(self.list.filter().query(page * PAGE, PAGE));
                     self.waiting.insert(id, Slot::Layers { generation, page });
-                    commands.push(Command::Send { id, request });
+                    commands.push(Command::Send { id, request: Box::new(request) });
                 }
                 self.ask_panel(commands);
             }
             View::Findings => {
-                if self.findings.is_wanted() {
-                    let id = self.send(Slot::Findings, Request::Findings, commands);
-                    self.findings.ask(id);
-                }
+                self.ask_mending(commands);
             }
             View::Ties => {
                 if self.ties.is_wanted() {

@@ -12,6 +12,8 @@ pub(crate) enum JobKind {
     Verify,
     /// Converting.
     Convert,
+    /// Repairing.
+    Repair,
 }
 
 /// A running job.
@@ -50,6 +52,7 @@ impl Job {
             (None, JobKind::Open) => "Reading headers",
             (None, JobKind::Verify) => "Verifying bytes",
             (None, JobKind::Convert) => "Converting",
+            (None, JobKind::Repair) => "Repairing",
         }
     }
 

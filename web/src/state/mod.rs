@@ -12,6 +12,7 @@ pub(crate) mod convert;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod load;
+pub(crate) mod mending;
 pub(crate) mod picked;
 pub(crate) mod route;
 pub(crate) mod text;
@@ -23,6 +24,7 @@ use convert::{Calibration, Convert};
 use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
+use mending::Mending;
 use quantscope_session::api::{
     EngineChoice, FindingGroup, LayerDetail, LayerValues, Overview, TieReport, VerifySummary,
 };
@@ -98,6 +100,9 @@ enum Slot {
     Ties,
     Verify,
     Report,
+    Audit,
+    RepairPlan,
+    Repair,
     Calibration,
     Plan,
     PlanRows { packed: bool },
@@ -119,6 +124,8 @@ pub(crate) struct State {
     pub(crate) panel: Panel,
     /// Findings by rule.
     pub(crate) findings: Load<Vec<FindingGroup>>,
+    /// The Findings view.
+    pub(crate) mending: Mending,
     /// Tie groups.
     pub(crate) ties: Load<TieReport>,
     /// The Convert view.
@@ -203,11 +210,10 @@ impl State {
             Action::Go(view) => self.go(Route { view, ..self.route.clone() }, false, &mut commands),
             Action::Navigated(route) => {
                 // Layer and filters are not in the address of other views; they wait for the way back.
-                self.route = if route.view == View::Layers {
-                    route
-                } else {
-                    Route { view: route.view, ..self.route.clone() }
-                };
+                if self.route.findings != route.findings && route.view == View::Findings {
+                    self.findings.outdate();
+                }
+                self.route = self.route.navigated(*route);
             }
             Action::Select(layer) => self.select(layer, &mut commands),
             Action::SelectRow(index) => {
@@ -225,7 +231,8 @@ impl State {
             }
             Action::ShowRule(rule) => {
                 let filter = Filter { rule: Some(rule), ..Filter::default() };
-                self.go(Route { view: View::Layers, layer: None, filter }, false, &mut commands);
+                let route = Route { view: View::Layers, layer: None, filter, ..self.route.clone() };
+                self.go(route, false, &mut commands);
             }
             Action::ListWindow { first, count } => self.list.set_window(first, count),
             Action::Move(rows) if self.route.view == View::Layers => {
@@ -264,6 +271,7 @@ impl State {
                 self.findings.outdate();
                 self.ties.outdate();
                 self.convert.plan.outdate();
+                self.mending.plan.outdate();
             }
             Action::Verify => {
                 self.begin(Slot::Verify, JobKind::Verify, Request::Verify, now_ms, &mut commands);
@@ -307,9 +315,10 @@ impl State {
                 self.notice = Some(Notice { title: "Not saved".into(), text, is_error: true });
             }
             Action::DropOutput => self.forget_result(&mut commands),
-            Action::SaveReport => {
-                self.send(Slot::Report, Request::Report, &mut commands);
+            Action::SaveReport(form) => {
+                self.send(Slot::Report, Request::Report(form), &mut commands);
             }
+            Action::Mend(mend) => self.mend(mend, now_ms, &mut commands),
             Action::Answer { id, result } => {
                 if let Some(slot) = self.waiting.remove(&id) {
                     self.settle(id, slot, *result, &mut commands);
@@ -379,14 +388,17 @@ impl State {
         self.panel = Panel::default();
         self.findings = Load::default();
         self.ties = Load::default();
+        self.mending = Mending::default();
         self.convert = Convert::default();
         self.verified = None;
         self.notice = None;
     }
 
     fn forget_result(&mut self, commands: &mut Vec<Command>) {
-        self.convert.failed = None;
-        if self.convert.result.take().is_some() {
+        (self.convert.failed, self.mending.failed) = (None, None);
+        // The browser keeps the files of one result.
+        let repaired = self.mending.result.take().is_some();
+        if self.convert.result.take().is_some() || repaired {
             self.send(Slot::Quiet, Request::DropOutput, commands);
             commands.push(Command::ForgetOutput);
         }
@@ -429,7 +441,7 @@ impl State {
         if slot != Slot::Quiet {
             self.waiting.insert(id, slot);
         }
-        commands.push(Command::Send { id, request });
+        commands.push(Command::Send { id, request: Box::new(request) });
         id
     }
 }

@@ -3,7 +3,7 @@
 //! `#/layers?layer=decoder.conv_in&q=conv&scheme=nvfp4`. What is not said has its default, and what is not
 //! understood is left out, so that an old address still opens.
 
-use quantscope_session::api::LayerQuery;
+use quantscope_session::api::{FindingQuery, LayerQuery, Severity};
 
 /// The views of an open checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -105,6 +105,22 @@ pub(crate) struct Route {
     pub(crate) layer: Option<String>,
     /// Filters of the layer list.
     pub(crate) filter: Filter,
+    /// Filters of the findings.
+    pub(crate) findings: FindingQuery,
+}
+
+/// Severities by the words of the address.
+const SEVERITIES: [(&str, Severity); 3] =
+    [("error", Severity::Error), ("warning", Severity::Warning), ("info", Severity::Info)];
+
+/// The word of a severity.
+pub(crate) fn severity_word(severity: Severity) -> &'static str {
+    SEVERITIES.iter().find(|(_, known)| *known == severity).map_or("info", |(word, _)| word)
+}
+
+/// The severity of a word.
+pub(crate) fn severity_of(word: &str) -> Option<Severity> {
+    SEVERITIES.iter().find(|(known, _)| *known == word).map(|(_, severity)| *severity)
 }
 
 impl Route {
@@ -131,10 +147,26 @@ impl Route {
                 pairs.push(("found", "1"));
             }
         }
+        if self.view == View::Findings {
+            let findings = &self.findings;
+            let texts = [("rule", findings.rule.as_str()), ("layer", findings.layer.as_str())];
+            pairs.extend(findings.severity.map(|severity| ("severity", severity_word(severity))));
+            pairs.extend(findings.target.as_deref().map(|target| ("target", target)));
+            pairs.extend(texts.into_iter().filter(|(_, value)| !value.is_empty()));
+        }
         let query: Vec<String> =
             pairs.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
         let mark = if query.is_empty() { "" } else { "?" };
         format!("#/{}{mark}{}", self.view.slug(), query.join("&"))
+    }
+
+    /// Where an address leads from here: what belongs to other views is not in it, and waits for the way back.
+    pub(crate) fn navigated(&self, to: Self) -> Self {
+        match to.view {
+            View::Layers => Self { findings: self.findings.clone(), ..to },
+            View::Findings => Self { view: to.view, findings: to.findings, ..self.clone() },
+            view => Self { view, ..self.clone() },
+        }
     }
 
     /// Reads a fragment. Anything that is not understood is taken as not said.
@@ -145,6 +177,16 @@ impl Route {
         let mut route = Self { view, ..Self::default() };
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let Some(value) = decode(value).filter(|value| !value.is_empty()) else { continue };
+            if view == View::Findings {
+                match key {
+                    "severity" => route.findings.severity = severity_of(&value),
+                    "target" => route.findings.target = Some(value),
+                    "rule" => route.findings.rule = value,
+                    "layer" => route.findings.layer = value,
+                    _ => {}
+                }
+                continue;
+            }
             match key {
                 "layer" => route.layer = Some(value),
                 "scheme" => route.filter.scheme = Some(value),
@@ -206,10 +248,28 @@ mod tests {
                 rule: Some("SH501".into()),
                 sort: "-size".into(),
             },
+            ..Route::default()
         };
         let fragment = "#/layers?layer=decoder.conv%20in%26%3D%25%C3%A9&scheme=nvfp4&rule=SH501&q=conv%2A&sort=-size&found=1";
         assert_eq!(route.fragment(), fragment);
         assert_eq!(Route::parse(fragment), route);
+    }
+
+    #[test]
+    fn findings_have_filters_of_their_own() {
+        let findings = FindingQuery {
+            severity: Some(Severity::Warning),
+            rule: "SN".into(),
+            target: Some("vllm".into()),
+            layer: "*.up_proj".into(),
+        };
+        let route = Route { view: View::Findings, findings, ..Route::default() };
+        assert_eq!(route.fragment(), "#/findings?severity=warning&target=vllm&rule=SN&layer=%2A.up_proj");
+        assert_eq!(Route::parse(&route.fragment()), route);
+        // The way through another view and back loses nothing.
+        let back = route.navigated(Route::parse("#/ties")).navigated(Route::parse("#/layers?q=a"));
+        assert_eq!((back.view, back.filter.text.as_str()), (View::Layers, "a"));
+        assert_eq!(back.findings, route.findings);
     }
 
     #[test]

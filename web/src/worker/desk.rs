@@ -17,33 +17,33 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag};
+use web_sys::Blob;
 
 /// Most layers of a finding that travel; the page jumps to them by rule, not by name.
 const LAYERS_OF_A_FINDING: usize = 12;
 /// Room that the headers and configs of an output take, beside its packed tensors.
-const HEADERS: u64 = 8 << 20;
+pub(super) const HEADERS: u64 = 8 << 20;
 
 /// An answer: the reply, and what is attached to it.
-type Answer = Result<(Reply, Vec<JsValue>), SessionError>;
+pub(super) type Answer = Result<(Reply, Vec<JsValue>), SessionError>;
 
 /// The open checkpoint.
 #[derive(Clone)]
-struct Checkpoint {
-    session: Rc<Session>,
-    sources: Sources,
+pub(super) struct Checkpoint {
+    pub(super) session: Rc<Session>,
+    pub(super) sources: Sources,
 }
 
 /// Everything that the worker holds.
 pub(super) struct Desk {
     engines: EngineRoom,
-    jobs: Rc<Jobs>,
-    output: Output,
-    checkpoint: RefCell<Option<Checkpoint>>,
+    pub(super) jobs: Rc<Jobs>,
+    pub(super) output: Output,
+    pub(super) checkpoint: RefCell<Option<Checkpoint>>,
     calibration: RefCell<Option<String>>,
     plan: RefCell<PlanView>,
     errors: RefCell<Vec<LayerError>>,
-    written: RefCell<Option<Folder>>,
+    pub(super) written: RefCell<Option<Folder>>,
 }
 
 impl Desk {
@@ -85,15 +85,18 @@ impl Desk {
                 let control = self.jobs.begin(id);
                 Reply::Values(self.session()?.layer_values(&name, &control).await?)
             }
-            Request::Findings => {
-                let mut groups = self.session()?.findings();
+            Request::Findings(query) => {
+                let mut groups = self.session()?.findings_of(&query);
                 for finding in groups.iter_mut().flat_map(|group| &mut group.findings) {
                     finding.layers.truncate(LAYERS_OF_A_FINDING);
                 }
                 Reply::Findings(groups)
             }
             Request::Ties => Reply::Ties(self.session()?.ties()),
-            Request::Report => return self.report(),
+            Request::Audit(choice) => self.audit(&choice)?,
+            Request::RepairPlan { rules } => self.repair_plan(rules).await?,
+            Request::Repair { rules } => return self.repair(id, &rules).await,
+            Request::Report(form) => return self.report(form),
             Request::Verify => self.verify(id).await?,
             Request::Calibration => self.take_calibration(&attached).await?,
             Request::Plan { convert, calibrated } => {
@@ -127,14 +130,14 @@ impl Desk {
         Ok((reply, Vec::new()))
     }
 
-    fn checkpoint(&self) -> Result<Checkpoint, SessionError> {
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint, SessionError> {
         self.checkpoint
             .borrow()
             .clone()
             .ok_or_else(|| js::error("nothing", "No checkpoint is open. Drop files first."))
     }
 
-    fn session(&self) -> Result<Rc<Session>, SessionError> {
+    pub(super) fn session(&self) -> Result<Rc<Session>, SessionError> {
         Ok(self.checkpoint()?.session)
     }
 
@@ -206,7 +209,7 @@ impl Desk {
         Ok((Reply::Converted(summary), blobs))
     }
 
-    async fn drop_output(&self) {
+    pub(super) async fn drop_output(&self) {
         let folder = self.written.borrow_mut().take();
         if let Some(folder) = folder {
             folder.remove().await;
@@ -241,18 +244,6 @@ impl Desk {
         let entries = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         *self.calibration.borrow_mut() = Some(text);
         Ok(Reply::Calibrated { entries })
-    }
-
-    fn report(&self) -> Answer {
-        let report = self.session()?.report();
-        let text =
-            serde_json::to_string_pretty(&report).map_err(|error| js::error("refused", error.to_string()))?;
-        let options = BlobPropertyBag::new();
-        options.set_type("application/json");
-        let blob = Blob::new_with_str_sequence_and_options(&js_sys::Array::of1(&text.into()), &options)
-            .map_err(|error| js::error("refused", js::reason(&error)))?;
-        let name = report.checkpoint.path.rsplit('/').next().unwrap_or_default();
-        Ok((Reply::Report { file: format!("{name}.quantscope.json") }, vec![blob.into()]))
     }
 }
 

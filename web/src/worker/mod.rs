@@ -5,6 +5,7 @@ mod control;
 mod desk;
 mod engines;
 mod js;
+mod mend;
 mod output;
 mod samples;
 mod segments;

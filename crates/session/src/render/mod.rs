@@ -26,14 +26,14 @@ pub enum Form {
 }
 
 impl Form {
-    /// Name under which a report of this form is saved.
+    /// Ending of the name of a file of this form.
     #[must_use]
-    pub const fn file_name(self) -> &'static str {
+    pub const fn extension(self) -> &'static str {
         match self {
-            Self::Json => "quantscope-report.json",
-            Self::Sarif => "quantscope-report.sarif",
-            Self::Markdown => "quantscope-report.md",
-            Self::Html => "quantscope-report.html",
+            Self::Json => "json",
+            Self::Sarif => "sarif",
+            Self::Markdown => "md",
+            Self::Html => "html",
         }
     }
 

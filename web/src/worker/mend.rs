@@ -1,0 +1,84 @@
+//! The worker's part of the Findings view: the audit's runtimes, repairs, the report as a file.
+
+use super::desk::{Answer, Checkpoint, Desk, HEADERS};
+use super::js;
+use super::sink::OpfsSink;
+use crate::protocol::{RepairDigest, Reply, RequestId, ResultSummary};
+use quantscope_session::api::{AuditChoice, SessionError};
+use quantscope_session::render::{Form, render};
+use quantscope_session::{Session, Sink as _};
+use std::rc::Rc;
+use web_sys::{Blob, BlobPropertyBag};
+
+/// Changes and findings of a plan that travel.
+const TRAVEL: usize = 300;
+
+impl Desk {
+    /// Works on a copy, so that whoever reads the session meanwhile reads it whole.
+    pub(super) fn audit(&self, choice: &AuditChoice) -> Result<Reply, SessionError> {
+        let mut session = Session::clone(&*self.session()?);
+        session.choose(choice)?;
+        let overview = session.overview();
+        if let Some(open) = self.checkpoint.borrow_mut().as_mut() {
+            open.session = Rc::new(session);
+        }
+        Ok(Reply::Audited(overview))
+    }
+
+    pub(super) async fn repair_plan(&self, rules: Vec<String>) -> Result<Reply, SessionError> {
+        let mut plan = self.session()?.repair_plan(&rules).await?;
+        let (change_count, unmended_count) = (plan.changes.len() as u64, plan.unmended.len() as u64);
+        plan.changes.truncate(TRAVEL);
+        plan.unmended.truncate(TRAVEL);
+        Ok(Reply::RepairPlanned(RepairDigest {
+            rules,
+            changes: plan.changes,
+            change_count,
+            unmended: plan.unmended,
+            unmended_count,
+            mended: plan.mended,
+            bytes_before: plan.bytes_before,
+            bytes_after: plan.bytes_after,
+        }))
+    }
+
+    /// Tensors stay in the user's files and come in as slices: only headers and configs take room.
+    pub(super) async fn repair(&self, id: RequestId, rules: &[String]) -> Answer {
+        let control = self.jobs.begin(id);
+        let Checkpoint { session, sources } = self.checkpoint()?;
+        self.drop_output().await;
+        let folder = self.output.begin(HEADERS).await?;
+        let mut sink = OpfsSink::new(folder.clone(), sources);
+        let summary = match session.repair(rules, &mut sink, &control).await {
+            Ok(summary) => summary,
+            Err(error) => {
+                sink.abandon().await;
+                return Err(error);
+            }
+        };
+        let files = sink.into_files();
+        *self.written.borrow_mut() = Some(folder);
+        let named = |(name, blob): &(String, Blob)| (name.clone(), js::to_u64(blob.size()).unwrap_or(0));
+        let result = ResultSummary {
+            files: files.iter().map(named).collect(),
+            copied: summary.unchanged,
+            packed: summary.made,
+            bytes_written: summary.bytes_written,
+            read_back_equal: true,
+            ..ResultSummary::default()
+        };
+        let blobs = files.into_iter().map(|(_, blob)| blob.into()).collect();
+        Ok((Reply::Repaired(result), blobs))
+    }
+
+    pub(super) fn report(&self, form: Form) -> Answer {
+        let view = self.session()?.audit_view();
+        let text = render(form, std::slice::from_ref(&view))?;
+        let options = BlobPropertyBag::new();
+        options.set_type(form.media_type());
+        let blob = Blob::new_with_str_sequence_and_options(&js_sys::Array::of1(&text.into()), &options)
+            .map_err(|error| js::error("refused", js::reason(&error)))?;
+        let name = view.report.checkpoint.path.rsplit('/').next().unwrap_or_default();
+        Ok((Reply::Report { file: format!("{name}.quantscope.{}", form.extension()) }, vec![blob.into()]))
+    }
+}
