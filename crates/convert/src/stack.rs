@@ -9,16 +9,34 @@ use crate::rectangles::{Rectangle, parts};
 use crate::run::{Job, length};
 use quantscope_format::Sink;
 
-/// Rows become columns: `rows` rows of equal length, of elements of `width` bytes.
+/// Side of the squares that are turned at a time: both their rows and their columns stay in the nearest cache.
+const SQUARE: usize = 32;
+
+/// Rows become columns: `rows` rows of equal length, of elements of `width` bytes (1, 2 or 4).
 fn transposed(bytes: &[u8], rows: usize, width: usize) -> Vec<u8> {
-    let row_bytes = bytes.len() / rows.max(1);
-    let mut turned = Vec::with_capacity(bytes.len());
-    for column in (0..row_bytes).step_by(width.max(1)) {
-        for row in bytes.chunks(row_bytes.max(1)) {
-            turned.extend_from_slice(row.get(column..column + width).unwrap_or_default());
+    match width {
+        1 => turned(bytes.as_chunks::<1>().0, rows),
+        2 => turned(bytes.as_chunks::<2>().0, rows),
+        _ => turned(bytes.as_chunks::<4>().0, rows),
+    }
+}
+
+fn turned<const WIDTH: usize>(elements: &[[u8; WIDTH]], rows: usize) -> Vec<u8> {
+    let (rows, cols) = (rows.max(1), elements.len() / rows.max(1));
+    let mut turned = vec![[0; WIDTH]; elements.len()];
+    for first_row in (0..rows).step_by(SQUARE) {
+        for first_col in (0..cols).step_by(SQUARE) {
+            let last_col = (first_col + SQUARE).min(cols);
+            for row in first_row..(first_row + SQUARE).min(rows) {
+                let line = elements.get(row * cols + first_col..row * cols + last_col).unwrap_or_default();
+                let places = turned.iter_mut().skip(first_col * rows + row).step_by(rows);
+                for (place, element) in places.zip(line) {
+                    *place = *element;
+                }
+            }
         }
     }
-    turned
+    turned.into_flattened()
 }
 
 /// Puts columns `first` on of a matrix whose rows have `row_bytes` bytes.

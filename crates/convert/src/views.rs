@@ -10,6 +10,9 @@ use quantscope_numeric::Dtype;
 use quantscope_schemes::{Kind, Naming, WEIGHT_LEAF, leak};
 use std::collections::HashMap;
 
+/// Where taking stacks apart ends: no model has as many tensors, and headers that claim so are not believed.
+const MOST_TENSORS: usize = 1 << 22;
+
 /// A tensor of the source, or one expert's part of it.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
@@ -74,7 +77,9 @@ impl Views {
                 let whole = Place { shard: s, tensor: t, bytes: 0..tensor.byte_len() };
                 let form = experts::form(checkpoint, model, layer);
                 let parts = match form {
-                    Some(Form::Apart) => experts::parts(&layer.name, leaf, tensor),
+                    Some(Form::Apart) if views.tensors.len() < MOST_TENSORS => {
+                        experts::parts(&layer.name, leaf, tensor)
+                    }
                     _ if splits_gate_up(model_type) => experts::halves(layer, leaf, tensor),
                     _ => None,
                 };
