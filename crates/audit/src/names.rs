@@ -23,6 +23,22 @@ const FUSED: &[&[&str]] = &[
 const VISION: &[&str] =
     &["vision_tower", "visual", "vision_model", "vision_encoder", "embed_vision", "multi_modal_projector"];
 
+/// Segments of a path that are looked at. Real paths have a dozen; a name of thousands would cost their square.
+const DEPTH: usize = 64;
+
+/// The modules that a module is part of, the outermost first.
+pub(crate) fn ancestors(module: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let dots: Vec<usize> = module.match_indices('.').take(DEPTH).map(|(dot, _)| dot).collect();
+    dots.into_iter().filter_map(|dot| module.get(..dot))
+}
+
+/// The endings of a path that begin at a segment, the longest first; not the path itself.
+pub(crate) fn endings(module: &str) -> impl Iterator<Item = &str> {
+    let mut dots: Vec<usize> = module.rmatch_indices('.').take(DEPTH).map(|(dot, _)| dot).collect();
+    dots.reverse();
+    dots.into_iter().filter_map(|dot| module.get(dot + 1..))
+}
+
 fn is_number(segment: &str) -> bool {
     !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit())
 }
@@ -103,6 +119,14 @@ mod tests {
         assert_eq!(expert("mlp.shared_experts.up_proj"), None);
         assert_eq!(expert("mlp.shared_experts.0.up_proj"), None);
         assert_eq!(expert("mlp.experts.99999999999999999999.up_proj"), None);
+    }
+
+    #[test]
+    fn paths_are_cut_at_dots() {
+        assert_eq!(ancestors("a.b.c").collect::<Vec<_>>(), ["a", "a.b"]);
+        assert_eq!(endings("a.b.c").collect::<Vec<_>>(), ["b.c", "c"]);
+        let long = "a.".repeat(5000);
+        assert_eq!((ancestors(&long).count(), endings(&long).count()), (DEPTH, DEPTH));
     }
 
     #[test]

@@ -5,6 +5,9 @@
 use quantscope_format::Glob;
 use std::collections::{BTreeSet, HashMap};
 
+/// Segments of a module path that are looked at for what it is part of.
+const DEPTH: usize = 64;
+
 /// An exclude list made ready for matching. Names and prefixes are looked up, whatever their number; only
 /// patterns with stars in other places are tried one by one.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +62,9 @@ impl ExcludeList {
     /// module it is part of.
     #[must_use]
     pub fn covering(&self, module: &str) -> Option<&str> {
-        let parents = || module.match_indices('.').filter_map(|(dot, _)| self.exact.get(module.get(..dot)?));
+        // A path of thousands of segments is none of a model's, and each look costs its length.
+        let dots = || module.match_indices('.').take(DEPTH);
+        let parents = || dots().filter_map(|(dot, _)| self.exact.get(module.get(..dot)?));
         let index = self.naming_index(module).or_else(|| parents().min().copied());
         index.and_then(|i| self.patterns.get(i)).map(String::as_str)
     }
@@ -129,3 +134,42 @@ pub const DEFAULT_EXCLUDES: &[&str] = &[
     "*multi_modal_projector*",
     "*self_conditioning*",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pattern tried on its own, in order: what the list must answer however it looks things up.
+    fn one_by_one<'a>(patterns: &'a [String], module: &str) -> Option<&'a str> {
+        let hit = |p: &&String| p.as_str() == module || Glob::new(p).is_ok_and(|g| g.is_match(module));
+        patterns.iter().find(hit).map(String::as_str)
+    }
+
+    #[test]
+    fn looking_up_answers_as_trying_each_pattern_does() {
+        let words = [
+            "a", "a.b", "a.b.c", "b.c", "ab", "a*", "*", "a.*", "*.c", "a?b", "[ab]", "a.b*", "", "a[", "*b*",
+        ];
+        let modules = ["a", "b", "ab", "a.b", "a.b.c", "a.bc", "b.c", "c", "", "a[", "a*"];
+        for first in words {
+            for second in words {
+                for third in words {
+                    let patterns = [first, second, third].map(String::from);
+                    let list = ExcludeList::new(&patterns);
+                    for module in modules {
+                        let expected = one_by_one(&patterns, module);
+                        assert_eq!(list.naming(module), expected, "{module} under {patterns:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_is_part_of_its_module() {
+        let list = ExcludeList::new(&["x*".to_string(), "a.b".to_string(), "a".to_string()]);
+        assert_eq!(list.covering("a.b.c"), Some("a.b"));
+        assert_eq!(list.covering("a.c"), Some("a"));
+        assert_eq!(list.covering("ab.c"), None);
+    }
+}

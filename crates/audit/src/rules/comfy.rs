@@ -5,6 +5,7 @@
 
 use super::HeaderContext;
 use crate::model::LayerInfo;
+use crate::names;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_schemes::{Naming, is_marker};
@@ -101,7 +102,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         .filter(|(name, _)| context.model.layer(name).is_none())
         .map(|(name, (_, file))| (name, *file))
         .collect();
-    names(context, &unresolved, findings);
+    misspelt(context, &unresolved, findings);
     // Layers whose entries are spelled wrongly are told by those.
     if unresolved.is_empty() {
         missing(context, described, &bare, findings);
@@ -137,24 +138,18 @@ fn missing(context: HeaderContext<'_>, described: u64, bare: &[&LayerInfo], find
     findings.push(finding);
 }
 
-fn names(context: HeaderContext<'_>, unresolved: &[(&String, &str)], findings: &mut Vec<Finding>) {
+fn misspelt(context: HeaderContext<'_>, unresolved: &[(&String, &str)], findings: &mut Vec<Finding>) {
     let Some((first, file)) = unresolved.first() else { return };
     // Paths by their endings, so that each name is looked up once.
     let mut endings: HashMap<&str, &str> = HashMap::new();
     for layer in &context.model.layers {
-        for (dot, _) in layer.name.match_indices('.') {
-            if let Some(ending) = layer.name.get(dot + 1..) {
-                endings.entry(ending).or_insert(&layer.name);
-            }
+        for ending in names::endings(&layer.name) {
+            endings.entry(ending).or_insert(&layer.name);
         }
     }
     let with_prefix = endings.get(first.as_str()).and_then(|path| path.strip_suffix(first.as_str()));
-    let without = first.match_indices('.').find_map(|(dot, _)| {
-        first
-            .get(dot + 1..)
-            .filter(|rest| context.model.layer(rest).is_some())
-            .and_then(|_| first.get(..=dot))
-    });
+    let mut shorter = names::endings(first).filter(|rest| context.model.layer(rest).is_some());
+    let without = shorter.next().and_then(|rest| first.strip_suffix(rest));
     let (hint, expected) = match (with_prefix, without) {
         (Some(prefix), _) => (format!("; with the prefix `{prefix}` it does"), format!("{prefix}{first}")),
         (None, Some(prefix)) => {

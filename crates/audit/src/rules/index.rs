@@ -88,7 +88,7 @@ const IX807: Rule = index_rule(
     "A weight and its scales stand in different files. Loaders that go file by file must hold the weight until the \
      scales come, and a single missing file breaks layers of two.",
     "Put companions together when the shards are written again.",
-    true,
+    false,
     Example {
         before: "one.safetensors: a.weight\ntwo.safetensors: a.weight_scale",
         after: "one.safetensors: a.weight, a.weight_scale",

@@ -36,7 +36,7 @@ const SC004: Rule = Rule {
     why: "Two files hold the same layers, but one lacks tensors that the other has. A runtime that is given the \
           poorer file fills the gap with defaults and serves a worse model.",
     fix: "Use the complete file, or merge the missing tensors from it.",
-    repairable: true,
+    repairable: false,
     example: Example {
         before: "flux-full.safetensors   a.weight, a.weight_scale, a.input_scale\nflux-mixed.safetensors  a.weight, \
                  a.weight_scale",

@@ -64,7 +64,7 @@ const ST004: Rule = Rule {
     title: "Header too long for some readers",
     why: "The Hub's JavaScript reader takes headers of at most 25 MB, the reference parser of at most 100 MB.",
     fix: "Write more, smaller shards.",
-    repairable: true,
+    repairable: false,
     example: Example {
         before: "header of 31,000,000 bytes",
         after: "two files with headers of 15,500,000 bytes",
@@ -78,7 +78,7 @@ const ST005: Rule = Rule {
     why: "Runtimes built for 32-bit WebAssembly count bytes in 32 bits and copy a tensor whole: a tensor of 512 MiB, or \
           one past 4 GiB, cannot be loaded there.",
     fix: "Write smaller shards for web runtimes; a tensor that is itself too large must be split or quantized.",
-    repairable: true,
+    repairable: false,
     example: Example { before: "one file of 9 GB", after: "three files of 3 GB" },
 };
 const ST006: Rule = Rule {

@@ -18,7 +18,7 @@ const CF308: Rule = Rule {
     why: "Loaders build as many layers, experts and prediction heads as the config says. What has no tensors stays \
           uninitialised, what is not counted is dropped, and converters write broken files.",
     fix: "Correct the count in config.json, or restore the missing tensors.",
-    repairable: true,
+    repairable: false,
     example: Example {
         before: "num_hidden_layers: 32, num_nextn_predict_layers: 1\nmodel.layers.0 ... model.layers.31",
         after: "num_hidden_layers: 32, num_nextn_predict_layers: 0\nmodel.layers.0 ... model.layers.31",

@@ -3,7 +3,7 @@
 use super::super::HeaderContext;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
-use crate::ties;
+use crate::{names, ties};
 use std::collections::HashSet;
 
 pub(super) const RULES: &[Rule] = &[CF306];
@@ -32,17 +32,15 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let layers = &context.model.layers;
     let listed: HashSet<&str> = declaration.quantized_layers.iter().map(|l| l.name.as_str()).collect();
     // Listing a module lists what is part of it.
-    let is_listed = |name: &str| {
-        listed.contains(name)
-            || name.match_indices('.').any(|(dot, _)| name.get(..dot).is_some_and(|p| listed.contains(p)))
-    };
+    let is_listed =
+        |name: &str| listed.contains(name) || names::ancestors(name).any(|part_of| listed.contains(part_of));
     let file = context.declaring_file();
-    let mut report = |names: Vec<&str>, what: &str, expected: &str| {
-        let Some(first) = names.first() else { return };
-        let message = format!("{file}: {} {what}, e.g. `{first}`", names.len());
+    let mut report = |found: Vec<&str>, what: &str, expected: &str| {
+        let Some(first) = found.first() else { return };
+        let message = format!("{file}: {} {what}, e.g. `{first}`", found.len());
         let finding = CF306.finding(*first, message).in_file(file);
-        let mut finding = finding.expecting(expected, format!("{} {what}", names.len()));
-        finding.layers = names.into_iter().map(str::to_string).collect();
+        let mut finding = finding.expecting(expected, format!("{} {what}", found.len()));
+        finding.layers = found.into_iter().map(str::to_string).collect();
         findings.push(finding);
     };
     let unlisted = layers.iter().filter(|l| l.is_quantized() && !is_listed(&l.name));
@@ -58,7 +56,7 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     for layer in layers {
         let name = layer.name.as_str();
         present.insert(name);
-        present.extend(name.match_indices('.').filter_map(|(dot, _)| name.get(..dot)));
+        present.extend(names::ancestors(name));
     }
     let tied: HashSet<String> =
         ties::declared(context.checkpoint, context.model).into_iter().map(|tie| tie.alias).collect();

@@ -3,7 +3,7 @@
 use super::super::HeaderContext;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
-use crate::ties;
+use crate::{names, ties};
 use quantscope_format::Glob;
 use std::collections::{BTreeSet, HashMap};
 
@@ -38,7 +38,7 @@ impl<'a> Paths<'a> {
         let mut paths: BTreeSet<&str> = BTreeSet::new();
         for layer in &context.model.layers {
             let name = layer.name.as_str();
-            let mut ancestors = name.match_indices('.').filter_map(|(dot, _)| name.get(..dot)).rev();
+            let mut ancestors = names::ancestors(name).rev();
             paths.insert(name);
             // What is above a path that is known is known too.
             while ancestors.next().is_some_and(|path| paths.insert(path)) {}
@@ -87,16 +87,13 @@ impl<'a> Paths<'a> {
             let mut endings = HashMap::new();
             for &path in sorted {
                 endings.entry(path).or_insert(path);
-                for (dot, _) in path.match_indices('.') {
-                    if let Some(ending) = path.get(dot + 1..) {
-                        endings.entry(ending).or_insert(path);
-                    }
+                for ending in names::endings(path) {
+                    endings.entry(ending).or_insert(path);
                 }
             }
             endings
         });
-        let starts = std::iter::once(0).chain(wanted.match_indices('.').map(|(dot, _)| dot + 1));
-        let mut tails = starts.filter_map(|at| wanted.get(at..)).filter(|tail| !tail.is_empty());
+        let mut tails = std::iter::once(wanted).chain(names::endings(wanted)).filter(|tail| !tail.is_empty());
         // A single word or number says too little, unless it is all there is.
         let telling = |tail: &&str| tail.contains('.') || *tail == wanted;
         tails
