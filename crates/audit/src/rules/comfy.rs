@@ -3,7 +3,7 @@
 //! Source: `foreign.md` 5. ComfyUI reads per-layer entries from `_quantization_metadata` of the header or from
 //! a descriptor tensor of each layer, and treats every layer without one as plain.
 
-use super::HeaderContext;
+use super::{HeaderContext, number};
 use crate::model::LayerInfo;
 use crate::names;
 use crate::registry::{Example, FindingExt, Rule};
@@ -127,8 +127,8 @@ fn missing(context: HeaderContext<'_>, described: u64, bare: &[&LayerInfo], find
         bare.iter().filter(|l| described > 0 || l.name.starts_with(PREFIX)).collect();
     let Some(first) = bare.first().filter(|_| !marked) else { return };
     let message = format!(
-        "{} quantized layers have no entry in `{METADATA}` and no descriptor, e.g. `{}`",
-        bare.len(),
+        "{} no entry in `{METADATA}` and no descriptor, e.g. `{}`",
+        number(bare.len(), "quantized layer has", "quantized layers have"),
         first.name
     );
     let mut finding = CM971.finding(first.name.as_str(), message).expecting("an entry for each", "none");
@@ -158,8 +158,10 @@ fn misspelt(context: HeaderContext<'_>, unresolved: &[(&String, &str)], findings
         }
         (None, None) => (String::new(), "the name of a layer".to_string()),
     };
-    let message =
-        format!("{} layers of `{METADATA}` resolve to no tensor, e.g. `{first}`{hint}", unresolved.len());
+    let message = format!(
+        "{METADATA}: {} to no tensor, e.g. `{first}`{hint}",
+        number(unresolved.len(), "name resolves", "names resolve")
+    );
     let finding = CM972.finding(first.as_str(), message).in_file(*file);
     findings.push(finding.expecting(expected, first.as_str()));
 }

@@ -1,6 +1,6 @@
 //! IX: the index and the shards disagree.
 
-use super::HeaderContext;
+use super::{HeaderContext, number};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_format::{ShardIndex, TensorInfo};
@@ -195,8 +195,8 @@ fn check_entries(
     for (file, tensors) in missing {
         let first = tensors.first().copied().unwrap_or_default();
         let message = format!(
-            "{index_file} names {file}, which is not there; {} tensors are in it, e.g. `{first}`",
-            tensors.len()
+            "{index_file} names {file}, which is not there; {} in it, e.g. `{first}`",
+            number(tensors.len(), "tensor is", "tensors are")
         );
         findings.push(IX801.finding(file, message).in_file(index_file).expecting(file, "absent"));
     }
@@ -215,8 +215,11 @@ fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut V
         let mut stray = shard.header.tensors.iter().filter(|t| !mapped.contains_key(t.name.as_str()));
         let Some(first) = stray.next() else { continue };
         let count = stray.count() + 1;
-        let message =
-            format!("{count} tensors of {} are not in {index_file}, e.g. `{}`", shard.file, first.name);
+        let message = format!(
+            "{} not in {index_file}, e.g. `{}`",
+            number(count, &format!("tensor of {} is", shard.file), &format!("tensors of {} are", shard.file)),
+            first.name
+        );
         findings.push(
             IX803
                 .finding(shard.file.as_str(), message)

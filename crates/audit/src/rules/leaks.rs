@@ -1,6 +1,6 @@
 //! LK: quantizer state that leaked into the weights, scales that belong to nothing, KV cache scales.
 
-use super::HeaderContext;
+use super::{HeaderContext, number};
 use crate::checkpoint::ConfigFile;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
@@ -153,8 +153,8 @@ fn kv_cache(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     match (first, declares) {
         (Some((_, tensor)), false) => {
             let message = format!(
-                "{} layers have KV cache scales, e.g. `{}`, but {file} declares no KV cache algorithm",
-                with.len(),
+                "{} KV cache scales, e.g. `{}`, but {file} declares no KV cache algorithm",
+                number(with.len(), "layer has", "layers have"),
                 tensor.name
             );
             let finding = LK403.finding(tensor.name.as_str(), message).in_file(file);

@@ -85,6 +85,12 @@ pub fn sort_findings(findings: &mut [Finding]) {
     });
 }
 
+/// A number and what is counted, with its verb: `1 layer has`, `2 layers have`.
+pub(crate) fn number(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Writes a shape as people read it.
 pub(crate) fn shape_text(shape: &[u64]) -> String {
     format!("{shape:?}")

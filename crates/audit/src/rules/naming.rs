@@ -1,6 +1,6 @@
 //! SN: names of scales that disagree with each other or with the config.
 
-use super::HeaderContext;
+use super::{HeaderContext, number};
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -144,8 +144,8 @@ fn declared(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let Some(first) = layers.first() else { continue };
         let scale = first.member_of(Role::WeightScale).map_or("its scales", |m| m.leaf.as_str());
         let message = format!(
-            "{file} says {algo}, but {} layers are stored as {found}, e.g. `{}` by its `{scale}`",
-            layers.len(),
+            "{file} says {algo}, but {} stored as {found}, e.g. `{}` by its `{scale}`",
+            number(layers.len(), "layer is", "layers are"),
             first.name
         );
         let mut finding = SN203.finding(first.name.as_str(), message).in_file(file).expecting(algo, found);
@@ -179,9 +179,9 @@ fn tiles_in_a_group(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     };
     let file = context.declaring_file();
     let message = format!(
-        "{file} declares FP8 tiles by `{}`, whose readers look for `{plain}`; {} layers store `{scale}`, e.g. `{}`",
+        "{file} declares FP8 tiles by `{}`, whose readers look for `{plain}`; {} `{scale}`, e.g. `{}`",
         group.name,
-        layers.len(),
+        number(layers.len(), "layer stores", "layers store"),
         first.name
     );
     let mut finding = SN203.finding(group.name.as_str(), message).in_file(file).expecting(plain, scale);

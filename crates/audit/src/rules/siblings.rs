@@ -1,6 +1,6 @@
 //! SC003 and SC004: what a layer or a file lacks that its siblings have.
 
-use super::HeaderContext;
+use super::{HeaderContext, number};
 use crate::model::LayerInfo;
 use crate::names::{expert, without_numbers};
 use crate::registry::{Example, FindingExt, Rule};
@@ -179,9 +179,9 @@ fn files(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
                 names.filter(|name| !has.contains_key(name) && !other_form(name)).collect();
             let Some(first) = lacking.first() else { continue };
             let message = format!(
-                "{} lacks {} tensors that {}, a copy of the same model, has, e.g. `{first}`",
+                "{} lacks {} that {}, a copy of the same model, has, e.g. `{first}`",
                 poor.file,
-                lacking.len(),
+                number(lacking.len(), "tensor", "tensors"),
                 rich.file
             );
             let finding = SC004.finding(poor.file.as_str(), message).in_file(poor.file.as_str());

@@ -2,7 +2,7 @@
 //!
 //! The rows are those of what the reference parser enforces, and of what it lets through.
 
-use super::HeaderContext;
+use super::{HeaderContext, number};
 use crate::checkpoint::Shard;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -213,9 +213,9 @@ fn sizes(shard: &Shard) -> Vec<Finding> {
     let mut affected = shard.header.tensors.iter().filter(large);
     if let Some(first) = affected.next() {
         let message = format!(
-            "{} tensors of {file} cannot be loaded where bytes are counted in 32 bits; the first is `{}`, {} bytes \
+            "{file}: {} cannot be loaded where bytes are counted in 32 bits; the first is `{}`, {} bytes \
              up to byte {}",
-            affected.count() + 1,
+            number(affected.count() + 1, "tensor", "tensors"),
             first.name,
             first.byte_len(),
             first.end
@@ -235,8 +235,8 @@ fn unaligned(shard: &Shard) -> Option<Finding> {
     });
     let (tensor, begin) = notes.next()?;
     let message = format!(
-        "{} tensors of {file} do not begin at a multiple of their element size; `{tensor}` begins at {begin}",
-        notes.count() + 1
+        "{file}: {} not begin at a multiple of their element size; `{tensor}` begins at {begin}",
+        number(notes.count() + 1, "tensor does", "tensors do")
     );
     let finding = ST006.finding(file, message).in_file(file);
     Some(

@@ -2,6 +2,7 @@
 //!
 //! The censuses come from the kernels; this file only judges them.
 
+use super::number;
 use super::shapes::SH505;
 use crate::forensics::looks_reciprocal;
 use crate::model::{LayerInfo, ratio};
@@ -158,7 +159,11 @@ pub(crate) fn judge_zero_scale(subject: &Subject<'_>, any_code: bool, findings: 
 }
 
 fn zero_blocks(subject: &Subject<'_>, scale: &str, blocks: u64) -> Option<Finding> {
-    let message = format!("{blocks} blocks of `{}` are all zero and have scale 0", subject.layer.name);
+    let message = format!(
+        "{} and scale 0 in `{}`",
+        number(blocks, "block has zeros alone", "blocks have zeros alone"),
+        subject.layer.name
+    );
     let finding = SV103.finding(format!("{}.{scale}", subject.layer.name), message);
     (blocks > 0).then(|| subject.place(finding.expecting("a scale above 0", format!("{blocks} scales of 0"))))
 }

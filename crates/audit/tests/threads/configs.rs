@@ -66,7 +66,7 @@ pub(super) fn threads() -> Vec<Thread> {
             26,
             "vllm-project/vllm#47318, vllm-project/vllm#47445, vllm-project/vllm#36312",
             "quantized layers that a mixed config does not list",
-            ("CF306", "1 quantized layers are not in `quantized_layers`"),
+            ("CF306", "1 quantized layer is not in `quantized_layers`"),
             config(
                 Ckpt::new().nvfp4("a.up_proj", 4, 32, 1).fp8("a.down_proj", 4, 8, 1),
                 &mixed(&json!({"a.up_proj": {"quant_algo": "NVFP4", "group_size": 16}})),
@@ -101,7 +101,7 @@ pub(super) fn threads() -> Vec<Thread> {
             29,
             "NVIDIA/Model-Optimizer#1632",
             "a recipe for MLPs quantized the vision tower: text fine, images noise",
-            ("CF305", "1 layers of the vision tower are quantized"),
+            ("CF305", "1 layer of the vision tower is quantized"),
             vision().declares("NVFP4", &[]),
         ),
         thread(

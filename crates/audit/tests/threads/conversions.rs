@@ -57,7 +57,7 @@ pub(super) fn threads() -> Vec<Thread> {
             82,
             "Haoming02/sd-webui-forge-classic#1465",
             "the layers of the metadata lack the prefix of the tensors",
-            ("CM972", "resolve to no tensor"),
+            ("CM972", "name resolves to no tensor"),
             comfy_layers(&json!({"blocks.0.q": {"format": "float8_e4m3fn"}})),
         ),
         thread(

@@ -64,7 +64,7 @@ pub(super) fn threads() -> Vec<Thread> {
             61,
             "Blaizzy/mlx-vlm#1827, Blaizzy/mlx-vlm#1464, ddalcu/mlx-serve#465, Neph0s/CoSER#3",
             "the index is of another export than the files",
-            ("IX803", "are not in model.safetensors.index.json"),
+            ("IX803", "is not in model.safetensors.index.json"),
             two_shards().index(removed),
         ),
         thread(

@@ -29,7 +29,7 @@ pub(super) fn threads() -> Vec<Thread> {
             13,
             "vllm-project/vllm#54126",
             "weight-only tiles exported under the name of the other form",
-            ("SN203", "says fp8_pb_wo, but 1 layers are stored as fp8-block"),
+            ("SN203", "says fp8_pb_wo, but 1 layer is stored as fp8-block"),
             Ckpt::new().fp8_block("a", 256, 256).declares("fp8_pb_wo", &[]),
         ),
         thread(

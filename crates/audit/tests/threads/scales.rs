@@ -57,7 +57,7 @@ pub(super) fn threads() -> Vec<Thread> {
             5,
             "sgl-project/sglang#23625",
             "a mixed file of a model omits activation scales that the full file has: white images",
-            ("SC004", "lacks 1 tensors that"),
+            ("SC004", "lacks 1 tensor that"),
             Ckpt::new()
                 .nvfp4("double_blocks.0.img_attn.proj", 4, 32, 1)
                 .nvfp4("double_blocks.1.img_attn.proj", 4, 32, 2)

@@ -37,7 +37,7 @@ pub(super) fn threads() -> Vec<Thread> {
             39,
             "Comfy-Org/ComfyUI#15511",
             "thousands of scales are dropped for want of metadata; the first product fails",
-            ("CM971", "1 quantized layers have no entry"),
+            ("CM971", "1 quantized layer has no entry"),
             Ckpt::new().nvfp4("model.diffusion_model.blocks.0.q", 4, 32, 1),
         ),
         thread(
@@ -130,7 +130,7 @@ pub(super) fn threads() -> Vec<Thread> {
             75,
             "NVIDIA/TensorRT-Model-Connect#1115",
             "a block size derived by dividing sizes",
-            ("CF309", "declares a block of 125 x 128; the scales of 1 layers have one per 128 x 128"),
+            ("CF309", "declares a block of 125 x 128; 1 layer has one scale per 128 x 128"),
             native(Ckpt::new().fp8_block("a", 8000, 1024), [125, 128]),
         ),
         thread(

@@ -1,6 +1,6 @@
 //! CF309: the declared block or group size, against the one that the shapes of the scales imply.
 
-use super::super::HeaderContext;
+use super::super::{HeaderContext, number};
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -116,8 +116,8 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     for ((declared, implied), names) in wrong {
         let Some(first) = names.first() else { continue };
         let message = format!(
-            "{file} declares a block of {declared}; the scales of {} layers have one per {implied}, e.g. `{first}`",
-            names.len()
+            "{file} declares a block of {declared}; {} one scale per {implied}, e.g. `{first}`",
+            number(names.len(), "layer has", "layers have")
         );
         let mut finding = CF309.finding(*first, message).in_file(file).expecting(implied, declared);
         finding.layers = names.into_iter().map(str::to_string).collect();

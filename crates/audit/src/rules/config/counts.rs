@@ -1,6 +1,6 @@
 //! CF308: numbers of layers and experts that the config gives, against those that have tensors.
 
-use super::super::HeaderContext;
+use super::super::{HeaderContext, number};
 use crate::names::{expert, is_vision};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -35,7 +35,7 @@ const OTHER_STACKS: &[&str] =
     &["encoder", "decoder", "audio_tower", "audio", "mtp", "draft", "eagle", "talker"];
 
 /// A number of the config: its field and value, at the top or of the language model.
-fn number<'a>(config: &Value, fields: &[&'a str]) -> Option<(&'a str, u64)> {
+fn stated<'a>(config: &Value, fields: &[&'a str]) -> Option<(&'a str, u64)> {
     let homes = [Some(config), config.get("text_config")];
     let mut homes = homes.into_iter().flatten();
     homes.find_map(|home| fields.iter().find_map(|f| Some((*f, home.get(f)?.as_u64()?))))
@@ -72,10 +72,10 @@ fn stack(context: HeaderContext<'_>) -> Option<(&str, BTreeSet<u64>)> {
 }
 
 fn layers(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Finding>) {
-    let (Some((field, declared)), Some((path, found))) = (number(config, LAYERS), stack(context)) else {
+    let (Some((field, declared)), Some((path, found))) = (stated(config, LAYERS), stack(context)) else {
         return;
     };
-    let predictors = number(config, PREDICTORS).filter(|(_, n)| *n > 0);
+    let predictors = stated(config, PREDICTORS).filter(|(_, n)| *n > 0);
     let elsewhere = context.model.layers.iter().any(|l| l.name.split('.').any(|s| s == "mtp"));
     let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
     let mut report = |field: &str, declared: u64, shown: String, what: &str| {
@@ -100,7 +100,7 @@ fn layers(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Finding
 }
 
 fn experts(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Finding>) {
-    let Some((field, declared)) = number(config, EXPERTS).filter(|(_, n)| *n > 0) else { return };
+    let Some((field, declared)) = stated(config, EXPERTS).filter(|(_, n)| *n > 0) else { return };
     let mut blocks: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
     let mut stacked: BTreeMap<&str, u64> = BTreeMap::new();
     for layer in &context.model.layers {
@@ -124,8 +124,8 @@ fn experts(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Findin
         let missing =
             missing.map_or_else(String::new, |i| format!(", number {i} is the first that is missing"));
         let message = format!(
-            "config.json declares {field} {declared}; {} blocks have {count}, e.g. `{first}`{missing}",
-            names.len()
+            "config.json declares {field} {declared}; {} {count}, e.g. `{first}`{missing}",
+            number(names.len(), "block has", "blocks have")
         );
         let finding = CF308.finding(*first, message).in_file("config.json");
         findings.push(finding.expecting(declared.to_string(), count.to_string()));

@@ -1,6 +1,6 @@
 //! CF306: the list of layers that a mixed-precision config keeps, against the tensors.
 
-use super::super::HeaderContext;
+use super::super::{HeaderContext, number};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use crate::{names, ties};
@@ -35,18 +35,19 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let is_listed =
         |name: &str| listed.contains(name) || names::ancestors(name).any(|part_of| listed.contains(part_of));
     let file = context.declaring_file();
-    let mut report = |found: Vec<&str>, what: &str, expected: &str| {
+    let mut report = |found: Vec<&str>, (one, many): (&str, &str), expected: &str| {
         let Some(first) = found.first() else { return };
-        let message = format!("{file}: {} {what}, e.g. `{first}`", found.len());
+        let what = number(found.len(), one, many);
+        let message = format!("{file}: {what}, e.g. `{first}`");
         let finding = CF306.finding(*first, message).in_file(file);
-        let mut finding = finding.expecting(expected, format!("{} {what}", found.len()));
+        let mut finding = finding.expecting(expected, what);
         finding.layers = found.into_iter().map(str::to_string).collect();
         findings.push(finding);
     };
     let unlisted = layers.iter().filter(|l| l.is_quantized() && !is_listed(&l.name));
     report(
         unlisted.map(|l| l.name.as_str()).collect(),
-        "quantized layers are not in `quantized_layers`",
+        ("quantized layer is not in `quantized_layers`", "quantized layers are not in `quantized_layers`"),
         "every quantized layer listed",
     );
     if !context.is_whole() {
@@ -64,7 +65,7 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         declaration.quantized_layers.iter().map(|l| l.name.as_str()).filter(|n| !present.contains(n));
     report(
         absent.filter(|name| !tied.contains(*name)).collect(),
-        "layers of `quantized_layers` are not there",
+        ("layer of `quantized_layers` is not there", "layers of `quantized_layers` are not there"),
         "listed layers present",
     );
 }

@@ -1,6 +1,6 @@
 //! CF301, CF302 and CF305: layers that are not what the config says, or should not be what they are.
 
-use super::super::HeaderContext;
+use super::super::{HeaderContext, number};
 use crate::names::is_vision;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -98,9 +98,13 @@ fn vision(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     if layers.iter().all(|l| is_vision(&l.name)) {
         return;
     }
-    let message = format!("{} layers of the vision tower are quantized, e.g. `{first}`", quantized.len());
+    let message = format!(
+        "{} quantized, e.g. `{first}`",
+        number(quantized.len(), "layer of the vision tower is", "layers of the vision tower are")
+    );
     let mut finding = CF305.finding(*first, message);
-    finding = finding.expecting("a plain vision tower", format!("{} quantized layers", quantized.len()));
+    finding = finding
+        .expecting("a plain vision tower", number(quantized.len(), "quantized layer", "quantized layers"));
     finding.layers = quantized.into_iter().map(str::to_string).collect();
     findings.push(finding);
 }
