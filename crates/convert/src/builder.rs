@@ -109,10 +109,11 @@ fn choose(
     views.modules.iter().map(choose).collect()
 }
 
-/// Bytes of an output, 0-d ones not counted.
+/// Bytes of an output that count as those of weights: codes and block scales.
 fn output_bytes(output: &Output) -> u64 {
     let elements = output.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d));
-    if output.shape.is_empty() { 0 } else { elements.saturating_mul(output.dtype.bits()) / 8 }
+    let counted = matches!(output.role, Role::Weight | Role::WeightScale) && !output.shape.is_empty();
+    if counted { elements.saturating_mul(output.dtype.bits()) / 8 } else { 0 }
 }
 
 impl Builder<'_> {

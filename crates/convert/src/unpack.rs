@@ -12,7 +12,9 @@ use quantscope_audit::{Checkpoint, LayerInfo, Member, Model};
 use quantscope_format::{TensorInfo, TensorSpec};
 use quantscope_kernels::FloatType;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Role, Scheme, WEIGHT_LEAF, by_id, descriptor_type, leak, role_of, unrecognised};
+use quantscope_schemes::{
+    Role, Scheme, WEIGHT_LEAF, by_id, descriptor_type, is_marker, leak, role_of, unrecognised,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// The plain scheme, element type and config word of a target.
@@ -211,10 +213,5 @@ fn is_remnant(member: &Member, tensor: &TensorInfo) -> bool {
     let role = role_of(unrecognised(), &member.leaf).0;
     matches!(role, Role::KvScale | Role::InputScale)
         || descriptor_type(&member.leaf).is_some()
-        || is_mark(&tensor.name)
-}
-
-/// ComfyUI's mark of a file whose weights are scaled FP8 (`foreign.md` 5), under the model's prefix.
-fn is_mark(name: &str) -> bool {
-    name == "scaled_fp8" || name.ends_with(".scaled_fp8")
+        || is_marker(&tensor.name)
 }
