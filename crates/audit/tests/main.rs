@@ -8,6 +8,7 @@ mod fixture;
 mod foreign;
 mod forensics;
 mod golden;
+mod hostile;
 mod layouts;
 mod opened;
 mod rules;
