@@ -1,7 +1,7 @@
 //! What configs and headers say of single layers beyond their tensors, by module.
 //!
 //! Knows where other projects write such facts: torchao and ComfyUI in the header's metadata, ComfyUI and
-//! bitsandbytes in tensors of JSON, MLX in entries of the config keyed by module path (`foreign.md` 3-6);
+//! bitsandbytes in tensors of JSON, MLX in entries of the config keyed by module path (`formats.md` j);
 //! compressed-tensors in tensors that hold shapes.
 
 use crate::about::WEIGHT_LEAF;

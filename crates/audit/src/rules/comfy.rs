@@ -1,6 +1,6 @@
 //! CM: the metadata by which ComfyUI knows quantized layers.
 //!
-//! Source: `foreign.md` 5. ComfyUI reads per-layer entries from `_quantization_metadata` of the header or from
+//! Source: `formats.md` j. ComfyUI reads per-layer entries from `_quantization_metadata` of the header or from
 //! a descriptor tensor of each layer, and treats every layer without one as plain.
 
 use super::{HeaderContext, number};

@@ -1,6 +1,6 @@
 //! CM971, CM972: the text in a header by which ComfyUI knows quantized layers.
 //!
-//! Source: `foreign.md` 5: `_quantization_metadata` is a JSON string with a format version and one entry a
+//! Source: `formats.md` j: `_quantization_metadata` is a JSON string with a format version and one entry a
 //! layer; a layer is named by its module path.
 
 use super::draft::Draft;

@@ -1,6 +1,6 @@
 //! Kernel `nvfp4_search`: the block scales of NVFP4 under which the rounding errors of a block are least.
 //!
-//! Two searches, both over blocks of 16 and over the source values in F32 (`formats.md` c, `foreign.md` 8):
+//! Two searches, both over blocks of 16 and over the source values in F32 (`formats.md` c):
 //!
 //! - the sweep tries all 126 positive scales of E4M3 as the share of the global maximum;
 //! - four-over-six tries the block's maximum once and one and a half times.

@@ -1,6 +1,6 @@
 //! AWQ as AutoAWQ's `gemm` stores it: 4 bits packed along N in a shuffled order, zero points as they are.
 //!
-//! Source: `foreign.md` 2 (AutoAWQ 88e4c76). The other versions (`gemv`, `gemv_fast`, `marlin`) have other
+//! Source: `formats.md` j (AutoAWQ 88e4c76). The other versions (`gemv`, `gemv_fast`, `marlin`) have other
 //! shapes and orders and are refused.
 
 use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};

@@ -1,6 +1,6 @@
 //! bitsandbytes in four bits: codes into a table of 16 values, in blocks of the flattened weight.
 //!
-//! Source: `foreign.md` 3 (bitsandbytes 0.50.2). Blocks cross rows, and the shape stands in a JSON text
+//! Source: `formats.md` j (bitsandbytes 0.50.2). Blocks cross rows, and the shape stands in a JSON text
 //! beside the weight and nowhere else. Where the blocks' maxima are quantized themselves ("nested"), their
 //! offset and block size stand there too.
 

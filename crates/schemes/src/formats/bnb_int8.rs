@@ -1,6 +1,6 @@
 //! bitsandbytes in eight bits: signed bytes under the largest magnitude of each row.
 //!
-//! Source: `foreign.md` 3 (bitsandbytes 0.50.2). Their code multiplies by a rounded 1/127, so that values
+//! Source: `formats.md` j (bitsandbytes 0.50.2). Their code multiplies by a rounded 1/127, so that values
 //! differ in the last bit from the quotient here.
 
 use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};

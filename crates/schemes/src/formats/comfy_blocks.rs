@@ -1,6 +1,6 @@
 //! ComfyUI's NVFP4 and MXFP8: block scales in tiles of 128 x 4, sizes padded.
 //!
-//! Source: `foreign.md` 5 (comfy-kitchen 0.2.40). NVFP4 has ModelOpt's names and types but the high nibble
+//! Source: `formats.md` j (comfy-kitchen 0.2.40). NVFP4 has ModelOpt's names and types but the high nibble
 //! first, so reading it as ModelOpt's is wrong everywhere. Metadata tells the two apart, or the shape of the
 //! scales, which are in whole tiles always; ModelOpt's own tiles come with a config that names ModelOpt.
 

@@ -1,6 +1,6 @@
 //! ComfyUI's FP8: bytes under one scale, in two spellings.
 //!
-//! Source: `foreign.md` 5 (comfy-kitchen 0.2.40 and ComfyUI's loader). The new form has ModelOpt's names, and
+//! Source: `formats.md` j (comfy-kitchen 0.2.40 and ComfyUI's loader). The new form has ModelOpt's names, and
 //! says so in the header's metadata or in a tensor `comfy_quant`; the old form has names of its own and a
 //! marker `scaled_fp8` in the file.
 

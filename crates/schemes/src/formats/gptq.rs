@@ -1,6 +1,6 @@
 //! GPTQ: 2, 3, 4 or 8 bits packed along K, zero points packed along N, groups by a stored map.
 //!
-//! Source: `foreign.md` 1 (auto-gptq 0.7.1, GPTQModel f4c327a1). `qweight` is transposed: a word holds values
+//! Source: `formats.md` j (auto-gptq 0.7.1, GPTQModel f4c327a1). `qweight` is transposed: a word holds values
 //! of one output for neighbouring inputs. Version 1 stores the zero point less one, and so that a zero of 0
 //! borrows from its neighbour; adding one to every field of the whole word gives it back.
 

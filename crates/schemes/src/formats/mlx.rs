@@ -1,7 +1,7 @@
 //! MLX: rows of codes in 32-bit words, either affine (a scale and a bias a group) or in floats of the MX and
 //! NVFP4 kinds.
 //!
-//! Source: `foreign.md` 6 (mlx 0.32.4). The config's section `quantization` says group size, bits and mode,
+//! Source: `formats.md` j (mlx 0.32.4). The config's section `quantization` says group size, bits and mode,
 //! for the model and for modules that differ.
 
 use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};

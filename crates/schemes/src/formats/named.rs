@@ -1,6 +1,6 @@
 //! Formats that are known by name alone: nothing of them is verified, and none is decoded.
 //!
-//! Source: `formats.md` j (the config's `quant_method`) and `foreign.md` 5 (ComfyUI's other formats).
+//! Source: `formats.md` j (the config's `quant_method`, and ComfyUI's other formats).
 
 use crate::about::{About, Family, Match, ScaleLayout};
 use crate::decode::{Decoder, Refusal};

@@ -1,6 +1,6 @@
 //! NVFP4 whose blocks choose between two scales: the largest weight becomes 6, or 4.
 //!
-//! Source: `formats.md` c and `foreign.md` 8 (ModelOpt 0.47.0, `four_over_six`): block scales reach 256 instead of
+//! Source: `formats.md` c, "Four over six" (ModelOpt 0.47.0, `four_over_six`): block scales reach 256 instead of
 //! 448, so that one and a half times the block's maximum has room. On disk it is NVFP4, and is read as that.
 
 use crate::about::{About, Family};

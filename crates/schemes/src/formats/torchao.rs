@@ -1,7 +1,7 @@
 //! torchao's tensor classes as it flattens them to safetensors: `<module>._weight_<part>`, described in the
 //! header's metadata.
 //!
-//! Source: `foreign.md` 4 (torchao 0.18.0). What is decoded is rounded to the type that the metadata calls
+//! Source: `formats.md` j (torchao 0.18.0). What is decoded is rounded to the type that the metadata calls
 //! the original one, as their `dequantize` does.
 
 use crate::about::{About, Companion, Family, Match, Role, ScaleLayout};

@@ -1,6 +1,6 @@
 //! Marks of other writers whose tensors have ModelOpt's names and types, so that one layer is not claimed twice.
 //!
-//! Source: `formats.md` j (compressed-tensors), `foreign.md` 5 (ComfyUI).
+//! Source: `formats.md` j (compressed-tensors), `formats.md` j (ComfyUI).
 
 use crate::layer::LayerView;
 

@@ -1,7 +1,7 @@
 //! Encoding NVFP4 blocks: scales from each block's maximum by the dynamic or the static rule, from given
 //! maxima, or from a search; then codes under those scales.
 //!
-//! Source: `formats.md` b and c, `foreign.md` 8. The arithmetic is in the kernels.
+//! Source: `formats.md` b and c. The arithmetic is in the kernels.
 
 use crate::encode::{EncodeInput, Encoded, Encoder};
 use futures_util::future::LocalBoxFuture;

@@ -57,7 +57,7 @@ fn level(severity: Severity) -> &'static str {
 }
 
 fn descriptor(rule: &Rule) -> Value {
-    let page = format!("{HOME}/blob/main/docs/rules.md");
+    let page = format!("{HOME}/blob/main/docs/rules/{}.md", rule.id);
     json!({
         "id": rule.id,
         "name": pascal(rule.title),
