@@ -11,6 +11,8 @@ use yew::{Callback, Html, Properties, component, html};
 const FIRST: usize = 5;
 /// Longest value that is shown whole.
 const LONGEST: usize = 240;
+/// Characters that are shown of what comes before a difference.
+const BEFORE_CHANGE: usize = 40;
 
 /// Properties of [`RepairSection`].
 #[derive(Properties, PartialEq)]
@@ -107,16 +109,10 @@ fn group_view(group: &[&Change]) -> Html {
 
 /// Before and after, each on its line. What is not there has none.
 fn change_view(change: &Change) -> Html {
+    let skipped = alike(&change.before, &change.after);
     let named = |value: &str| {
-        let text = if value.contains(&change.subject) {
-            value.to_owned()
-        } else {
-            format!("{}: {value}", change.subject)
-        };
-        match text.char_indices().nth(LONGEST) {
-            Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-            None => text,
-        }
+        let shown = excerpt(value, skipped);
+        if shown.contains(&change.subject) { shown } else { format!("{}: {shown}", change.subject) }
     };
     html! {
         <div class="change">
@@ -124,6 +120,23 @@ fn change_view(change: &Change) -> Html {
             if change.after != "absent" { <ins title={change.after.clone()}>{ named(&change.after) }</ins> }
         </div>
     }
+}
+
+/// Characters that both begin with and that need not be shown: none where what differs is in sight anyway.
+fn alike(before: &str, after: &str) -> usize {
+    let same = before.chars().zip(after.chars()).take_while(|(a, b)| a == b).count();
+    if same + BEFORE_CHANGE > LONGEST / 2 { same.saturating_sub(BEFORE_CHANGE) } else { 0 }
+}
+
+/// The value from a character on, cut at its longest.
+fn excerpt(value: &str, from: usize) -> String {
+    let mut rest = value.chars().skip(from);
+    let mut shown: String = if from > 0 { "…".to_owned() } else { String::new() };
+    shown.extend(rest.by_ref().take(LONGEST));
+    if rest.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn result_view(result: &ResultSummary, dispatch: &Callback<Action>) -> Html {
@@ -148,5 +161,28 @@ fn result_view(result: &ResultSummary, dispatch: &Callback<Action>) -> Html {
                 <button data-testid="drop-output" onclick={dispatch.reform(|_| Action::DropOutput)}>{ "Discard" }</button>
             </p>
         </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_in_sight() {
+        let common = "\"layer\",".repeat(60);
+        let (before, after) = (format!("[{common}\"a\"]"), format!("[{common}\"b\",\"a\"]"));
+        let from = alike(&before, &after);
+        assert!(excerpt(&before, from).ends_with("\"a\"]"));
+        assert!(excerpt(&after, from).ends_with("\"b\",\"a\"]"));
+        assert!(excerpt(&after, from).starts_with('…'));
+    }
+
+    #[test]
+    fn short_values_stay_whole() {
+        assert_eq!(excerpt("[\"a\"]", alike("[\"a\"]", "[\"b\"]")), "[\"a\"]");
+        let long = "x".repeat(LONGEST + 1);
+        assert_eq!(excerpt(&long, alike(&long, "absent")).chars().count(), LONGEST + 1);
+        assert!(excerpt(&long, 0).ends_with('…'));
     }
 }
