@@ -1,8 +1,9 @@
 //! Carrying out what changes a tensor's form without quantizing: casts, decoded layers, recast ones.
 
 use crate::error::ConvertError;
+use crate::passage::{length, sized};
 use crate::plan::{Place, PlanFile, PlanTensor};
-use crate::run::{Job, length, sized};
+use crate::run::Job;
 use crate::write::TensorWriter;
 use quantscope_audit::LayerInfo;
 use quantscope_audit::decoded::{DecodeError, DecodedLayer, read_slab};
@@ -52,9 +53,9 @@ impl<'a> Job<'a> {
             widen(from, &bytes, &mut values);
             narrow(tensor.spec.dtype, &values, &mut rounded);
             writer.write(sink, &rounded).await?;
-            self.step(name, length(&rounded))?;
+            self.passage.step(name, length(&rounded))?;
         }
-        self.hashes.insert(name.to_string(), writer.finish());
+        self.passage.hashes.insert(name.to_string(), writer.finish());
         Ok(())
     }
 
@@ -74,9 +75,9 @@ impl<'a> Job<'a> {
             let mut rounded = Vec::new();
             narrow(tensor.spec.dtype, &values, &mut rounded);
             writer.write(sink, &rounded).await?;
-            self.step(&layer.name, length(&rounded))?;
+            self.passage.step(&layer.name, length(&rounded))?;
         }
-        self.hashes.insert(tensor.spec.name.clone(), writer.finish());
+        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish());
         Ok(())
     }
 
@@ -97,7 +98,7 @@ impl<'a> Job<'a> {
                 shard.source.read(at, &mut bytes).await?;
                 recast.survey(&bytes);
                 at += length(&bytes);
-                self.step(&layer.name, 0)?;
+                self.passage.step(&layer.name, 0)?;
             }
         }
         Ok(Some(recast))
@@ -130,10 +131,10 @@ impl<'a> Job<'a> {
             }
             let bytes = recast.produce(output, span.clone(), &parts);
             writer.write(sink, &bytes).await?;
-            self.step(&layer.name, length(&bytes))?;
+            self.passage.step(&layer.name, length(&bytes))?;
             at = span.end;
         }
-        self.hashes.insert(tensor.spec.name.clone(), writer.finish());
+        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish());
         Ok(())
     }
 }

@@ -3,9 +3,9 @@
 //! Source: `formats.md` h, "What a file tells of its ties". Equal bytes alone are no tie.
 
 use crate::error::ConvertError;
+use crate::passage::{length, sized};
 use crate::plan::Place;
 use crate::recipe::{Recipe, TiePolicy};
-use crate::run::{length, sized};
 use crate::views::{View, Views};
 use quantscope_audit::{Checkpoint, Model, ties};
 use quantscope_format::{Control, Limits, Progress};

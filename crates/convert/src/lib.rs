@@ -20,6 +20,7 @@ mod maxima;
 mod measure;
 mod noise;
 mod pack;
+mod passage;
 mod plan;
 mod recipe;
 mod rectangles;

@@ -1,9 +1,10 @@
 //! The maxima that scales are made of, found before anything is packed.
 
 use crate::error::ConvertError;
+use crate::passage::sized;
 use crate::plan::PackedLayer;
 use crate::recipe::{Conv3d, ZeroTensors};
-use crate::run::{Job, sized};
+use crate::run::Job;
 use quantscope_audit::tiles::{Grid, tiles};
 use quantscope_kernels::{AbsMax, Engine as _, FloatTile};
 use quantscope_schemes::Kind;
@@ -22,7 +23,7 @@ impl Job<'_> {
     /// scheme needs none.
     pub(crate) async fn measure(&mut self) -> Result<Vec<f32>, ConvertError> {
         let needing = self.plan.packed.iter().filter(|p| p.encoding.needs_maximum);
-        self.begin("Measuring maxima", needing.map(|p| p.place.len()).fold(0, u64::saturating_add));
+        self.passage.begin("Measuring maxima", needing.map(|p| p.place.len()).fold(0, u64::saturating_add));
         let mut maxima = Vec::with_capacity(self.plan.packed.len());
         for packed in &self.plan.packed {
             if !packed.encoding.needs_maximum {
@@ -79,7 +80,7 @@ impl Job<'_> {
             let cols = u32::try_from(cols).unwrap_or(u32::MAX);
             let part = FloatTile { dtype: packed.dtype, bytes: &bytes, rows: tile.row_count(), cols };
             found = found.max(self.engine.absmax(part).await?);
-            self.step(&packed.name, tile.byte_len())?;
+            self.passage.step(&packed.name, tile.byte_len())?;
         }
         Ok(found)
     }

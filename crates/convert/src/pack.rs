@@ -6,9 +6,10 @@
 use crate::error::ConvertError;
 use crate::measure::not_finite;
 use crate::noise::{Gauge, PackedTile};
+use crate::passage::{length, sized};
 use crate::plan::{PackedLayer, PlanFile, PlanTensor};
 use crate::rectangles::{BlockGrid, Rectangle, least_common_multiple, parts};
-use crate::run::{Job, length, sized};
+use crate::run::Job;
 use crate::write::TensorWriter;
 use quantscope_format::{Sink, Source};
 use quantscope_kernels::block_absmax::BlockSize;
@@ -51,7 +52,7 @@ impl<'a> Job<'a> {
 
     /// Bytes of source that are taken at once.
     pub(crate) fn tile_bytes(&self) -> u64 {
-        self.limits.tile_bytes.clamp(1, LARGEST_TILE)
+        self.passage.limits.tile_bytes.clamp(1, LARGEST_TILE)
     }
 
     fn encoder(&self, packed: &PackedLayer, maximum: f32) -> Result<Box<dyn Encoder>, ConvertError> {
@@ -107,9 +108,9 @@ impl<'a> Job<'a> {
         if let Some(error) = self.errors.get_mut(i) {
             *error = packing.gauge.noise.finish(&packed.name);
         }
-        self.hashes.insert(codes.spec.name.clone(), packing.codes.finish());
+        self.passage.hashes.insert(codes.spec.name.clone(), packing.codes.finish());
         if let Some(scales) = scales {
-            self.hashes.insert(scales.spec.name.clone(), packing.scales.finish());
+            self.passage.hashes.insert(scales.spec.name.clone(), packing.scales.finish());
         }
         Ok(())
     }
@@ -196,7 +197,7 @@ impl<'a> Job<'a> {
         let Rectangle { rows, cols } = rectangle;
         let packed_tile = PackedTile { rows, cols, source, codes: &encoded.codes, scales: &encoded.scales };
         packing.gauge.add(self.engine, packed_tile).await?;
-        self.step(&packing.packed.name, length(&encoded.codes) + length(&encoded.scales))
+        self.passage.step(&packing.packed.name, length(&encoded.codes) + length(&encoded.scales))
     }
 
     /// A band that exceeds the budget: its scales first, then its codes part by part.
@@ -244,7 +245,7 @@ impl<'a> Job<'a> {
             for (slot, found) in maxima.iter_mut().skip(at).zip(found) {
                 *slot = (*slot).max(found);
             }
-            self.step(&packed.name, 0)?;
+            self.passage.step(&packed.name, 0)?;
         }
         if maxima.iter().any(|&bits| bits >= INFINITE) { Err(not_finite(packed)) } else { Ok(maxima) }
     }

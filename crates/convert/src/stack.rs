@@ -5,8 +5,9 @@
 use crate::error::ConvertError;
 use crate::noise::PackedTile;
 use crate::pack::{Packing, tile};
+use crate::passage::length;
 use crate::rectangles::{Rectangle, parts};
-use crate::run::{Job, length};
+use crate::run::Job;
 use quantscope_format::Sink;
 
 /// Side of the squares that are turned at a time: both their rows and their columns stay in the nearest cache.
@@ -120,7 +121,7 @@ impl<'a> Job<'a> {
         }
         packing.codes.write(sink, &codes).await?;
         packing.scales.write(sink, &scales).await?;
-        self.step(&packed.name, length(&codes) + length(&scales))
+        self.passage.step(&packed.name, length(&codes) + length(&scales))
     }
 }
 

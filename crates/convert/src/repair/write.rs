@@ -7,14 +7,13 @@ use super::{Origin, RepairFile, RepairPlan, RepairTensor};
 use crate::configs::producer;
 use crate::error::ConvertError;
 use crate::manifest;
-use crate::write::{TensorWriter, hex};
+use crate::passage::{Passage, Promised, length, sized};
+use crate::write::TensorWriter;
 use quantscope_audit::Checkpoint;
-use quantscope_format::{Control, Limits, Progress, Sink, Source};
+use quantscope_format::{Control, Limits, Sink};
 use quantscope_numeric::{Dtype, widen};
 use quantscope_schemes::kv;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
 /// One as an E4M3 byte.
 const E4M3_ONE: u8 = 0x38;
@@ -44,18 +43,7 @@ pub async fn run(
     sink: &mut dyn Sink,
     control: &dyn Control,
 ) -> Result<RepairOutcome, ConvertError> {
-    let mut job = Job {
-        checkpoint,
-        plan,
-        limits,
-        control,
-        phase: "",
-        done: 0,
-        total: 0,
-        hashes: BTreeMap::new(),
-        unchanged: 0,
-        bytes_written: 0,
-    };
+    let mut job = Job { checkpoint, plan, passage: Passage::new(checkpoint, limits, control), unchanged: 0 };
     let done = match job.carry_out(sink).await {
         Ok(files) => sink.commit().await.map(|()| files).map_err(ConvertError::from),
         Err(error) => Err(error),
@@ -64,8 +52,8 @@ pub async fn run(
         Ok(files) => Ok(RepairOutcome {
             files,
             unchanged: job.unchanged,
-            made: u64::try_from(job.hashes.len()).unwrap_or(u64::MAX).saturating_sub(job.unchanged),
-            bytes_written: job.bytes_written,
+            made: u64::try_from(job.passage.hashes.len()).unwrap_or(u64::MAX).saturating_sub(job.unchanged),
+            bytes_written: job.passage.bytes_written,
         }),
         Err(error) => {
             sink.abandon().await;
@@ -77,23 +65,8 @@ pub async fn run(
 struct Job<'a> {
     checkpoint: &'a Checkpoint,
     plan: &'a RepairPlan,
-    limits: &'a Limits,
-    control: &'a dyn Control,
-    phase: &'static str,
-    done: u64,
-    total: u64,
-    /// SHA-256 of every output tensor by name.
-    hashes: BTreeMap<String, String>,
+    passage: Passage<'a>,
     unchanged: u64,
-    bytes_written: u64,
-}
-
-fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
-fn sized(len: u64) -> Vec<u8> {
-    vec![0; usize::try_from(len).unwrap_or(0)]
 }
 
 /// Turns zeros of a float tensor into ones.
@@ -109,70 +82,42 @@ fn lift_floats(dtype: Dtype, bytes: &mut [u8]) {
     }
 }
 
+fn promised(file: &RepairFile) -> Promised<'_> {
+    let tensors = file.tensors.iter().map(|t| (t.spec.name.as_str(), t.span.clone())).collect();
+    Promised { name: &file.name, header: &file.header, len: file.len, tensors }
+}
+
 impl Job<'_> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
         self.compare_copies().await?;
-        let sources = self.hash_sources().await?;
-        self.begin("Repairing", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
+        let sources = self.passage.hash_sources().await?;
+        self.passage.begin("Repairing", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
         let mut files = Vec::new();
         for file in &self.plan.files {
             sink.create(&file.name, file.len).await?;
             sink.write_at(&file.name, 0, &file.header).await?;
-            self.bytes_written = self.bytes_written.saturating_add(file.len);
+            self.passage.bytes_written = self.passage.bytes_written.saturating_add(file.len);
             for tensor in &file.tensors {
                 self.write_tensor(sink, file, tensor).await?;
             }
             files.push((file.name.clone(), file.len));
         }
         for (name, bytes) in &self.plan.texts {
-            files.push(self.write_text(sink, name, bytes).await?);
+            files.push(self.passage.write_text(sink, name, bytes).await?);
         }
         for name in &self.plan.copies {
-            files.extend(self.copy_file(sink, name).await?);
+            files.extend(self.passage.copy_file(sink, name).await?);
         }
         let manifest = self.manifest(&sources);
-        files.push(self.write_text(sink, manifest::NAME, &manifest).await?);
-        self.read_back(sink).await?;
+        files.push(self.passage.write_text(sink, manifest::NAME, &manifest).await?);
+        let promised: Vec<Promised<'_>> = self.plan.files.iter().map(promised).collect();
+        self.passage.read_back(sink, &promised).await?;
         Ok(files)
     }
 
     /// Bytes of a tile: whole floats.
     fn tile(&self) -> u64 {
-        self.limits.tile_bytes.next_multiple_of(4)
-    }
-
-    fn begin(&mut self, phase: &'static str, total: u64) {
-        (self.phase, self.done, self.total) = (phase, 0, total);
-    }
-
-    /// Tells of progress, and stops if the user wants it.
-    fn step(&mut self, item: &str, bytes: u64) -> Result<(), ConvertError> {
-        self.done = self.done.saturating_add(bytes);
-        self.control.progress(&Progress {
-            phase: self.phase.into(),
-            item: item.into(),
-            done_bytes: self.done.min(self.total),
-            total_bytes: self.total,
-        });
-        if self.control.is_cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
-    }
-
-    async fn hash_range(
-        &mut self,
-        source: &dyn Source,
-        item: &str,
-        (begin, end): (u64, u64),
-    ) -> Result<String, ConvertError> {
-        let mut hash = Sha256::new();
-        let mut offset = begin;
-        while offset < end {
-            let mut bytes = sized(self.limits.tile_bytes.min(end - offset));
-            source.read(offset, &mut bytes).await?;
-            hash.update(&bytes);
-            offset += length(&bytes);
-            self.step(item, length(&bytes))?;
-        }
-        Ok(hex(&hash.finalize()))
+        self.passage.limits.tile_bytes.next_multiple_of(4)
     }
 
     /// Of two tensors of one name, one is left out: only if they are the same.
@@ -180,15 +125,15 @@ impl Job<'_> {
         let checkpoint = self.checkpoint;
         let bytes = |p: (u32, u32)| checkpoint.tensor(p.0, p.1).map_or(0, |(_, t)| t.byte_len());
         let total = self.plan.equal.iter().map(|(a, b)| bytes(*a).saturating_add(bytes(*b)));
-        self.begin("Comparing copies", total.fold(0, u64::saturating_add));
+        self.passage.begin("Comparing copies", total.fold(0, u64::saturating_add));
         for (kept, dropped) in &self.plan.equal {
             let (Some((shard, a)), Some((other, b))) =
                 (checkpoint.tensor(kept.0, kept.1), checkpoint.tensor(dropped.0, dropped.1))
             else {
                 continue;
             };
-            let first = self.hash_range(shard.source.as_ref(), &a.name, (a.begin, a.end)).await?;
-            let second = self.hash_range(other.source.as_ref(), &b.name, (b.begin, b.end)).await?;
+            let first = self.passage.hash_range(shard.source.as_ref(), &a.name, a.begin..a.end).await?;
+            let second = self.passage.hash_range(other.source.as_ref(), &b.name, b.begin..b.end).await?;
             if first != second {
                 return Err(ConvertError::Tensor {
                     tensor: a.name.clone(),
@@ -198,19 +143,6 @@ impl Job<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Length and SHA-256 of every source shard.
-    async fn hash_sources(&mut self) -> Result<Vec<Value>, ConvertError> {
-        self.begin("Hashing the source", self.checkpoint.byte_len());
-        let mut sources = Vec::new();
-        let checkpoint = self.checkpoint;
-        for shard in &checkpoint.shards {
-            let len = shard.header.file_len;
-            let sha256 = self.hash_range(shard.source.as_ref(), &shard.file, (0, len)).await?;
-            sources.push(json!({"file": shard.file, "bytes": len, "sha256": sha256}));
-        }
-        Ok(sources)
     }
 
     async fn write_tensor(
@@ -227,8 +159,8 @@ impl Job<'_> {
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
         if let Some(number) = self.number(tensor).await? {
             writer.write(sink, &number.to_le_bytes()).await?;
-            self.hashes.insert(name.to_string(), writer.finish());
-            return self.step(name, 4);
+            self.passage.hashes.insert(name.to_string(), writer.finish());
+            return self.passage.step(name, 4);
         }
         let whole = source.begin..source.end;
         let spliced = tensor.origin == Origin::Splice
@@ -250,10 +182,10 @@ impl Job<'_> {
                 writer.write(sink, &bytes).await?;
             }
             at += length(&bytes);
-            self.step(name, length(&bytes))?;
+            self.passage.step(name, length(&bytes))?;
         }
         self.unchanged += u64::from(tensor.origin == Origin::Splice);
-        self.hashes.insert(name.to_string(), writer.finish());
+        self.passage.hashes.insert(name.to_string(), writer.finish());
         Ok(())
     }
 
@@ -316,41 +248,12 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn write_text(
-        &mut self,
-        sink: &mut dyn Sink,
-        name: &str,
-        bytes: &[u8],
-    ) -> Result<(String, u64), ConvertError> {
-        sink.create(name, length(bytes)).await?;
-        sink.write_at(name, 0, bytes).await?;
-        self.bytes_written = self.bytes_written.saturating_add(length(bytes));
-        Ok((name.to_string(), length(bytes)))
-    }
-
-    async fn copy_file(
-        &mut self,
-        sink: &mut dyn Sink,
-        name: &str,
-    ) -> Result<Option<(String, u64)>, ConvertError> {
-        let checkpoint = self.checkpoint;
-        let Some(file) = checkpoint.other_files.iter().find(|f| f.path == name) else { return Ok(None) };
-        let len = file.source.len();
-        sink.create(name, len).await?;
-        let mut offset = 0;
-        while offset < len {
-            let mut bytes = sized(self.limits.tile_bytes.min(len - offset));
-            file.source.read(offset, &mut bytes).await?;
-            sink.write_at(name, offset, &bytes).await?;
-            offset += length(&bytes);
-            self.step(name, 0)?;
-        }
-        self.bytes_written = self.bytes_written.saturating_add(len);
-        Ok(Some((name.to_string(), len)))
-    }
-
     /// The manifest of a repair: the same fields as a conversion's, and the changes in place of a recipe.
-    fn manifest(&self, sources: &[Value]) -> Vec<u8> {
+    fn manifest(&self, sources: &[(String, u64, String)]) -> Vec<u8> {
+        let sources: Vec<Value> = sources
+            .iter()
+            .map(|(file, bytes, sha256)| json!({"file": file, "bytes": bytes, "sha256": sha256}))
+            .collect();
         let mut tensors = Vec::new();
         for file in &self.plan.files {
             for tensor in &file.tensors {
@@ -360,7 +263,7 @@ impl Job<'_> {
                     "file": file.name,
                     "dtype": tensor.spec.dtype.tag(),
                     "shape": tensor.spec.shape,
-                    "sha256": self.hashes.get(&tensor.spec.name),
+                    "sha256": self.passage.hashes.get(&tensor.spec.name),
                     "source": source.into_iter().collect::<Vec<_>>(),
                 }));
             }
@@ -376,33 +279,5 @@ impl Job<'_> {
         let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
         text.push(b'\n');
         text
-    }
-
-    /// Reads every weight file back and compares header and tensors with what was promised.
-    async fn read_back(&mut self, sink: &mut dyn Sink) -> Result<(), ConvertError> {
-        self.begin("Reading back", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
-        let plan = self.plan;
-        for file in &plan.files {
-            let differs =
-                |what: &str| ConvertError::ReadBack { file: file.name.clone(), what: what.to_string() };
-            let source = sink.read_back(&file.name).await?;
-            let mut header = sized(length(&file.header));
-            if source.len() != file.len {
-                return Err(differs("its length"));
-            }
-            source.read(0, &mut header).await?;
-            if header != file.header {
-                return Err(differs("its header"));
-            }
-            for tensor in &file.tensors {
-                let name = tensor.spec.name.as_str();
-                let span = (tensor.span.start, tensor.span.end);
-                let hash = self.hash_range(source.as_ref(), name, span).await?;
-                if self.hashes.get(name) != Some(&hash) {
-                    return Err(differs(name));
-                }
-            }
-        }
-        Ok(())
     }
 }
