@@ -21,11 +21,14 @@ export function parseTensors(buffer) {
 export function writeTensors(file, { metadata, tensors }) {
   const header = metadata ? { __metadata__: metadata } : {};
   let end = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors) {
+  // Wider types first, as writers do, so that every tensor begins at a multiple of its element's size.
+  const width = ({ shape, bytes }) => bytes.length / (shape.reduce((n, side) => n * side, 1) || 1);
+  const ordered = [...tensors].sort((a, b) => width(b[1]) - width(a[1]));
+  for (const [name, { dtype, shape, bytes }] of ordered) {
     header[name] = { dtype, shape, data_offsets: [end, end + bytes.length] };
     end += bytes.length;
   }
-  writeFileSync(file, Buffer.concat([headerBytes(header), ...[...tensors.values()].map(({ bytes }) => bytes)]));
+  writeFileSync(file, Buffer.concat([headerBytes(header), ...ordered.map(([, { bytes }]) => bytes)]));
 }
 
 /** The length and the JSON, padded to a multiple of 8 as writers do. */
