@@ -1,6 +1,8 @@
 //! Reads the profiles of runtimes, `targets/*.toml`, so that the tool carries them as data and a profile that
 //! is not of the form does not build.
 
+#![allow(clippy::disallowed_methods, reason = "runs where the project is built, never in a browser")]
+
 #[path = "src/targets/profile.rs"]
 #[allow(dead_code, unreachable_pub, reason = "only the form is needed here")]
 mod profile;

@@ -1,6 +1,8 @@
 //! Collects the schemes: every file of `src/formats` is a module with a list `SCHEMES`, so that adding a
 //! scheme is adding a file. With the feature `made-up`, the file of the test that proves it comes in too.
 
+#![allow(clippy::disallowed_methods, reason = "runs where the project is built, never in a browser")]
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

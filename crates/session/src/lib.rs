@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod conversion;
 mod error;
 mod findings;
 mod histogram;

@@ -13,6 +13,7 @@ pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod mending;
+mod notice;
 pub(crate) mod picked;
 pub(crate) mod route;
 pub(crate) mod text;
@@ -25,6 +26,7 @@ use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
 use mending::Mending;
+pub(crate) use notice::Notice;
 use quantscope_session::api::{
     EngineChoice, FindingGroup, LayerDetail, LayerValues, Overview, TieReport, VerifySummary,
 };
@@ -76,17 +78,6 @@ pub(crate) struct EngineState {
     pub(crate) choice: EngineChoice,
     /// What the worker made of it; `None` while it looks for an adapter.
     pub(crate) status: Option<EngineStatus>,
-}
-
-/// A message at the top of the view, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Notice {
-    /// What did not work, or what is done.
-    pub(crate) title: String,
-    /// What happened, to what, and the next step.
-    pub(crate) text: String,
-    /// Whether something went wrong.
-    pub(crate) is_error: bool,
 }
 
 /// Where an answer goes.
