@@ -154,11 +154,15 @@ fn clippy_wasm(project: &Project) -> Result<()> {
 fn native(project: &Project, tools: &TestTools) -> Result<()> {
     let sh = &project.sh;
     let run = if setup::has_nextest(project) {
-        cmd!(sh, "cargo nextest run --locked --workspace --no-fail-fast")
+        let others = "not (package(quantscope-tests) and (binary(cases) or binary(decoding)))";
+        cmd!(sh, "cargo nextest run --locked --workspace --no-fail-fast -E {others}")
     } else {
         cmd!(sh, "cargo test --locked --workspace --lib --bins --tests --no-fail-fast")
     };
     with_test_tools(run, tools).run()?;
+    // These print how many golden cases agree, by family and engine, which is to be seen.
+    let conformance = ["--workspace", "--test", "cases", "--test", "decoding", "--", "--nocapture"];
+    with_test_tools(cmd!(sh, "cargo test --locked {conformance...}"), tools).run()?;
     // A build of its own, since the feature adds a scheme that no other test expects.
     let made_up = ["-p", "quantscope-tests", "--features", "made-up", "--test", "made_up"];
     with_test_tools(cmd!(sh, "cargo test --locked {made_up...}"), tools).run()?;
@@ -252,6 +256,8 @@ fn end_to_end<'a>(project: &'a Project, tools: &TestTools) -> Result<Cmd<'a>> {
     Ok(cmd!(project.sh, "node tests/e2e/node_modules/@playwright/test/cli.js test --config {config}")
         .env("QUANTSCOPE_CHROMIUM", &tools.browser.chromium)
         .env("QUANTSCOPE_CLI", cli)
+        // The specs that need a very large checkpoint have it written by this very program.
+        .env("QUANTSCOPE_XTASK", std::env::current_exe()?)
         .env("QUANTSCOPE_PORT", free_port()?.to_string())
         .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
 }
