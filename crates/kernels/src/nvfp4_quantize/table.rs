@@ -60,7 +60,9 @@ impl Nvfp4Table {
         Self::new(ScaleRule::Static { global, range }, Nvfp4Block::Of16, cast)
     }
 
-    fn new(rule: ScaleRule, block: Nvfp4Block, cast: CodeCast) -> Self {
+    /// The thresholds for a tensor whose scales follow `rule`.
+    #[must_use]
+    pub fn new(rule: ScaleRule, block: Nvfp4Block, cast: CodeCast) -> Self {
         let ws2 = rule.ws2();
         let scale_last = rule.scale_last();
         let code_last: Vec<_> = (0..128).map(|byte| code_thresholds(byte, ws2, cast)).collect();

@@ -5,9 +5,10 @@
 
 use crate::encode::{EncodeInput, Encoded, Encoder};
 use futures_util::future::LocalBoxFuture;
-use quantscope_kernels::nvfp4_quantize::{Nvfp4Block, Nvfp4Table, ScaleRange};
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange, ScaleRule};
 use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod};
 use quantscope_kernels::{Engine, EngineError, FloatTile, Nvfp4Out};
+use std::cell::OnceCell;
 
 /// How block scales are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,11 @@ pub(crate) enum Rule {
 
 /// Makes scales and codes of one tensor.
 pub(crate) struct BlockEncoder {
-    table: Nvfp4Table,
+    rule: ScaleRule,
+    block: Nvfp4Block,
+    cast: CodeCast,
+    /// Made with the first tile: the global scale is asked for on its own, and needs no table.
+    table: OnceCell<Nvfp4Table>,
     search: Option<ScaleSearch>,
 }
 
@@ -36,10 +41,11 @@ impl BlockEncoder {
             Nvfp4Block::Of16 => 2688.0,
             Nvfp4Block::Of32 => 448.0,
         };
-        let table = match rule {
-            Rule::Dynamic => Nvfp4Table::dynamic(input.maximum / largest, block, input.cast),
-            Rule::Static | Rule::Sweep => Nvfp4Table::fixed(input.maximum, ScaleRange::Full, input.cast),
-            Rule::FourOverSix => Nvfp4Table::fixed(input.maximum, ScaleRange::FourOverSix, input.cast),
+        let fixed = |range| ScaleRule::Static { global: input.maximum, range };
+        let scale_rule = match rule {
+            Rule::Dynamic => ScaleRule::Dynamic { ws2: input.maximum / largest },
+            Rule::Static | Rule::Sweep => fixed(ScaleRange::Full),
+            Rule::FourOverSix => fixed(ScaleRange::FourOverSix),
         };
         let search = |method| Some(ScaleSearch { method, global: input.maximum });
         let search = match rule {
@@ -47,12 +53,16 @@ impl BlockEncoder {
             Rule::Sweep => search(SearchMethod::SweepE4m3),
             Rule::FourOverSix => search(SearchMethod::FourOverSix),
         };
-        Self { table, search }
+        Self { rule: scale_rule, block, cast: input.cast, table: OnceCell::new(), search }
+    }
+
+    fn table(&self) -> &Nvfp4Table {
+        self.table.get_or_init(|| Nvfp4Table::new(self.rule, self.block, self.cast))
     }
 
     /// Blocks of a tile, and bytes of their codes.
     fn room(&self, tile: &FloatTile<'_>) -> [usize; 2] {
-        let block = self.table.block().elems();
+        let block = self.block.elems();
         let blocks = u64::from(tile.rows) * u64::from(tile.cols.div_ceil(block));
         let length = |n: u64| usize::try_from(n).unwrap_or(0);
         [length(blocks), length(blocks.saturating_mul(u64::from(block / 2)))]
@@ -61,11 +71,12 @@ impl BlockEncoder {
 
 impl Encoder for BlockEncoder {
     fn scalars(&self) -> Vec<(&'static str, f32)> {
-        vec![("weight_scale_2", self.table.ws2())]
+        vec![("weight_scale_2", self.rule.ws2())]
     }
 
     fn scales(&self, maxima: &[u32]) -> Vec<u8> {
-        maxima.iter().map(|&bits| self.table.scale_byte(bits)).collect()
+        let table = self.table();
+        maxima.iter().map(|&bits| table.scale_byte(bits)).collect()
     }
 
     fn codes<'a>(
@@ -77,7 +88,7 @@ impl Encoder for BlockEncoder {
     ) -> LocalBoxFuture<'a, Result<Vec<u8>, EngineError>> {
         Box::pin(async move {
             let mut codes = vec![0; self.room(&tile)[1]];
-            engine.nvfp4_encode(tile, &self.table, scales, &mut codes).await?;
+            engine.nvfp4_encode(tile, self.table(), scales, &mut codes).await?;
             Ok(codes)
         })
     }
@@ -92,11 +103,11 @@ impl Encoder for BlockEncoder {
             let mut encoded = Encoded { codes: vec![0; bytes], scales: vec![0; blocks] };
             if let Some(search) = &self.search {
                 engine.nvfp4_search(tile, search, &mut encoded.scales).await?;
-                engine.nvfp4_encode(tile, &self.table, &encoded.scales, &mut encoded.codes).await?;
+                engine.nvfp4_encode(tile, self.table(), &encoded.scales, &mut encoded.codes).await?;
                 return Ok(encoded);
             }
             let out = Nvfp4Out { codes: &mut encoded.codes, scales: &mut encoded.scales };
-            engine.nvfp4_quantize(tile, &self.table, out).await?;
+            engine.nvfp4_quantize(tile, self.table(), out).await?;
             Ok(encoded)
         })
     }
