@@ -42,6 +42,21 @@ pub(crate) fn sized(len: u64) -> Vec<u8> {
     vec![0; usize::try_from(len).unwrap_or(0)]
 }
 
+/// Gives what was written its final names, or leaves nothing of it if anything failed.
+pub(crate) async fn settle<T>(
+    sink: &mut dyn Sink,
+    written: Result<T, ConvertError>,
+) -> Result<T, ConvertError> {
+    let settled = match written {
+        Ok(written) => sink.commit().await.map(|()| written).map_err(ConvertError::from),
+        Err(error) => Err(error),
+    };
+    if settled.is_err() {
+        sink.abandon().await;
+    }
+    settled
+}
+
 impl<'a> Passage<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint, limits: &'a Limits, control: &'a dyn Control) -> Self {
         let hashes = BTreeMap::new();

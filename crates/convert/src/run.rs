@@ -3,7 +3,7 @@
 use crate::error::ConvertError;
 use crate::manifest;
 use crate::noise::{LayerError, Noise};
-use crate::passage::{Passage, Promised, length, sized};
+use crate::passage::{Passage, Promised, length, settle, sized};
 use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::write::TensorWriter;
@@ -59,25 +59,17 @@ pub async fn run(
         notes: Vec::new(),
         copied: 0,
     };
-    let done = match job.carry_out(sink).await {
-        Ok(files) => sink.commit().await.map(|()| files).map_err(ConvertError::from),
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(files) => Ok(Outcome {
-            files,
-            copied: job.copied,
-            bytes_written: job.passage.bytes_written,
-            engine: engine.description(),
-            engine_note: engine.note(),
-            errors: job.errors,
-            notes: job.notes,
-        }),
-        Err(error) => {
-            sink.abandon().await;
-            Err(error)
-        }
-    }
+    let written = job.carry_out(sink).await;
+    let files = settle(sink, written).await?;
+    Ok(Outcome {
+        files,
+        copied: job.copied,
+        bytes_written: job.passage.bytes_written,
+        engine: engine.description(),
+        engine_note: engine.note(),
+        errors: job.errors,
+        notes: job.notes,
+    })
 }
 
 /// A conversion in progress.

@@ -7,7 +7,7 @@ use super::{Origin, RepairFile, RepairPlan, RepairTensor};
 use crate::configs::producer;
 use crate::error::ConvertError;
 use crate::manifest;
-use crate::passage::{Passage, Promised, length, sized};
+use crate::passage::{Passage, Promised, length, settle, sized};
 use crate::write::TensorWriter;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Control, Limits, Sink};
@@ -44,22 +44,14 @@ pub async fn run(
     control: &dyn Control,
 ) -> Result<RepairOutcome, ConvertError> {
     let mut job = Job { checkpoint, plan, passage: Passage::new(checkpoint, limits, control), unchanged: 0 };
-    let done = match job.carry_out(sink).await {
-        Ok(files) => sink.commit().await.map(|()| files).map_err(ConvertError::from),
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(files) => Ok(RepairOutcome {
-            files,
-            unchanged: job.unchanged,
-            made: u64::try_from(job.passage.hashes.len()).unwrap_or(u64::MAX).saturating_sub(job.unchanged),
-            bytes_written: job.passage.bytes_written,
-        }),
-        Err(error) => {
-            sink.abandon().await;
-            Err(error)
-        }
-    }
+    let written = job.carry_out(sink).await;
+    let files = settle(sink, written).await?;
+    Ok(RepairOutcome {
+        files,
+        unchanged: job.unchanged,
+        made: u64::try_from(job.passage.hashes.len()).unwrap_or(u64::MAX).saturating_sub(job.unchanged),
+        bytes_written: job.passage.bytes_written,
+    })
 }
 
 struct Job<'a> {
