@@ -81,16 +81,16 @@ pub(crate) struct Convert {
     /// Folder to write. It must not exist, or be empty.
     #[arg(short, long, value_name = "OUT", required_unless_present = "plan")]
     pub(crate) output: Option<PathBuf>,
-    /// Scheme of the layers, such as nvfp4 or fp8; bf16, f16 or f32 dequantizes.
+    /// Scheme of the layers, such as nvfp4 or fp8; bf16, f16 or f32 dequantizes; nothing leaves values alone.
     #[arg(long, value_name = "ID")]
-    pub(crate) to: String,
+    pub(crate) to: Option<String>,
     /// Scheme of the modules that match, or `keep`; the first match wins.
     #[arg(long = "layer", value_name = "GLOB=ID|keep")]
     pub(crate) layers: Vec<String>,
     /// Keep the modules that match as they are.
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
-    /// Cast packed weights to this type before their codes are taken.
+    /// Cast packed weights to this type before their codes are taken; without a scheme, every floating tensor.
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<Dtype>,
     /// Maxima of activations and weights under ModelOpt's state names: JSON, or safetensors (a file or folder).
@@ -99,18 +99,38 @@ pub(crate) struct Convert {
     /// Weights that share a scale, in the schemes that leave it open, such as int4 (128 without it).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) group_size: Option<u64>,
-    /// How the quotient of per-tensor FP8 is rounded: as the reference does on a CPU, or on a GPU.
-    #[arg(long, value_parser = ["cpu", "cuda"], default_value = "cpu")]
-    pub(crate) fp8_rounding: String,
-    /// Which 3-D convolutions are packed: all that can be, or those that the reference's own exporter takes.
-    #[arg(long, value_parser = ["lenient", "strict"], default_value = "lenient")]
-    pub(crate) conv3d: String,
-    /// What becomes of tensors that share their values with another.
-    #[arg(long, value_parser = ["by-name", "keep-input-scale", "off"], default_value = "by-name")]
-    pub(crate) ties: String,
+    /// How the quotient of per-tensor FP8 is rounded: as the reference does on a CPU, or on a GPU
+    /// [default: cpu].
+    #[arg(long, value_parser = ["cpu", "cuda"])]
+    pub(crate) fp8_rounding: Option<String>,
+    /// Which 3-D convolutions are packed: all that can be, or those that the reference's own exporter takes
+    /// [default: lenient].
+    #[arg(long, value_parser = ["lenient", "strict"])]
+    pub(crate) conv3d: Option<String>,
+    /// What becomes of tensors that share their values with another [default: by-name].
+    #[arg(long, value_parser = ["by-name", "keep-input-scale", "off"])]
+    pub(crate) ties: Option<String>,
     /// Path prefix of the sides of ties that stay: model.decoder pairs model.ANY.rest with model.decoder.rest.
     #[arg(long, value_name = "PREFIX")]
     pub(crate) canonical: Option<String>,
+    /// Write the aliases of ties again, for runtimes that need both copies.
+    #[arg(long)]
+    pub(crate) expand_ties: bool,
+    /// Rename, split and take stacks apart by the rules of this JSON file.
+    #[arg(long, value_name = "RULES.json")]
+    pub(crate) rename: Option<PathBuf>,
+    /// Join q, k and v, and gate and up, into one tensor each.
+    #[arg(long)]
+    pub(crate) fuse: bool,
+    /// Pad packed weights: their rows, or rows and columns.
+    #[arg(long, value_parser = ["row", "row_col"])]
+    pub(crate) pad: Option<String>,
+    /// Write block scales in the tiles that GPUs read.
+    #[arg(long)]
+    pub(crate) swizzle: bool,
+    /// Largest shard, such as 5GB (KB, MB, GB: powers of 1000; KiB, MiB, GiB: of 1024).
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shard_size: Option<String>,
     /// What to do with a tensor of zeros only, which the reference turns into NaN.
     #[arg(long, value_enum, default_value = "refuse")]
     pub(crate) zero_tensors: ZeroTensors,

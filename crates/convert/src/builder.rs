@@ -1,4 +1,4 @@
-//! Making a plan to quantize: which layers, with which maxima, sharing which scales.
+//! Making a plan: which layers are packed, taken over, decoded, cast or kept, with which maxima, sharing which scales.
 
 use crate::calibrate::Found;
 use crate::configs::{self, Quantized};
@@ -7,27 +7,19 @@ use crate::error::ConvertError;
 use crate::experts::Form as StackForm;
 use crate::fused;
 use crate::layout::{self, Entry};
-use crate::plan::{ChangedLayer, KeptLayer, PackedLayer, Plan};
+use crate::plain::{self, float_type};
+use crate::plan::{ChangedLayer, KeptLayer, PackedLayer, Plan, Step};
 use crate::recipe::{Recipe, Target};
 use crate::select::{Choice, Selector};
 use crate::tied::Tied;
 use crate::views::{Module, Views};
+use quantscope_audit::decoded::DecodedLayer;
 use quantscope_audit::{Checkpoint, Model};
-use quantscope_format::natural_cmp;
+use quantscope_format::{TensorSpec, natural_cmp};
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
-use quantscope_numeric::Dtype;
-use quantscope_schemes::{Form, Kind, Matrix, Output, Presence, Recast, Role, Scheme};
+use quantscope_schemes::{Family, Form, Kind, Matrix, Output, Presence, Recast, Role, Scheme, WEIGHT_LEAF};
 use std::collections::{BTreeMap, BTreeSet};
-
-pub(crate) fn float_type(dtype: Dtype) -> Option<FloatType> {
-    match dtype {
-        Dtype::F32 => Some(FloatType::F32),
-        Dtype::BF16 => Some(FloatType::Bf16),
-        Dtype::F16 => Some(FloatType::F16),
-        _ => None,
-    }
-}
 
 /// The cast that codes see. Widening is exact and changes no code, so it is none.
 fn cast(from: FloatType, to: Option<FloatType>) -> CodeCast {
@@ -49,8 +41,10 @@ pub(crate) struct Builder<'a> {
     pub(crate) plan: Plan,
     /// Modules that are packed: module index to index in [`Plan::packed`].
     pub(crate) packed: BTreeMap<usize, usize>,
-    /// Modules that change their form: index in [`Plan::changed`] and the new outputs.
-    pub(crate) changed: BTreeMap<usize, (usize, Vec<Output>)>,
+    /// Modules that change their form: index in [`Plan::changed`] and what stands for them.
+    pub(crate) changed: BTreeMap<usize, (usize, Vec<Entry>)>,
+    /// Modules whose floats are cast, and to what.
+    pub(crate) casts: BTreeMap<usize, FloatType>,
     /// Activation maxima of aliases that keep a scale of their own, by name, with the packed layer they share
     /// the weight of.
     pub(crate) alias_inputs: BTreeMap<String, (usize, f32)>,
@@ -58,14 +52,14 @@ pub(crate) struct Builder<'a> {
     pub(crate) caches: Vec<(String, f32)>,
 }
 
-/// Lays out a conversion to quantized schemes.
+/// Lays out a conversion.
 pub(crate) fn plan(
     checkpoint: &Checkpoint,
     model: &Model,
     recipe: &Recipe,
     ties: &Ties,
 ) -> Result<Plan, ConvertError> {
-    let views = Views::new(checkpoint, model);
+    let views = Views::new(checkpoint, model, recipe);
     let choices = choose(checkpoint, model, recipe, &views)?;
     let tied = Tied::new(&views, ties, &choices);
     let mut builder = Builder {
@@ -78,13 +72,14 @@ pub(crate) fn plan(
         plan: Plan::default(),
         packed: BTreeMap::new(),
         changed: BTreeMap::new(),
+        casts: BTreeMap::new(),
         alias_inputs: BTreeMap::new(),
         caches: Vec::new(),
     };
     builder.take(choices)?;
     let mut found = builder.resolve();
     builder.apply_weights(&found)?;
-    builder.plan.groups = fused::sharing_weights(&builder.plan.packed);
+    builder.plan.groups = fused::sharing_weights(&builder.plan.packed, &recipe.fuse_groups);
     builder.apply_inputs(&mut found);
     builder.check_conv3d()?;
     builder.warn(found);
@@ -99,9 +94,8 @@ fn choose(
     recipe: &Recipe,
     views: &Views,
 ) -> Result<Vec<Choice>, ConvertError> {
-    let Target::Scheme(default) = recipe.default else { return Ok(Vec::new()) };
     let is_quantized = model.layers.iter().any(quantscope_audit::LayerInfo::is_quantized);
-    let selector = Selector::new(checkpoint, recipe, default, is_quantized)?;
+    let selector = Selector::new(checkpoint, recipe, is_quantized)?;
     let choose = |module: &Module| match model.layers.get(module.layer) {
         Some(layer) => selector.choose(views, module, layer),
         None => Ok(Choice::PassOn),
@@ -137,10 +131,14 @@ impl Builder<'_> {
                     self.packed.insert(i, self.plan.packed.len());
                     self.plan.packed.push(packed);
                 }
-                Choice::Recast(scheme, recast) => self.change(i, scheme, recast.as_ref()),
+                Choice::Recast(scheme, recast) => self.recast(i, scheme, recast.as_ref()),
+                Choice::Decode(float) => self.decode(i, float)?,
+                Choice::Cast(float) => {
+                    self.casts.insert(i, float);
+                }
             }
         }
-        if self.plan.packed.is_empty() && self.plan.changed.is_empty() {
+        if self.recipe.quantizes() && self.plan.packed.is_empty() && self.plan.changed.is_empty() {
             let reason = self.plan.kept.first().map(|k| format!("; `{}` is kept: {}", k.name, k.reason));
             let reason = reason.unwrap_or_else(|| "; there is no linear or Conv3d layer in it".into());
             return Err(ConvertError::Refused(format!("nothing would be packed{reason}")));
@@ -162,14 +160,67 @@ impl Builder<'_> {
         }
     }
 
-    fn change(&mut self, i: usize, to: &'static dyn Scheme, recast: &dyn Recast) {
+    fn recast(&mut self, i: usize, to: &'static dyn Scheme, recast: &dyn Recast) {
+        let Some(module) = self.views.modules.get(i) else { return };
+        let changed = self.plan.changed.len();
+        let outputs = recast.outputs();
+        let entry = |(o, output): (usize, &Output)| {
+            let name = module.naming.tensor(&module.name, output.leaf);
+            let spec = TensorSpec { name, dtype: output.dtype, shape: output.shape.clone() };
+            (spec, Step::Recast(changed, o))
+        };
+        let entries = outputs.iter().enumerate().map(entry).collect();
+        let bytes_after = outputs.iter().map(output_bytes).fold(0, u64::saturating_add);
+        let note = recast.loss().unwrap_or_default();
+        let Some(changed) = self.changed_layer(module, to, bytes_after, note) else { return };
+        self.changed.insert(i, (self.plan.changed.len(), entries));
+        self.plan.changed.push(changed);
+    }
+
+    fn decode(&mut self, i: usize, float: FloatType) -> Result<(), ConvertError> {
         let Some((module, layer)) =
             self.views.modules.get(i).and_then(|m| Some((m, self.model.layers.get(m.layer)?)))
         else {
-            return;
+            return Ok(());
         };
-        let outputs = recast.outputs();
-        let changed = ChangedLayer {
+        let decoded = DecodedLayer::new(self.checkpoint, layer).map_err(|refusal| ConvertError::Tensor {
+            tensor: layer.name.clone(),
+            reason: refusal.reason,
+            remedy: format!("{}; or keep it with --layer '{}=keep'", refusal.remedy, layer.name),
+        })?;
+        let shape = decoded.decoder().shape();
+        let dtype = plain::dtype(float);
+        let elements = shape.iter().try_fold(1_u64, |n, &d| n.checked_mul(d));
+        let Some(bytes_after) = elements.and_then(|n| dtype.byte_len(n)) else {
+            return Err(ConvertError::Tensor {
+                tensor: layer.name.clone(),
+                reason: format!("decodes to the shape {shape:?}, which is more than 64 bits can count"),
+                remedy: "mend the checkpoint".into(),
+            });
+        };
+        let spec =
+            TensorSpec { name: module.naming.tensor(&module.name, WEIGHT_LEAF), dtype, shape: shape.clone() };
+        let entries = vec![(spec, Step::Decoded(self.plan.changed.len()))];
+        let Some(mut changed) = self.changed_layer(module, plain::scheme(float), bytes_after, String::new())
+        else {
+            return Ok(());
+        };
+        changed.shape = shape;
+        self.casts.insert(i, float);
+        self.changed.insert(i, (self.plan.changed.len(), entries));
+        self.plan.changed.push(changed);
+        Ok(())
+    }
+
+    fn changed_layer(
+        &self,
+        module: &Module,
+        to: &'static dyn Scheme,
+        bytes_after: u64,
+        note: String,
+    ) -> Option<ChangedLayer> {
+        let layer = self.model.layers.get(module.layer)?;
+        Some(ChangedLayer {
             layer: module.layer,
             name: module.name.clone(),
             kind: module.kind,
@@ -177,11 +228,9 @@ impl Builder<'_> {
             from: layer.scheme.id(),
             shape: layer.shape.clone(),
             bytes_before: module.bytes,
-            bytes_after: outputs.iter().map(output_bytes).fold(0, u64::saturating_add),
-            note: recast.loss().unwrap_or_default(),
-        };
-        self.changed.insert(i, (self.plan.changed.len(), outputs));
-        self.plan.changed.push(changed);
+            bytes_after,
+            note,
+        })
     }
 
     fn pack(&self, module: &Module, scheme: &'static dyn Scheme) -> Result<PackedLayer, ConvertError> {
@@ -271,40 +320,57 @@ impl Builder<'_> {
         self.plan.warnings = warnings;
     }
 
-    fn write_texts(&mut self) -> Result<(), ConvertError> {
-        let packed = self.plan.packed.iter().map(|p| Quantized {
-            module: p.name.clone(),
-            scheme: p.scheme,
-            is_conv3d: p.kind == Kind::Conv3d,
-            settings: self.recipe.settings,
-        });
-        let changed = self.plan.changed.iter().map(|c| Quantized {
-            module: c.name.clone(),
-            scheme: c.to,
-            is_conv3d: c.kind == Kind::Conv3d,
-            settings: self.recipe.settings,
-        });
-        let mut quantized: Vec<Quantized> = packed.chain(changed).collect();
-        let mut plain = BTreeSet::new();
-        for kept in &self.plan.kept {
-            let module = self.views.find(&kept.name).and_then(|i| self.views.modules.get(i));
-            let layer = module.and_then(|m| self.model.layers.get(m.layer)).filter(|l| l.is_quantized());
-            match layer {
-                Some(layer) => {
-                    quantized.push(configs::kept_quantized(self.checkpoint, layer, self.recipe.settings));
-                }
-                None => {
-                    plain.insert(kept.name.clone());
-                }
+    /// What configs say of the output: its quantized layers, and the modules that are plain.
+    fn declared(&self) -> (Vec<Quantized>, BTreeSet<String>) {
+        let settings = self.recipe.settings;
+        let made = |name: &str, scheme, kind| Quantized {
+            module: name.to_string(),
+            scheme,
+            is_conv3d: kind == Kind::Conv3d,
+            settings,
+        };
+        let (mut quantized, mut plain) = (Vec::new(), BTreeSet::new());
+        for (i, module) in self.views.modules.iter().enumerate() {
+            let Some(layer) = self.model.layers.get(module.layer) else { continue };
+            if self.tied.dropped.contains_key(&module.name) {
+                continue;
+            }
+            let changed = self.changed.get(&i).and_then(|(c, _)| self.plan.changed.get(*c));
+            if let Some(packed) = self.packed.get(&i).and_then(|&p| self.plan.packed.get(p)) {
+                quantized.push(made(&packed.name, packed.scheme, packed.kind));
+            } else if let Some(changed) = changed.filter(|c| c.to.family() != Family::Plain) {
+                quantized.push(made(&changed.name, changed.to, changed.kind));
+            } else if layer.is_quantized() && changed.is_none() {
+                let kept = configs::kept_quantized(self.checkpoint, layer, settings);
+                quantized.push(Quantized { module: module.name.clone(), ..kept });
+            } else if module.kind.is_counted() {
+                plain.insert(module.name.clone());
             }
         }
         quantized.sort_by(|a, b| natural_cmp(&a.module, &b.module));
-        let aliases = self.tied.aliases(self.ties);
-        let kv = configs::kv_cache(self.checkpoint, &self.plan.files);
-        let mut texts = configs::write(self.checkpoint, &quantized, plain, &aliases, kv)?;
+        (quantized, plain)
+    }
+
+    fn write_texts(&mut self) -> Result<(), ConvertError> {
+        let dtype = self.recipe.casts_all().map(plain::config_word);
+        let is_new = self.recipe.quantizes()
+            || matches!(self.recipe.default, Target::Float(_))
+            || !self.plan.changed.is_empty();
+        let mut texts = if is_new {
+            let (quantized, plain) = self.declared();
+            let aliases = self.tied.aliases(self.ties);
+            let kv = configs::kv_cache(self.checkpoint, &self.plan.files);
+            configs::write(self.checkpoint, &quantized, plain, &aliases, kv, dtype)?
+        } else {
+            dtype.map(|dtype| configs::write_dtype(self.checkpoint, dtype)).transpose()?.unwrap_or_default()
+        };
+        let is_wanted = |name: &str| self.recipe.writes_config(name);
+        texts.retain(|(name, _)| is_wanted(name));
         texts.extend(configs::index(self.checkpoint, &self.plan.files)?);
         let written: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-        self.plan.copies = configs::copies(self.checkpoint, &written);
+        let mut copies = configs::copies(self.checkpoint, &written, is_new);
+        copies.retain(|name| is_wanted(name));
+        self.plan.copies = copies;
         self.plan.texts = texts;
         Ok(())
     }

@@ -47,11 +47,13 @@ fn plain_name(path: &str) -> &str {
 }
 
 /// Files taken over as they are: everything that is not written anew, and no manifest of another run.
-pub(crate) fn copies(checkpoint: &Checkpoint, written: &BTreeSet<&str>) -> Vec<String> {
-    const STALE: &[&str] = &["hf_quant_config.json", "quantscope.manifest.json"];
+/// `is_new` says that configs of the quantization are written anew or not needed any more.
+pub(crate) fn copies(checkpoint: &Checkpoint, written: &BTreeSet<&str>, is_new: bool) -> Vec<String> {
+    let is_stale =
+        |path: &str| path == "quantscope.manifest.json" || (is_new && path == "hf_quant_config.json");
     let kept = checkpoint.other_files.iter().map(|f| f.path.as_str()).filter(|path| {
         let index = path.ends_with(".safetensors.index.json");
-        !path.contains('/') && !written.contains(path) && !STALE.contains(path) && !index
+        !path.contains('/') && !written.contains(path) && !is_stale(path) && !index
     });
     kept.map(str::to_string).collect()
 }
@@ -65,18 +67,20 @@ fn pretty(value: &Value) -> Result<Vec<u8>, ConvertError> {
 
 /// `config.json` with its `quantization_config`, and `hf_quant_config.json` where the format has one.
 /// Without a `config.json` in the source there is nothing to declare it in. `plain` are the modules that stay
-/// unquantized.
+/// unquantized; `dtype` is the word for the type that all floats are cast to.
 pub(crate) fn write(
     checkpoint: &Checkpoint,
     quantized: &[Quantized],
     plain: BTreeSet<String>,
     aliases: &Aliases,
     kv_cache: Option<&str>,
+    dtype: Option<&str>,
 ) -> Result<Vec<(String, Vec<u8>)>, ConvertError> {
     let Some(config) = checkpoint.model_config() else { return Ok(Vec::new()) };
     let ignore = ignore_list(quantized, plain, aliases);
     let mut value = config.value.clone();
     remove_quantization(&mut value);
+    set_dtype(&mut value, dtype);
     if let (Value::Object(fields), false) = (&mut value, quantized.is_empty()) {
         fields.insert("quantization_config".into(), quantization_config(quantized, &ignore, kv_cache)?);
     }
@@ -89,27 +93,30 @@ pub(crate) fn write(
     Ok(files)
 }
 
-/// `config.json` of a checkpoint whose numbers are plain again, of this type.
-pub(crate) fn write_plain(
+/// `config.json` with another dtype and nothing else changed.
+pub(crate) fn write_dtype(
     checkpoint: &Checkpoint,
     dtype: &str,
 ) -> Result<Vec<(String, Vec<u8>)>, ConvertError> {
     let Some(config) = checkpoint.model_config() else { return Ok(Vec::new()) };
     let mut value = config.value.clone();
-    remove_quantization(&mut value);
-    let Value::Object(fields) = &mut value else { return Ok(Vec::new()) };
-    set_dtype(fields, dtype);
-    if let Some(Value::Object(text)) = fields.get_mut("text_config") {
-        set_dtype(text, dtype);
-    }
+    set_dtype(&mut value, Some(dtype));
     Ok(vec![("config.json".to_string(), pretty(&value)?)])
 }
 
-fn set_dtype(fields: &mut Map<String, Value>, dtype: &str) {
-    for key in ["dtype", "torch_dtype"] {
-        if let Some(value @ Value::String(_)) = fields.get_mut(key) {
-            *value = dtype.into();
+/// Changes the dtype where a config, or the part of it that is about text, states one.
+fn set_dtype(config: &mut Value, dtype: Option<&str>) {
+    let (Value::Object(fields), Some(dtype)) = (config, dtype) else { return };
+    let set = |fields: &mut Map<String, Value>| {
+        for key in ["dtype", "torch_dtype"] {
+            if let Some(value @ Value::String(_)) = fields.get_mut(key) {
+                *value = dtype.into();
+            }
         }
+    };
+    set(fields);
+    if let Some(Value::Object(text)) = fields.get_mut("text_config") {
+        set(text);
     }
 }
 

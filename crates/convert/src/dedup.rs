@@ -82,7 +82,7 @@ impl Ties {
         if recipe.ties == TiePolicy::Off {
             return ties;
         }
-        let views = Views::new(checkpoint, model);
+        let views = Views::new(checkpoint, model, recipe);
         if let Some(prefix) = &recipe.canonical {
             ties.add_prefixed(checkpoint, model, prefix);
         }

@@ -11,12 +11,16 @@ use std::collections::BTreeMap;
 const GROUPS: &[&[&str]] = &[&["q_proj", "k_proj", "v_proj"], &["gate_proj", "up_proj"], &["w1", "w3"]];
 
 /// Groups modules, given with the id of their scheme; members are indices into `modules`. Only groups
-/// of two or more are given.
-pub(crate) fn groups(modules: &[(&str, &str)]) -> Vec<Vec<usize>> {
+/// of two or more are given. `own` are the groups of a recipe, in place of the usual ones.
+pub(crate) fn groups(modules: &[(&str, &str)], own: &[Vec<String>]) -> Vec<Vec<usize>> {
+    let of = |last: &str| match own {
+        [] => GROUPS.iter().position(|names| names.contains(&last)),
+        own => own.iter().position(|names| names.iter().any(|name| name == last)),
+    };
     let mut by_parent: BTreeMap<(&str, usize, &str), Vec<usize>> = BTreeMap::new();
     for (i, (module, scheme)) in modules.iter().enumerate() {
         let (parent, last) = module.rsplit_once('.').unwrap_or(("", module));
-        if let Some(group) = GROUPS.iter().position(|names| names.contains(&last)) {
+        if let Some(group) = of(last) {
             by_parent.entry((parent, group, scheme)).or_default().push(i);
         }
     }
@@ -33,20 +37,20 @@ fn takes_part(packed: &PackedLayer) -> bool {
 }
 
 /// Members of fused groups that share the largest maximum of their weights.
-pub(crate) fn sharing_weights(packed: &[PackedLayer]) -> Vec<Vec<usize>> {
+pub(crate) fn sharing_weights(packed: &[PackedLayer], own: &[Vec<String>]) -> Vec<Vec<usize>> {
     let part = |group: Vec<usize>| -> Vec<usize> {
         group.into_iter().filter(|&i| packed.get(i).is_some_and(takes_part)).collect()
     };
-    all(packed).into_iter().map(part).filter(|group| group.len() > 1).collect()
+    all(packed, own).into_iter().map(part).filter(|group| group.len() > 1).collect()
 }
 
 /// Members of fused groups that share the largest of their activations.
-pub(crate) fn sharing_inputs(packed: &[PackedLayer]) -> Vec<Vec<usize>> {
+pub(crate) fn sharing_inputs(packed: &[PackedLayer], own: &[Vec<String>]) -> Vec<Vec<usize>> {
     let shares = |p: &PackedLayer| p.encoding.shares != Shares::Experts || takes_part(p);
     let part = |group: Vec<usize>| -> Vec<usize> {
         group.into_iter().filter(|&i| packed.get(i).is_some_and(shares)).collect()
     };
-    all(packed).into_iter().map(part).filter(|group| group.len() > 1).collect()
+    all(packed, own).into_iter().map(part).filter(|group| group.len() > 1).collect()
 }
 
 /// Whether a module is one of two that come of a fused parameter: gate or up of an expert.
@@ -54,9 +58,9 @@ pub(crate) fn is_half(module: &str) -> bool {
     expert_of(module).is_some_and(|(_, _, last)| matches!(last, "gate_proj" | "up_proj" | "w1" | "w3"))
 }
 
-fn all(packed: &[PackedLayer]) -> Vec<Vec<usize>> {
+fn all(packed: &[PackedLayer], own: &[Vec<String>]) -> Vec<Vec<usize>> {
     let names: Vec<(&str, &str)> = packed.iter().map(|p| (p.name.as_str(), p.scheme.id())).collect();
-    groups(&names)
+    groups(&names, own)
 }
 
 #[cfg(test)]
@@ -74,6 +78,8 @@ mod tests {
             ("w1", "x"),
             ("w3", "x"),
         ];
-        assert_eq!(groups(&modules), [vec![5, 6], vec![0, 1]]);
+        assert_eq!(groups(&modules, &[]), [vec![5, 6], vec![0, 1]]);
+        let own = [vec!["k_proj".to_string(), "o_proj".to_string()]];
+        assert_eq!(groups(&modules, &own), [vec![1, 2]]);
     }
 }

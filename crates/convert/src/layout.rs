@@ -3,9 +3,13 @@
 use crate::builder::Builder;
 use crate::configs;
 use crate::error::ConvertError;
+use crate::plain::{dtype, float_type, is_remnant};
 use crate::plan::{PackedLayer, Plan, PlanFile, PlanTensor, Step};
+use crate::recipe::Target;
+use crate::views::View;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
+use quantscope_kernels::FloatType;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Form, INPUT_SCALE_LEAF, Naming, Output, Role, Scheme, role_of};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,10 +50,24 @@ fn packed_tensors(i: usize, packed: &PackedLayer) -> Vec<Entry> {
     placed.chain(input).collect()
 }
 
+/// What stands for a tensor that is no part of a quantized weight: the same, or its numbers in another type.
+fn unchanged(view: &View, cast: Option<FloatType>) -> Entry {
+    let to = cast.map(dtype).filter(|&to| {
+        float_type(view.dtype).is_some() && view.dtype != to && !is_remnant(&view.leaf, &view.name)
+    });
+    let step = match to {
+        Some(_) => Step::Cast(view.place.clone(), view.dtype),
+        None => Step::Copy(view.place.clone()),
+    };
+    let dtype = to.unwrap_or(view.dtype);
+    (TensorSpec { name: view.name.clone(), dtype, shape: view.shape.clone() }, step)
+}
+
 /// Output tensors file by file, each source shard becoming one output file.
 pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
     let mut files: Vec<Vec<Entry>> = builder.checkpoint.shards.iter().map(|_| Vec::new()).collect();
     let mut changed_done = BTreeSet::new();
+    let drops_remnants = matches!(builder.recipe.default, Target::Float(_));
     for (v, view) in builder.views.tensors.iter().enumerate() {
         let shard = usize::try_from(view.place.shard).unwrap_or(usize::MAX);
         let Some(entries) = files.get_mut(shard) else { continue };
@@ -61,24 +79,21 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
             entries.extend(builder.plan.packed.get(i).map(|p| packed_tensors(i, p)).unwrap_or_default());
             continue;
         }
-        if let Some((i, outputs)) = builder.changed.get(&view.module) {
+        let cast = builder.casts.get(&view.module).copied();
+        if let Some((_, tensors)) = builder.changed.get(&view.module) {
             if changed_done.insert(view.module) {
-                entries.extend(outputs.iter().enumerate().map(|(o, output)| {
-                    let name = module.naming.tensor(&module.name, output.leaf);
-                    let spec = TensorSpec { name, dtype: output.dtype, shape: output.shape.clone() };
-                    (spec, Step::Recast(*i, o))
-                }));
+                entries.extend(tensors.iter().cloned());
             }
             let layer = builder.model.layers.get(module.layer);
-            let stays = layer.is_some_and(|l| {
-                matches!(role_of(l.scheme, &view.leaf).0, Role::Bias | Role::Other | Role::KvScale)
-            });
-            if !stays {
+            let role = layer.map_or(Role::Other, |l| role_of(l.scheme, &view.leaf).0);
+            if !matches!(role, Role::Bias | Role::Other | Role::KvScale) {
                 continue;
             }
         }
-        let spec = TensorSpec { name: view.name.clone(), dtype: view.dtype, shape: view.shape.clone() };
-        entries.push((spec, Step::Copy(view.place.clone())));
+        if drops_remnants && cast.is_some() && is_remnant(&view.leaf, &view.name) {
+            continue;
+        }
+        entries.push(unchanged(view, cast));
     }
     let constants = builder.constants();
     if let Some(first) = files.first_mut() {
@@ -120,24 +135,29 @@ pub(crate) fn place(
     Ok(())
 }
 
+/// Bits per weight of the output. A layer is counted as its modules are: as what replaces them, or as they were.
 fn bits_after(builder: &Builder<'_>) -> f64 {
-    let mut replaced: BTreeMap<usize, u64> = BTreeMap::new();
     let plan = &builder.plan;
-    let packed = builder.packed.iter().map(|(m, &i)| (m, plan.packed.get(i).map_or(0, |p| p.bytes_after)));
-    let changed =
-        builder.changed.iter().map(|(m, (i, _))| (m, plan.changed.get(*i).map_or(0, |c| c.bytes_after)));
-    for (module, bytes) in packed.chain(changed) {
-        let Some(module) = builder.views.modules.get(*module) else { continue };
-        let bits = replaced.entry(module.layer).or_insert(0);
-        *bits = bits.saturating_add(bytes.saturating_mul(8));
+    let mut replaced: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut gone: BTreeSet<usize> = BTreeSet::new();
+    for (i, module) in builder.views.modules.iter().enumerate() {
+        if builder.tied.dropped.contains_key(&module.name) {
+            gone.insert(module.layer);
+        }
+        let packed = builder.packed.get(&i).and_then(|&p| plan.packed.get(p)).map(|p| p.bytes_after);
+        let changed = builder.changed.get(&i).and_then(|(c, _)| plan.changed.get(*c)).map(|c| c.bytes_after);
+        let cast = builder.casts.get(&i).filter(|_| changed.is_none()).map(|&float| {
+            let weight = builder.views.weight(module);
+            let elements = weight.and_then(|w| w.place.len().checked_div(w.dtype.bits() / 8));
+            let whole = builder.model.layers.get(module.layer).map_or(0, |l| l.weights);
+            elements.unwrap_or(whole).saturating_mul(dtype(float).bits())
+        });
+        let bits = packed.or(changed).map(|bytes| bytes.saturating_mul(8)).or(cast);
+        if let Some(bits) = bits {
+            let sum = replaced.entry(module.layer).or_insert(0);
+            *sum = sum.saturating_add(bits);
+        }
     }
-    let gone: BTreeSet<usize> = builder
-        .views
-        .modules
-        .iter()
-        .filter(|m| builder.tied.dropped.contains_key(&m.name))
-        .map(|m| m.layer)
-        .collect();
     let (mut bits, mut weights) = (0_u64, 0_u64);
     for (i, layer) in builder.model.layers.iter().enumerate().filter(|(i, _)| !gone.contains(i)) {
         bits = bits.saturating_add(replaced.get(&i).copied().unwrap_or(layer.weight_bits));

@@ -21,6 +21,7 @@ mod measure;
 mod noise;
 mod pack;
 mod passage;
+mod plain;
 mod plan;
 mod recipe;
 mod rectangles;
@@ -28,9 +29,9 @@ mod rename;
 pub mod repair;
 mod run;
 mod select;
+mod size;
 mod stack;
 mod tied;
-mod unpack;
 mod views;
 mod write;
 

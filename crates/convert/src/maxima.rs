@@ -9,6 +9,7 @@ use crate::error::ConvertError;
 use crate::fused;
 use crate::plan::{GivenBlocks, PackedLayer};
 use crate::recipe::{Conv3d, TiePolicy};
+use crate::views::model_type;
 use quantscope_schemes::{Kind, Role, kv};
 
 /// Whether the scheme of a layer writes an activation scale. Weight-only ones that may have a stray one do not.
@@ -19,7 +20,7 @@ pub(crate) fn stores_input_scale(packed: &PackedLayer) -> bool {
 
 impl Builder<'_> {
     pub(crate) fn resolve(&self) -> Found {
-        let model_type = self.checkpoint.model_config().and_then(|c| c.model_type.as_deref());
+        let model_type = model_type(self.checkpoint, self.recipe);
         Resolver::new(&self.views, self.recipe, model_type, self.ties, &self.tied.dropped).resolve()
     }
 
@@ -93,7 +94,7 @@ impl Builder<'_> {
             }
         }
         self.alias_inputs.retain(|_, (i, _)| self.plan.packed.get(*i).is_some_and(stores_input_scale));
-        for group in fused::sharing_inputs(&self.plan.packed) {
+        for group in fused::sharing_inputs(&self.plan.packed, &self.recipe.fuse_groups) {
             let members = || group.iter().filter_map(|&i| self.plan.packed.get(i)?.input_amax);
             let Some(largest) = members().reduce(f32::max) else { continue };
             for &i in &group {
@@ -120,7 +121,7 @@ impl Builder<'_> {
                 Some(PackedLayer { name: alias.clone(), input_amax: Some(amax), ..packed.clone() })
             })
             .collect();
-        for group in fused::sharing_inputs(&ghosts) {
+        for group in fused::sharing_inputs(&ghosts, &self.recipe.fuse_groups) {
             let members = || group.iter().filter_map(|&i| ghosts.get(i));
             let largest = members().filter_map(|g| g.input_amax).fold(0.0, f32::max);
             for ghost in members() {

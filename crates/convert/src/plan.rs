@@ -1,9 +1,9 @@
 //! The plan: every output tensor with its dtype, shape, place and step, before anything is read.
 
+use crate::builder;
 use crate::calibration::Blocks;
 use crate::error::ConvertError;
-use crate::recipe::{Recipe, Target};
-use crate::{builder, unpack};
+use crate::recipe::Recipe;
 use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::TensorSpec;
 use quantscope_kernels::FloatType;
@@ -224,9 +224,7 @@ impl Plan {
                 remedy: "drop one of the copies first".into(),
             });
         }
-        match recipe.default {
-            Target::Float(dtype) => unpack::plan(checkpoint, model, recipe, dtype),
-            Target::Scheme(_) => builder::plan(checkpoint, model, recipe, ties),
-        }
+        recipe.refuse_what_is_missing()?;
+        builder::plan(checkpoint, model, recipe, ties)
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::calibration::Calibration;
 use crate::error::ConvertError;
+use crate::size;
 use quantscope_format::Glob;
 use quantscope_kernels::FloatType;
-use quantscope_schemes::{EncodeSettings, Family, Fp8Rounding, Scheme, by_id, schemes};
+use quantscope_schemes::{EncodeSettings, Family, Fp8Rounding, Kind, Scheme, by_id, schemes};
+use std::collections::BTreeMap;
 
 /// What is done with a tensor that is zero everywhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,53 +40,90 @@ pub(crate) enum TiePolicy {
     Off,
 }
 
-/// What everything is converted to that no rule says otherwise of.
+/// Configs that a recipe may choose among.
+const CONFIGS: [&str; 2] = ["config.json", "hf_quant_config.json"];
+
+/// What a layer is converted to.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     /// A quantization scheme.
     Scheme(&'static dyn Scheme),
     /// Plain numbers: quantized layers are decoded, other floats cast.
     Float(FloatType),
+    /// What it is.
+    Keep,
 }
 
-/// A request as words, as flags and page give it. Empty texts are absent ones.
-#[derive(Debug, Clone, Default)]
-pub struct RecipeFields<'a> {
-    /// Scheme id, or `bf16`, `f16`, `f32`.
-    pub to: &'a str,
+/// To what the rows of a quantized weight are padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pad {
+    /// Rows to a multiple of 16.
+    Row,
+    /// Rows and columns.
+    RowCol,
+}
+
+/// A request as words, as flags, page and recipe files give it. Empty texts are absent ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecipeFields {
+    /// What the recipe is called.
+    pub name: Option<String>,
+    /// Scheme id, or `bf16`, `f16`, `f32`; nothing or `keep` leaves values alone.
+    pub to: String,
+    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept.
+    pub by_kind: Vec<(String, String)>,
     /// Globs of modules to keep.
-    pub exclude: &'a [String],
+    pub exclude: Vec<String>,
     /// `GLOB=ID` or `GLOB=keep`, the first match wins.
-    pub layers: &'a [String],
+    pub layers: Vec<String>,
     /// `bf16`, `f16` or `f32`.
-    pub dtype: Option<&'a str>,
+    pub dtype: Option<String>,
     /// Calibration as JSON text.
-    pub calibration_json: Option<&'a str>,
+    pub calibration_json: Option<String>,
     /// What is done with all-zero tensors.
     pub zero_tensors: ZeroTensors,
     /// Weights that share a scale, in the schemes that leave it open.
     pub group_size: Option<u64>,
     /// `cpu` or `cuda`.
-    pub fp8_rounding: Option<&'a str>,
+    pub fp8_rounding: Option<String>,
     /// `lenient` or `strict`.
-    pub conv3d: Option<&'a str>,
+    pub conv3d: Option<String>,
+    /// Groups of last path segments that share a global scale; none are the usual ones.
+    pub fuse_groups: Vec<Vec<String>>,
+    /// Whether groups are joined into one tensor.
+    pub fuse: bool,
+    /// Rules of renaming, as JSON text.
+    pub rename_json: Option<String>,
     /// `by-name`, `keep-input-scale` or `off`.
-    pub ties: Option<&'a str>,
+    pub ties: Option<String>,
     /// Path prefix of the sides that stay, such as `model.decoder`.
-    pub canonical: Option<&'a str>,
+    pub canonical: Option<String>,
     /// `ALIAS=CANONICAL` module patterns; `*` is the same text on both sides.
-    pub declared_ties: &'a [String],
+    pub declared_ties: Vec<String>,
+    /// Whether the aliases of ties are written again, for runtimes that need both copies.
+    pub expand_ties: bool,
+    /// `row` or `row_col`.
+    pub pad: Option<String>,
+    /// Whether block scales are written in the tiles that GPUs read.
+    pub swizzle: bool,
+    /// Largest shard, such as `5GB`.
+    pub shard_size: Option<String>,
+    /// Config files that are written; all that there are without it.
+    pub configs: Option<Vec<String>>,
 }
 
 /// A checked request.
 pub struct Recipe {
     /// What everything becomes that no rule says otherwise of.
     pub(crate) default: Target,
-    /// Rules, the first match wins; `None` keeps.
-    pub(crate) layers: Vec<(Glob, Option<&'static dyn Scheme>)>,
+    /// What a kind becomes that no rule says otherwise of; the others are kept if any is named.
+    pub(crate) by_kind: BTreeMap<Kind, Target>,
+    /// Rules, the first match wins.
+    pub(crate) layers: Vec<(Glob, Target)>,
     /// Modules to keep, whatever the rules say.
     pub(crate) exclude: Vec<Glob>,
-    /// Type that packed weights are cast to before their codes are taken.
+    /// Type that packed weights are cast to before their codes are taken; without any scheme, that of every
+    /// floating tensor.
     pub(crate) dtype: Option<FloatType>,
     /// Maxima.
     pub(crate) calibration: Calibration,
@@ -100,6 +139,22 @@ pub struct Recipe {
     pub(crate) canonical: Option<String>,
     /// Declared ties: pattern of the alias, pattern of the side that stays.
     pub(crate) declared_ties: Vec<(String, String)>,
+    /// Whether the aliases of ties are written again.
+    pub(crate) expand_ties: bool,
+    /// Groups of last path segments that share a global scale; none are the usual ones.
+    pub(crate) fuse_groups: Vec<Vec<String>>,
+    /// Whether groups are joined into one tensor.
+    pub(crate) fuse: bool,
+    /// Rules of renaming, as JSON text.
+    pub(crate) rename_json: Option<String>,
+    /// To what quantized weights are padded.
+    pub(crate) pad: Option<Pad>,
+    /// Whether block scales are written in tiles.
+    pub(crate) swizzle: bool,
+    /// Largest shard: bytes of its tensors.
+    pub(crate) shard_bytes: Option<u64>,
+    /// Config files that are written; all that there are without it.
+    pub(crate) configs: Option<Vec<String>>,
     /// The request as it was, for the manifest.
     pub(crate) as_json: serde_json::Value,
 }
@@ -118,13 +173,19 @@ pub(crate) fn writable() -> String {
     ids.join(", ")
 }
 
-/// The quantized scheme of that id. Whether it can be written depends on the layer: some are only taken over
-/// from another scheme's form.
-fn quantized(id: &str) -> Result<&'static dyn Scheme, ConvertError> {
+/// What an id stands for. Whether a scheme can be written depends on the layer: some are only taken over from
+/// another scheme's form.
+fn target(id: &str) -> Result<Target, ConvertError> {
+    if let Some(dtype) = float(id) {
+        return Ok(Target::Float(dtype));
+    }
     match by_id(id) {
-        Some(scheme) if scheme.family() != Family::Plain => Ok(scheme),
+        _ if matches!(id, "" | "keep") => Ok(Target::Keep),
+        Some(scheme) if scheme.family() != Family::Plain => Ok(Target::Scheme(scheme)),
         Some(_) => refuse(format!("{id} is no quantization scheme; choose one of {}, or keep", writable())),
-        None => refuse(format!("no scheme is called {id:?}; choose one of {}, bf16, f16, f32", writable())),
+        None => {
+            refuse(format!("no scheme is called {id:?}; choose one of {}, bf16, f16, f32, keep", writable()))
+        }
     }
 }
 
@@ -147,40 +208,76 @@ fn choice<T: Copy>(what: &str, chosen: Option<&str>, words: &[(&str, T)]) -> Res
     }
 }
 
+/// A rule `GLOB=ID`.
+fn rule(text: &str) -> Result<(Glob, Target), ConvertError> {
+    match text.rsplit_once('=') {
+        Some((pattern, id)) if !id.is_empty() => Ok((glob(pattern)?, target(id)?)),
+        _ => refuse(format!("{text:?} is no rule; write GLOB=SCHEME or GLOB=keep")),
+    }
+}
+
+/// A tie `ALIAS=CANONICAL`.
+fn tie(text: &str) -> Result<(String, String), ConvertError> {
+    let stars = |text: &str| text.matches('*').count();
+    match text.split_once('=') {
+        Some((alias, canonical)) if stars(alias) == stars(canonical) && stars(alias) < 2 => {
+            Ok((alias.to_string(), canonical.to_string()))
+        }
+        _ => refuse(format!("{text:?} is no tie; write ALIAS=CANONICAL, both with one * or none")),
+    }
+}
+
+/// The kinds that a recipe names, and what they become.
+fn by_kind(fields: &RecipeFields) -> Result<BTreeMap<Kind, Target>, ConvertError> {
+    let mut kinds = BTreeMap::new();
+    for (word, id) in &fields.by_kind {
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.id() == word) else {
+            let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::id).collect();
+            return refuse(format!("no kind of layer is called {word:?}; choose among {}", known.join(", ")));
+        };
+        kinds.insert(kind, target(id)?);
+    }
+    if !kinds.is_empty() && !fields.to.is_empty() {
+        return refuse(format!("a default for each kind and --to {} contradict each other", fields.to));
+    }
+    Ok(kinds)
+}
+
+/// The configs that are written.
+fn configs(fields: &RecipeFields) -> Result<Option<Vec<String>>, ConvertError> {
+    let stranger = fields.configs.iter().flatten().find(|name| !CONFIGS.contains(&name.as_str()));
+    match stranger {
+        Some(name) => {
+            refuse(format!("{name:?} is no config that is written; choose among {}", CONFIGS.join(", ")))
+        }
+        None => Ok(fields.configs.clone()),
+    }
+}
+
 impl Recipe {
     /// Checks a request. `calibration` is what files have given beside `calibration_json`, which counts where
     /// both speak of a quantizer.
     ///
     /// # Errors
     /// If a scheme, dtype or choice is unknown, a pattern is no glob, or the calibration cannot be read.
-    pub fn new(fields: &RecipeFields<'_>, mut calibration: Calibration) -> Result<Self, ConvertError> {
-        let default = match float(fields.to) {
-            Some(dtype) => Target::Float(dtype),
-            None => Target::Scheme(quantized(fields.to)?),
-        };
-        let rule = |text: &String| {
-            let Some((pattern, id)) = text.rsplit_once('=') else {
-                return refuse(format!("{text:?} is no rule; write GLOB=SCHEME or GLOB=keep"));
-            };
-            let scheme = if id == "keep" { None } else { Some(quantized(id)?) };
-            if matches!(default, Target::Float(_)) && scheme.is_some() {
-                return refuse(format!("{text:?}: --to {} decodes; its rules can only keep", fields.to));
-            }
-            Ok((glob(pattern)?, scheme))
-        };
-        let stars = |text: &str| text.matches('*').count();
-        let tie = |text: &String| match text.split_once('=') {
-            Some((alias, canonical)) if stars(alias) == stars(canonical) && stars(alias) < 2 => {
-                Ok((alias.to_string(), canonical.to_string()))
-            }
-            _ => refuse(format!("{text:?} is no tie; write ALIAS=CANONICAL, both with one * or none")),
-        };
-        let dtype = match fields.dtype.map(|d| (d, float(d))) {
+    pub fn new(fields: &RecipeFields, mut calibration: Calibration) -> Result<Self, ConvertError> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let default = target(&fields.to)?;
+        let dtype = match fields.dtype.as_deref().map(|d| (d, float(d))) {
             Some((word, None)) => return refuse(format!("{word:?} is no dtype; choose bf16, f16 or f32")),
             Some((_, known)) => known,
             None => None,
         };
-        if let Some(json) = fields.calibration_json {
+        match (default, dtype) {
+            (Target::Float(to), Some(dtype)) if to != dtype => {
+                return refuse(format!(
+                    "--to {} makes the numbers of that type; leave --dtype out",
+                    fields.to
+                ));
+            }
+            _ => {}
+        }
+        if let Some(json) = &fields.calibration_json {
             calibration.extend(Calibration::from_json(json)?);
         }
         let defaults = EncodeSettings::default();
@@ -194,9 +291,12 @@ impl Recipe {
             ("keep-input-scale", TiePolicy::KeepInputScale),
             ("off", TiePolicy::Off),
         ];
+        let conv3d = [("lenient", Conv3d::Lenient), ("strict", Conv3d::Strict)];
+        let pads = [("", None), ("row", Some(Pad::Row)), ("row_col", Some(Pad::RowCol))];
         Ok(Self {
             default,
-            layers: fields.layers.iter().map(rule).collect::<Result<_, ConvertError>>()?,
+            by_kind: by_kind(fields)?,
+            layers: fields.layers.iter().map(|text| rule(text)).collect::<Result<_, _>>()?,
             exclude: fields.exclude.iter().map(|p| glob(p)).collect::<Result<_, _>>()?,
             dtype,
             as_json: as_json(fields, !calibration.is_empty()),
@@ -204,22 +304,78 @@ impl Recipe {
             zero_tensors: fields.zero_tensors,
             settings: EncodeSettings {
                 group_size,
-                fp8_rounding: choice("rounding", fields.fp8_rounding, &roundings)?,
+                fp8_rounding: choice("rounding", fields.fp8_rounding.as_deref(), &roundings)?,
             },
-            conv3d: choice(
-                "rule for Conv3d",
-                fields.conv3d,
-                &[("lenient", Conv3d::Lenient), ("strict", Conv3d::Strict)],
-            )?,
-            ties: choice("policy of ties", fields.ties, &policies)?,
-            canonical: fields.canonical.filter(|p| !p.is_empty()).map(str::to_string),
-            declared_ties: fields.declared_ties.iter().map(tie).collect::<Result<_, ConvertError>>()?,
+            conv3d: choice("rule for Conv3d", fields.conv3d.as_deref(), &conv3d)?,
+            ties: choice("policy of ties", fields.ties.as_deref(), &policies)?,
+            canonical: given(&fields.canonical),
+            declared_ties: fields.declared_ties.iter().map(|text| tie(text)).collect::<Result<_, _>>()?,
+            expand_ties: fields.expand_ties,
+            fuse_groups: fields.fuse_groups.clone(),
+            fuse: fields.fuse,
+            rename_json: given(&fields.rename_json),
+            pad: choice("padding", fields.pad.as_deref(), &pads)?,
+            swizzle: fields.swizzle,
+            shard_bytes: given(&fields.shard_size).map(|text| size::parse(&text)).transpose()?,
+            configs: configs(fields)?,
         })
+    }
+
+    /// Refuses what no stage carries out yet, so that nothing that was asked for is left undone silently.
+    pub(crate) fn refuse_what_is_missing(&self) -> Result<(), ConvertError> {
+        let asked = [
+            (self.pad.is_some(), "padding (--pad)"),
+            (self.swizzle, "swizzled scales (--swizzle)"),
+            (self.expand_ties, "expanding ties (--expand-ties)"),
+            (self.rename_json.is_some(), "renaming (--rename)"),
+            (self.fuse, "fusing (--fuse)"),
+            (self.shard_bytes.is_some(), "resharding (--shard-size)"),
+        ];
+        match asked.iter().find(|(is_asked, _)| *is_asked) {
+            Some((_, what)) => refuse(format!("{what} cannot be done by this version; leave it out")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a file is written. Only configs can be left out.
+    pub(crate) fn writes_config(&self, name: &str) -> bool {
+        let wanted = |list: &Vec<String>| !CONFIGS.contains(&name) || list.iter().any(|n| n == name);
+        self.configs.as_ref().is_none_or(wanted)
+    }
+
+    /// What becomes of layers of a kind that no rule names.
+    pub(crate) fn default_of(&self, kind: Kind) -> Target {
+        if self.by_kind.is_empty() {
+            self.default
+        } else {
+            self.by_kind.get(&kind).copied().unwrap_or(Target::Keep)
+        }
+    }
+
+    /// Whether anything may be brought into a scheme.
+    pub(crate) fn quantizes(&self) -> bool {
+        let targets = self.layers.iter().map(|(_, target)| target).chain(self.by_kind.values());
+        targets.chain([&self.default]).any(|target| matches!(target, Target::Scheme(_)))
+    }
+
+    /// Whether no value changes: tensors are only renamed, cut, joined, left out, or written elsewhere.
+    pub(crate) fn leaves_values_alone(&self) -> bool {
+        let floats = self.layers.iter().map(|(_, target)| target).chain(self.by_kind.values());
+        let any_float = floats.chain([&self.default]).any(|target| matches!(target, Target::Float(_)));
+        !self.quantizes() && !any_float && self.dtype.is_none()
+    }
+
+    /// The type that every floating tensor is cast to, unless a rule keeps it.
+    pub(crate) fn casts_all(&self) -> Option<FloatType> {
+        match self.default {
+            Target::Float(dtype) => Some(dtype),
+            _ => self.dtype.filter(|_| !self.quantizes()),
+        }
     }
 }
 
-fn as_json(fields: &RecipeFields<'_>, calibrated: bool) -> serde_json::Value {
-    serde_json::json!({
+fn as_json(fields: &RecipeFields, calibrated: bool) -> serde_json::Value {
+    let mut json = serde_json::json!({
         "to": fields.to,
         "exclude": fields.exclude,
         "layers": fields.layers,
@@ -230,10 +386,28 @@ fn as_json(fields: &RecipeFields<'_>, calibrated: bool) -> serde_json::Value {
             ZeroTensors::Reference => "reference",
         },
         "group_size": fields.group_size,
-        "fp8_rounding": fields.fp8_rounding.unwrap_or("cpu"),
-        "conv3d": fields.conv3d.unwrap_or("lenient"),
-        "ties": fields.ties.unwrap_or("by-name"),
+        "fp8_rounding": fields.fp8_rounding.as_deref().unwrap_or("cpu"),
+        "conv3d": fields.conv3d.as_deref().unwrap_or("lenient"),
+        "fuse": fields.fuse,
+        "fuse_groups": fields.fuse_groups,
+        "rename": fields.rename_json,
+        "ties": fields.ties.as_deref().unwrap_or("by-name"),
         "canonical": fields.canonical,
         "declared_ties": fields.declared_ties,
-    })
+        "expand_ties": fields.expand_ties,
+        "pad": fields.pad,
+        "swizzle": fields.swizzle,
+        "shard_size": fields.shard_size,
+        "configs": fields.configs,
+    });
+    if let serde_json::Value::Object(object) = &mut json {
+        if let Some(name) = &fields.name {
+            object.insert("name".into(), name.as_str().into());
+        }
+        if !fields.by_kind.is_empty() {
+            let kinds = fields.by_kind.iter().map(|(kind, id)| (kind.clone(), id.as_str().into()));
+            object.insert("to".into(), serde_json::Value::Object(kinds.collect()));
+        }
+    }
+    json
 }

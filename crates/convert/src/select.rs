@@ -4,13 +4,15 @@
 
 use crate::error::ConvertError;
 use crate::experts::Form;
-use crate::recipe::{Conv3d, Recipe, writable};
+use crate::plain;
+use crate::recipe::{Conv3d, Recipe, Target, writable};
 use crate::views::{Module, View, Views};
 use quantscope_audit::{Checkpoint, LayerInfo};
 use quantscope_format::Glob;
+use quantscope_kernels::FloatType;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::exclude::DEFAULT_EXCLUDES;
-use quantscope_schemes::{Kind, Recast, Scheme, is_transposed_conv};
+use quantscope_schemes::{Kind, Recast, Scheme, WEIGHT_LEAF, is_transposed_conv};
 
 /// What becomes of a layer.
 pub(crate) enum Choice {
@@ -18,6 +20,10 @@ pub(crate) enum Choice {
     Pack(&'static dyn Scheme),
     /// Its quantized form becomes that of another scheme.
     Recast(&'static dyn Scheme, Box<dyn Recast>),
+    /// Its quantized weight becomes plain numbers of this type; other floats beside it too.
+    Decode(FloatType),
+    /// Its floats are cast to this type.
+    Cast(FloatType),
     /// It stays as it is, for this reason.
     Keep(String),
     /// It has no weight that could be packed, and nobody asks why.
@@ -25,11 +31,12 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// The id of the scheme it is packed in.
-    pub(crate) fn packed_as(&self) -> Option<&'static str> {
+    /// What its weight is turned into, if it is.
+    pub(crate) fn treatment(&self) -> Option<&'static str> {
         match self {
-            Self::Pack(scheme) => Some(scheme.id()),
-            _ => None,
+            Self::Pack(scheme) | Self::Recast(scheme, _) => Some(scheme.id()),
+            Self::Decode(float) | Self::Cast(float) => Some(plain::id(*float)),
+            Self::Keep(_) | Self::PassOn => None,
         }
     }
 }
@@ -38,7 +45,6 @@ impl Choice {
 pub(crate) struct Selector<'a> {
     checkpoint: &'a Checkpoint,
     recipe: &'a Recipe,
-    default: &'static dyn Scheme,
     defaults: Vec<(&'static str, Glob)>,
     /// Whether some layers of the source are quantized already, so that the others were left out on purpose.
     is_quantized: bool,
@@ -48,8 +54,8 @@ pub(crate) struct Selector<'a> {
 enum Said {
     /// Keep it.
     Keep(String),
-    /// Pack it in this scheme.
-    Scheme(&'static dyn Scheme),
+    /// What it becomes.
+    Target(Target),
     /// Nothing.
     Nothing,
 }
@@ -58,7 +64,6 @@ impl<'a> Selector<'a> {
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
         recipe: &'a Recipe,
-        default: &'static dyn Scheme,
         is_quantized: bool,
     ) -> Result<Self, ConvertError> {
         let compile = |&pattern: &&'static str| {
@@ -66,46 +71,51 @@ impl<'a> Selector<'a> {
             Ok((pattern, glob))
         };
         let defaults = DEFAULT_EXCLUDES.iter().map(compile).collect::<Result<_, ConvertError>>()?;
-        Ok(Self { checkpoint, recipe, default, defaults, is_quantized })
+        Ok(Self { checkpoint, recipe, defaults, is_quantized })
     }
 
-    /// What flags say of a module, which may have one name in the source and another in the output.
-    fn said(&self, names: [&str; 2]) -> Said {
-        said(self.recipe, names)
-    }
-
-    /// Decides on a layer.
+    /// Decides on a layer, which may have one name in the source and another in the output.
     pub(crate) fn choose(
         &self,
         views: &Views,
         module: &Module,
         layer: &LayerInfo,
     ) -> Result<Choice, ConvertError> {
-        let said = self.said([&module.name, &layer.name]);
-        if layer.is_quantized() {
-            return self.choose_quantized(said, layer);
-        }
-        let Some(weight) = views.weight(module) else { return Ok(Choice::PassOn) };
-        if weight.shape.len() < 2 || !module.kind.is_counted() {
-            return Ok(Choice::PassOn);
-        }
-        let named = match said {
-            Said::Keep(reason) => return Ok(Choice::Keep(reason)),
-            Said::Scheme(scheme) => Some(scheme),
-            Said::Nothing => None,
+        let (target, is_named) = match said(self.recipe, [&module.name, &layer.name]) {
+            Said::Keep(reason) => return Ok(kept(views, module, layer, reason)),
+            Said::Target(target) => (target, true),
+            Said::Nothing => (self.recipe.default_of(module.kind), false),
         };
-        let chosen = named.unwrap_or(self.default);
+        match (target, self.recipe.casts_all()) {
+            (Target::Scheme(scheme), _) if layer.is_quantized() => self.choose_quantized(scheme, layer),
+            (Target::Scheme(scheme), _) => self.choose_plain(views, module, scheme, is_named),
+            (Target::Float(float), _) if layer.is_quantized() || self.holds_unknown_codes(layer) => {
+                Ok(Choice::Decode(float))
+            }
+            (Target::Float(float), _) => Ok(Choice::Cast(float)),
+            (Target::Keep, Some(float)) if !layer.is_quantized() => Ok(Choice::Cast(float)),
+            (Target::Keep, _) => Ok(kept(views, module, layer, "no scheme is asked for it".into())),
+        }
+    }
+
+    /// Decides on a layer of plain numbers that is to have a scheme.
+    fn choose_plain(
+        &self,
+        views: &Views,
+        module: &Module,
+        chosen: &'static dyn Scheme,
+        is_named: bool,
+    ) -> Result<Choice, ConvertError> {
+        let Some(weight) = packable(views, module) else { return Ok(Choice::PassOn) };
         if let Some(reason) = unfit(module, weight, chosen) {
             return Ok(Choice::Keep(reason));
         }
-        if named.is_none()
-            && let Some(reason) = self.left_out(module)
-        {
+        if !is_named && let Some(reason) = self.left_out(module) {
             return Ok(Choice::Keep(reason));
         }
         if !chosen.about().can_encode {
             let id = chosen.id();
-            if named.is_none() && self.is_quantized {
+            if !is_named && self.is_quantized {
                 return Ok(Choice::Keep(format!("{id} is only made of other quantized layers")));
             }
             return Err(ConvertError::Refused(format!(
@@ -127,27 +137,36 @@ impl<'a> Selector<'a> {
         Ok(Choice::Pack(chosen))
     }
 
+    /// Whether a layer of no known scheme has a weight of anything but numbers: copying it would leave codes
+    /// behind that nothing explains any more.
+    fn holds_unknown_codes(&self, layer: &LayerInfo) -> bool {
+        let weight = [WEIGHT_LEAF, "qweight", "weight_packed"]
+            .into_iter()
+            .find_map(|l| layer.tensor(self.checkpoint, l));
+        weight.is_some_and(|(_, t)| t.shape.len() >= 2 && !t.dtype.is_plain_float() && t.dtype != Dtype::BOOL)
+    }
+
     /// What recipes of the reference leave out, and what the source has left out.
     fn left_out(&self, module: &Module) -> Option<String> {
         let dotted = format!("{}.", module.name);
         if let Some((pattern, _)) = self.defaults.iter().find(|(_, g)| g.is_match(&dotted)) {
             return Some(format!("left out by default ({pattern})"));
         }
+        let is_asked_for = self.recipe.by_kind.contains_key(&module.kind);
         match module.kind {
-            Kind::Embedding => Some("an embedding".into()),
-            Kind::Router => Some("a router".into()),
+            Kind::Embedding if !is_asked_for => Some("an embedding".into()),
+            Kind::Router if !is_asked_for => Some("a router".into()),
             _ if self.is_quantized => Some("left out when the source was quantized".into()),
             _ => None,
         }
     }
 
     /// A layer that is quantized already: its scales would have to be judged anew.
-    fn choose_quantized(&self, said: Said, layer: &LayerInfo) -> Result<Choice, ConvertError> {
-        let chosen = match said {
-            Said::Keep(reason) => return Ok(Choice::Keep(reason)),
-            Said::Scheme(scheme) => scheme,
-            Said::Nothing => self.default,
-        };
+    fn choose_quantized(
+        &self,
+        chosen: &'static dyn Scheme,
+        layer: &LayerInfo,
+    ) -> Result<Choice, ConvertError> {
         let refuse = |reason: String, remedy: String| {
             Err(ConvertError::Tensor { tensor: layer.name.clone(), reason, remedy })
         };
@@ -193,17 +212,23 @@ fn said(recipe: &Recipe, names: [&str; 2]) -> Said {
         return Said::Keep(format!("excluded by {}", glob.pattern()));
     }
     match recipe.layers.iter().find(|(glob, _)| hits(&glob)) {
-        Some((glob, None)) => Said::Keep(format!("kept by {}", glob.pattern())),
-        Some((_, Some(scheme))) => Said::Scheme(*scheme),
+        Some((glob, Target::Keep)) => Said::Keep(format!("kept by {}", glob.pattern())),
+        Some((_, target)) => Said::Target(*target),
         None => Said::Nothing,
     }
 }
 
-/// Why flags keep a layer, if they do.
-pub(crate) fn kept_by_flags(recipe: &Recipe, name: &str) -> Option<String> {
-    match said(recipe, [name, name]) {
-        Said::Keep(reason) => Some(reason),
-        Said::Scheme(_) | Said::Nothing => None,
+/// The weight of a module, if it is one that schemes are for.
+fn packable<'v>(views: &'v Views, module: &Module) -> Option<&'v View> {
+    views.weight(module).filter(|weight| weight.shape.len() >= 2 && module.kind.is_counted())
+}
+
+/// A layer that stays as it is; listed if it could have been otherwise.
+fn kept(views: &Views, module: &Module, layer: &LayerInfo, reason: String) -> Choice {
+    if layer.is_quantized() || packable(views, module).is_some() {
+        Choice::Keep(reason)
+    } else {
+        Choice::PassOn
     }
 }
 

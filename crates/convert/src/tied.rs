@@ -41,7 +41,7 @@ impl Tied {
         let mut tied = Self::default();
         let treated = |view: usize| {
             let module = views.tensors.get(view)?.module;
-            choices.get(module)?.packed_as()
+            choices.get(module)?.treatment()
         };
         for pair in &ties.pairs {
             let sides = sides(&index, pair);

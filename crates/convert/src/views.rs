@@ -4,6 +4,7 @@
 
 use crate::experts::{self, Form, Part};
 use crate::plan::Place;
+use crate::recipe::Recipe;
 use crate::rename::{hub_name, splits_gate_up};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
 use quantscope_numeric::Dtype;
@@ -49,7 +50,13 @@ pub(crate) struct Module {
     pub(crate) stack: Option<Form>,
 }
 
-/// Modules and tensors of a source. Quantizer state is left out: it never stands in a finished checkpoint.
+/// The model type whose preset applies, if one does.
+pub(crate) fn model_type<'a>(checkpoint: &'a Checkpoint, recipe: &Recipe) -> Option<&'a str> {
+    checkpoint.model_config().and_then(|c| c.model_type.as_deref()).filter(|_| recipe.quantizes())
+}
+
+/// Modules and tensors of a source. Where values change, quantizer state is left out: it never stands in a finished
+/// checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     /// Tensors, in the order of shards and headers.
@@ -60,9 +67,11 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    /// Looks at a source. Stacks that nobody can tell the form of stay together, and say so.
-    pub(crate) fn new(checkpoint: &Checkpoint, model: &Model) -> Self {
-        let model_type = checkpoint.model_config().and_then(|c| c.model_type.as_deref());
+    /// Looks at a source. Stacks that nobody can tell the form of stay together, and say so. Presets and the
+    /// taking apart of stacks belong to conversions to a scheme: others leave names alone.
+    pub(crate) fn new(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Self {
+        let model_type = model_type(checkpoint, recipe);
+        let leaves_out_state = !recipe.leaves_values_alone();
         let mut places: HashMap<(u32, u32), (usize, &str)> = HashMap::new();
         for (i, layer) in model.layers.iter().enumerate() {
             places.extend(layer.members.iter().map(|m| ((m.shard, m.tensor), (i, m.leaf.as_str()))));
@@ -71,11 +80,12 @@ impl Views {
         for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
             for (t, tensor) in (0_u32..).zip(&shard.header.tensors) {
                 let Some(&(index, leaf)) = places.get(&(s, t)) else { continue };
-                let Some(layer) = model.layers.get(index).filter(|_| !leak::is_state(&tensor.name)) else {
+                let Some(layer) = model.layers.get(index) else { continue };
+                if leaves_out_state && leak::is_state(&tensor.name) {
                     continue;
-                };
+                }
                 let whole = Place { shard: s, tensor: t, bytes: 0..tensor.byte_len() };
-                let form = experts::form(checkpoint, model, layer);
+                let form = experts::form(checkpoint, model, layer).filter(|_| recipe.quantizes());
                 let parts = match form {
                     Some(Form::Apart) if views.tensors.len() < MOST_TENSORS => {
                         experts::parts(&layer.name, leaf, tensor)

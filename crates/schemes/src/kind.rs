@@ -32,6 +32,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, in the order of the contract.
+    pub const ALL: [Self; 10] = [
+        Self::Linear,
+        Self::Conv3d,
+        Self::Conv2d,
+        Self::Conv1d,
+        Self::Embedding,
+        Self::Expert,
+        Self::ExpertStack,
+        Self::Norm,
+        Self::Router,
+        Self::Other,
+    ];
+
     /// The word of the contract.
     #[must_use]
     pub const fn id(self) -> &'static str {

@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 /// What a conversion is asked to do. Fields mirror the flags of `quantscope convert`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConvertRequest {
-    /// Scheme id, such as `nvfp4`, or `bf16`, `f16`, `f32` to dequantize.
+    /// Scheme id, such as `nvfp4`, or `bf16`, `f16`, `f32` to dequantize; nothing leaves values alone.
     pub to: String,
     /// Globs of modules that stay as they are.
     pub exclude: Vec<String>,
     /// Single rules `GLOB=ID|keep`, the first match wins.
     pub layers: Vec<String>,
-    /// `bf16`, `f16`, `f32`: the dtype packed weights are cast to before their codes are taken.
+    /// `bf16`, `f16`, `f32`: the dtype packed weights are cast to before their codes are taken; without any scheme,
+    /// that of every floating tensor.
     pub dtype: Option<String>,
     /// Calibration as JSON text (`{"<module>.input_quantizer": {"amax": 0.1}}`).
     pub calibration_json: Option<String>,
@@ -35,6 +36,24 @@ pub struct ConvertRequest {
     /// Ties as `ALIAS=CANONICAL` module patterns; `*` is the same text on both sides.
     #[serde(default)]
     pub declared_ties: Vec<String>,
+    /// Write the aliases of ties again, for runtimes that need both copies.
+    #[serde(default)]
+    pub expand_ties: bool,
+    /// Rules of renaming, as JSON text.
+    #[serde(default)]
+    pub rename_json: Option<String>,
+    /// Join groups such as q, k and v into one tensor.
+    #[serde(default)]
+    pub fuse: bool,
+    /// `row` or `row_col`: pad quantized weights.
+    #[serde(default)]
+    pub pad: Option<String>,
+    /// Write block scales in the tiles that GPUs read.
+    #[serde(default)]
+    pub swizzle: bool,
+    /// Largest shard, such as `5GB`: KB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024.
+    #[serde(default)]
+    pub shard_size: Option<String>,
 }
 
 /// What a conversion would write.

@@ -236,18 +236,25 @@ impl Session {
         let zero_tensors =
             if request.zero_tensors_as_reference { ZeroTensors::Reference } else { ZeroTensors::Refuse };
         let fields = RecipeFields {
-            to: &request.to,
-            exclude: &request.exclude,
-            layers: &request.layers,
-            dtype: request.dtype.as_deref(),
-            calibration_json: request.calibration_json.as_deref(),
+            to: request.to.clone(),
+            exclude: request.exclude.clone(),
+            layers: request.layers.clone(),
+            dtype: request.dtype.clone(),
+            calibration_json: request.calibration_json.clone(),
             zero_tensors,
             group_size: request.group_size,
-            fp8_rounding: request.fp8_rounding.as_deref(),
-            conv3d: request.conv3d.as_deref(),
-            ties: request.ties.as_deref(),
-            canonical: request.canonical.as_deref(),
-            declared_ties: &request.declared_ties,
+            fp8_rounding: request.fp8_rounding.clone(),
+            conv3d: request.conv3d.clone(),
+            ties: request.ties.clone(),
+            canonical: request.canonical.clone(),
+            declared_ties: request.declared_ties.clone(),
+            expand_ties: request.expand_ties,
+            rename_json: request.rename_json.clone(),
+            fuse: request.fuse,
+            pad: request.pad.clone(),
+            swizzle: request.swizzle,
+            shard_size: request.shard_size.clone(),
+            ..RecipeFields::default()
         };
         Ok(Recipe::new(&fields, self.calibration.clone())?)
     }

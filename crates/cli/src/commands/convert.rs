@@ -1,4 +1,4 @@
-//! `convert`: a copy whose layers are quantized, or with `--plan` what it would be.
+//! `convert`: a copy whose layers are quantized, decoded or kept as asked, or with `--plan` what it would be.
 
 use crate::args::{Convert, ZeroTensors};
 use crate::control::Bars;
@@ -28,18 +28,24 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         None => None,
     };
     let request = ConvertRequest {
-        to: command.to.clone(),
+        to: command.to.clone().unwrap_or_default(),
         exclude: command.exclude.clone(),
         layers: command.layers.clone(),
         dtype: command.dtype.map(|dtype| dtype.id().to_owned()),
         calibration_json,
         zero_tensors_as_reference: command.zero_tensors == ZeroTensors::Reference,
         group_size: command.group_size,
-        fp8_rounding: Some(command.fp8_rounding.clone()),
-        conv3d: Some(command.conv3d.clone()),
-        ties: Some(command.ties.clone()),
+        fp8_rounding: command.fp8_rounding.clone(),
+        conv3d: command.conv3d.clone(),
+        ties: command.ties.clone(),
         canonical: command.canonical.clone(),
         declared_ties: Vec::new(),
+        expand_ties: command.expand_ties,
+        rename_json: command.rename.as_deref().map(|path| text_of(path, limits)).transpose()?,
+        fuse: command.fuse,
+        pad: command.pad.clone(),
+        swizzle: command.swizzle,
+        shard_size: command.shard_size.clone(),
     };
     let plan = session.plan(&request)?;
     if command.plan {
@@ -67,6 +73,16 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         text::out(&text::plan::describe_done(&plan, &summary, output))?;
     }
     Ok(Status::Fine)
+}
+
+/// A text file that a flag names, within the limit of JSON files.
+fn text_of(path: &Path, limits: &Limits) -> Result<String, Failure> {
+    let fail = |what: String| Failure::new("refused", format!("{}: {what}", path.display()));
+    let len = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
+    if len > limits.json_bytes {
+        return Err(fail(format!("{len} bytes are over the limit of {}", limits.json_bytes)));
+    }
+    std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))
 }
 
 /// The folder that `-o` names.

@@ -181,7 +181,7 @@ fn anew(draft: &Draft<'_>, facts: &Facts<'_>) -> Result<Vec<(String, Vec<u8>)>, 
     let kv = facts.kv_cache.then(|| configs::kv_algo(draft.checkpoint));
     let quantized: Vec<Quantized> =
         facts.quantized.iter().map(|l| configs::kept_quantized(draft.checkpoint, l, settings)).collect();
-    configs::write(draft.checkpoint, &quantized, facts.plain.clone(), &facts.aliases, kv)
+    configs::write(draft.checkpoint, &quantized, facts.plain.clone(), &facts.aliases, kv, None)
 }
 
 /// Corrects one section in place; `new` is the section as a conversion writes it, and whether the old one names
