@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod about;
+mod arrangement;
 mod conv;
 pub mod declare;
 mod decode;
@@ -13,6 +14,7 @@ pub mod exclude;
 mod kind;
 pub mod kv;
 mod layer;
+mod layout_note;
 pub mod leak;
 mod parts;
 mod recast;
@@ -23,6 +25,7 @@ mod settings;
 pub use about::{
     About, Companion, Family, INPUT_SCALE_LEAF, Match, Presence, Role, ScaleLayout, TIED_LEAVES, WEIGHT_LEAF,
 };
+pub use arrangement::{Arrangement, Arranger, PackedForm, Padding, tiled_offset};
 pub use conv::ConvKernels;
 pub use declare::{Declared, effective_algo};
 pub use decode::{Decoder, Refusal, Region, Slab};
@@ -31,6 +34,7 @@ pub use encode::{
 };
 pub use kind::{Kind, is_transposed_conv};
 pub use layer::{Facts, LayerView, Naming, Stored, descriptor_type, split_name};
+pub use layout_note::{LayoutNote, layout_notes};
 pub use recast::Recast;
 pub use registry::{Recognised, algo_scheme, by_id, is_marker, recognise, role_of, schemes, unrecognised};
 pub use scheme::Scheme;

@@ -1,6 +1,7 @@
 //! What every scheme answers.
 
 use crate::about::{About, Family, Match, ScaleLayout};
+use crate::arrangement::PackedForm;
 use crate::decode::{Decoder, Refusal};
 use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix};
 use crate::layer::LayerView;
@@ -60,6 +61,18 @@ pub trait Scheme: Sync {
 
     /// Whether a packed matrix may be a flattened convolution.
     fn flattens_convolutions(&self) -> bool {
+        false
+    }
+
+    /// How codes and block scales lie, where this writer's layers can be padded or lie in tiles; `None` for others,
+    /// and for a layer that is no matrix.
+    fn packed_form(&self, _layer: &LayerView<'_>) -> Option<PackedForm> {
+        None
+    }
+
+    /// How the codes and block scales of this encoding lie when they are written, where they can be padded and
+    /// tiled afterwards.
+    fn can_be_arranged(&self) -> bool {
         false
     }
 

@@ -6,6 +6,7 @@
 
 use crate::about::WEIGHT_LEAF;
 use crate::layer::Facts;
+use crate::layout_note;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -36,7 +37,7 @@ const PLAIN: &str = "Tensor";
 /// ```
 #[must_use]
 pub fn describes_layers(key: &str, text: &str) -> bool {
-    ["_quantization_metadata", "quantization_config", "tensor_names"].contains(&key)
+    ["_quantization_metadata", "quantization_config", "tensor_names", layout_note::KEY].contains(&key)
         || (key.contains('.') && text.trim_start().starts_with('{') && text.contains("\"_type\""))
 }
 
@@ -91,8 +92,14 @@ impl Settings {
                 let Some(Value::Object(layers)) = layers else { continue };
                 for (module, entry) in layers {
                     if let Value::Object(entry) = entry {
-                        self.descriptors.insert(module, entry);
+                        self.descriptors.entry(module).or_default().extend(entry);
                     }
+                }
+            } else if key == layout_note::KEY {
+                let layers = object(text).and_then(|mut map| map.remove("layers"));
+                let Some(Value::Object(layers)) = layers else { continue };
+                for (module, note) in layers {
+                    self.descriptors.entry(module).or_default().insert(key.clone(), note);
                 }
             } else if let Some((module, parameter)) = key.rsplit_once('.')
                 && let Some(map) = object(text).filter(|map| map.get("_type").is_some_and(|t| t != PLAIN))

@@ -3,13 +3,16 @@
 //!
 //! Source: `formats.md` b (dequant, stacks) and e (MX), f (padding and tiles).
 
+use crate::arrangement::{Arrangement, PackedForm, TILE_COLS, TILE_ROWS, tiled_offset};
 use crate::decode::{Decoder, Refusal, Region, Slab};
-use crate::layer::LayerView;
+use crate::layer::{LayerView, Stored};
+use crate::layout_note::LayoutNote;
 use crate::parts::bytes::{index, part, scalar};
-use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, round_up, text};
+use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, text};
 use futures_util::future::{LocalBoxFuture, ready};
 use quantscope_kernels::{Engine, EngineError, Fp4DecodeTable, Fp4Tile, Nibbles};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
+use std::ops::Range;
 
 /// What a scale byte stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,61 +33,35 @@ impl Factor {
     }
 }
 
-/// Where the scale of a block stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Placement {
-    /// Row-major, so many scales a row; the last may be padding.
-    Rows(u64),
-    /// In tiles of 128 rows by 4 columns, so many columns.
-    Tiles(u64),
+/// The bytes of scales that a region of rows and blocks needs.
+fn scale_slab(lie: Arrangement, leaf: &'static str, rows: &Range<u64>, blocks: &Range<u64>) -> Slab {
+    if !lie.is_tiled {
+        return Slab::rectangle(leaf, lie.cols, rows.clone(), blocks.clone());
+    }
+    // Tiles of a band stand side by side.
+    let tile = TILE_ROWS * TILE_COLS;
+    let bands = rows.start / TILE_ROWS..rows.end.div_ceil(TILE_ROWS);
+    let tiles = blocks.start / TILE_COLS..blocks.end.div_ceil(TILE_COLS);
+    let bytes = tiles.start.saturating_mul(tile)..tiles.end.saturating_mul(tile);
+    Slab::rectangle(leaf, (lie.cols / TILE_COLS).saturating_mul(tile), bands, bytes)
 }
 
-impl Placement {
-    /// How scales of shape `stored` lie beside `rows` rows of `blocks` blocks.
-    pub(crate) fn of(stored: &[u64], rows: u64, blocks: u64) -> Option<Self> {
-        match *stored {
-            [r, c] if r == rows && (c == blocks || c == round_up(blocks, 16)) => Some(Self::Rows(c)),
-            [r, c] if r == round_up(rows, 128) && (c == round_up(blocks, 4) || c == round_up(blocks, 16)) => {
-                Some(Self::Tiles(c))
-            }
-            [r, c] if r == round_up(rows, 16) && (c == blocks || c == round_up(blocks, 16)) => {
-                Some(Self::Rows(c))
-            }
-            _ => None,
+/// The scales of a region row by row, out of the bytes of [`scale_slab`].
+fn scales_of(lie: Arrangement, rows: &Range<u64>, blocks: &Range<u64>, bytes: &[u8]) -> Vec<u8> {
+    if !lie.is_tiled {
+        return bytes.to_vec();
+    }
+    let (first_row, first_block) = (rows.start / TILE_ROWS * TILE_ROWS, blocks.start / TILE_COLS * TILE_COLS);
+    let wide = (blocks.end.div_ceil(TILE_COLS) * TILE_COLS).saturating_sub(first_block);
+    let mut gathered = Vec::new();
+    for row in rows.clone() {
+        for block in blocks.clone() {
+            let at = tiled_offset(row - first_row, block - first_block, wide);
+            // What is not there is NaN, so that nothing is decoded by accident.
+            gathered.push(bytes.get(index(at)).copied().unwrap_or(e4m3::NAN_BYTE));
         }
     }
-
-    fn needs(self, leaf: &'static str, rows: &std::ops::Range<u64>, blocks: &std::ops::Range<u64>) -> Slab {
-        match self {
-            Self::Rows(stride) => Slab::rectangle(leaf, stride, rows.clone(), blocks.clone()),
-            Self::Tiles(wide) => {
-                // 512 bytes a tile, tiles of a band side by side.
-                let bands = rows.start / 128..rows.end.div_ceil(128);
-                let tiles = blocks.start / 4..blocks.end.div_ceil(4);
-                let bytes = tiles.start.saturating_mul(512)..tiles.end.saturating_mul(512);
-                Slab::rectangle(leaf, (wide / 4).saturating_mul(512), bands, bytes)
-            }
-        }
-    }
-
-    /// The scales of a region row by row, out of the bytes of [`Self::needs`].
-    fn gather(self, rows: &std::ops::Range<u64>, blocks: &std::ops::Range<u64>, bytes: &[u8]) -> Vec<u8> {
-        if let Self::Rows(_) = self {
-            return bytes.to_vec();
-        }
-        let (first_band, first_tile) = (rows.start / 128, blocks.start / 4);
-        let tiles = blocks.end.div_ceil(4).saturating_sub(first_tile);
-        let mut gathered = Vec::new();
-        for row in rows.clone() {
-            for block in blocks.clone() {
-                let tile = (row / 128 - first_band) * tiles + (block / 4 - first_tile);
-                let at = tile * 512 + (row % 32) * 16 + (row % 128) / 32 * 4 + block % 4;
-                // What is not there is NaN, so that nothing is decoded by accident.
-                gathered.push(bytes.get(index(at)).copied().unwrap_or(e4m3::NAN_BYTE));
-            }
-        }
-        gathered
-    }
+    gathered
 }
 
 /// The table of a tensor's codes under each scale byte.
@@ -104,17 +81,59 @@ fn global_dtype(layer: &LayerView<'_>, factor: Factor) -> Result<Option<(&'stati
     Ok(Some((leaf, stored.dtype)))
 }
 
+/// How the codes and scales of a layer of matrices lie, in blocks of `block` weights.
+///
+/// # Errors
+/// If not every block has its scale.
+pub(crate) fn packed_form(
+    layer: &LayerView<'_>,
+    [weight, scale]: [&'static str; 2],
+    block: u64,
+) -> Result<PackedForm, Refusal> {
+    let (codes, scales) = (needed(layer, weight)?, needed(layer, scale)?);
+    let [rows, bytes] = matrix(codes)?;
+    let cols = bytes.saturating_mul(2);
+    let note = LayoutNote::of(layer);
+    let lie = matrix(scales)
+        .ok()
+        .filter(|_| cols.is_multiple_of(block))
+        .and_then(|sides| Arrangement::of_scales(sides, [rows, cols / block], note.map(|n| n.is_tiled)));
+    let lie = lie.ok_or_else(|| unfit(codes, scales, block))?;
+    let within = |[n, k]: [u64; 2]| n <= rows && k <= cols && k.is_multiple_of(block) && n > 0 && k > 0;
+    let noted = note.map(|n| n.shape).filter(|&shape| within(shape));
+    Ok(PackedForm {
+        codes: (weight, Arrangement::plain([rows, bytes])),
+        scales: (scale, lie),
+        shape: noted.unwrap_or([rows, cols]),
+        is_shape_known: noted.is_some(),
+        block,
+    })
+}
+
+fn unfit(codes: Stored<'_>, scales: Stored<'_>, block: u64) -> Refusal {
+    let reason = format!(
+        "has `{}` {} beside `{}` {}, in blocks of {block}",
+        scales.leaf,
+        text(scales.shape),
+        codes.leaf,
+        text(codes.shape)
+    );
+    Refusal::new(reason, "export the layer again")
+}
+
 /// Decodes rows of blocks.
 pub(crate) struct RowBlocks {
     shape: Vec<u64>,
-    rows: u64,
-    cols: u64,
+    /// Rows and columns without padding.
+    extent: [u64; 2],
+    /// Bytes of a row of codes as stored.
+    row_bytes: u64,
     block: u64,
     weight: &'static str,
     scale: &'static str,
     factor: Factor,
     global: Option<(&'static str, Dtype)>,
-    placement: Placement,
+    scales: Arrangement,
 }
 
 impl RowBlocks {
@@ -128,33 +147,25 @@ impl RowBlocks {
         let (codes, scales) = (needed(layer, weight)?, needed(layer, scale)?);
         expect_type(codes, &[Dtype::U8])?;
         expect_type(scales, factor.types())?;
-        let mut shape = codes.shape.to_vec();
-        let (rows, row_bytes) = match *codes.shape {
-            [experts, rows, row_bytes] => (experts.saturating_mul(rows), row_bytes),
-            _ => matrix(codes)?.into(),
-        };
-        let cols = row_bytes.saturating_mul(2);
-        if let Some(last) = shape.last_mut() {
-            *last = cols;
-        }
-        let blocks = Some(cols / block).filter(|_| cols.is_multiple_of(block));
-        let placement = blocks.and_then(|blocks| match *scales.shape {
-            [experts, rows, count] if codes.shape.get(..2) == Some(&[experts, rows]) && count == blocks => {
-                Some(Placement::Rows(blocks))
-            }
-            _ if codes.shape.len() == 2 => Placement::of(scales.shape, rows, blocks),
-            _ => None,
-        });
-        let placement = placement.ok_or_else(|| {
-            let (codes, scales) = (text(codes.shape), text(scales.shape));
-            let reason = format!("has `{scale}` {scales} beside `{weight}` {codes}, in blocks of {block}");
-            Refusal::new(reason, "export the layer again")
-        })?;
         let global = global_dtype(layer, factor)?;
-        Ok(Self { shape, rows, cols, block, weight, scale, factor, global, placement })
+        if let [experts, rows, row_bytes] = *codes.shape {
+            let cols = row_bytes.saturating_mul(2);
+            let blocks = cols / block;
+            if !cols.is_multiple_of(block) || scales.shape != [experts, rows, blocks] {
+                return Err(unfit(codes, scales, block));
+            }
+            let all = experts.saturating_mul(rows);
+            let (shape, extent) = (vec![experts, rows, cols], [all, cols]);
+            let scales = Arrangement::plain([all, blocks]);
+            return Ok(Self { shape, extent, row_bytes, block, weight, scale, factor, global, scales });
+        }
+        let form = packed_form(layer, [weight, scale], block)?;
+        let (shape, extent) = (form.shape.to_vec(), form.shape);
+        let (row_bytes, scales) = (form.codes.1.cols, form.scales.1);
+        Ok(Self { shape, extent, row_bytes, block, weight, scale, factor, global, scales })
     }
 
-    fn blocks(&self, region: &Region) -> std::ops::Range<u64> {
+    fn blocks(&self, region: &Region) -> Range<u64> {
         region.cols.start / self.block..region.cols.end.div_ceil(self.block)
     }
 }
@@ -165,7 +176,7 @@ impl Decoder for RowBlocks {
     }
 
     fn extent(&self) -> [u64; 2] {
-        [self.rows, self.cols]
+        self.extent
     }
 
     fn column_unit(&self) -> u64 {
@@ -176,8 +187,8 @@ impl Decoder for RowBlocks {
         let (rows, cols) = (&region.rows, &region.cols);
         let bytes = cols.start / 2..cols.end.div_ceil(2);
         let mut slabs = vec![
-            Slab::rectangle(self.weight, self.cols / 2, rows.clone(), bytes),
-            self.placement.needs(self.scale, rows, &self.blocks(region)),
+            Slab::rectangle(self.weight, self.row_bytes, rows.clone(), bytes),
+            scale_slab(self.scales, self.scale, rows, &self.blocks(region)),
         ];
         slabs.extend(self.global.map(|(leaf, dtype)| Slab::range(leaf, 0, dtype.bits() / 8)));
         slabs
@@ -192,7 +203,7 @@ impl Decoder for RowBlocks {
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move {
             let blocks = self.blocks(region);
-            let scales = self.placement.gather(&region.rows, &blocks, part(parts, 1));
+            let scales = scales_of(self.scales, &region.rows, &blocks, part(parts, 1));
             let global = self.global.map_or(1.0, |(_, dtype)| scalar(dtype, parts.get(2)));
             let codes = part(parts, 0);
             let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);

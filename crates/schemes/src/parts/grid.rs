@@ -1,5 +1,6 @@
 //! Factors that lie in a grid over the rows and columns of a weight: scales, zero points, biases.
 
+use crate::arrangement::{TILE_COLS, TILE_ROWS, tiled_offset};
 use crate::decode::{Refusal, Region, Slab};
 use crate::layer::Stored;
 use crate::parts::bytes::{floats, index};
@@ -8,11 +9,6 @@ use crate::parts::foreign::misfit;
 use crate::parts::shapes::{expect_elements, round_up};
 use quantscope_numeric::{Dtype, e8m0};
 use std::ops::Range;
-
-/// Rows of a tile of swizzled scales.
-const TILE_ROWS: u64 = 128;
-/// Columns of a tile of swizzled scales.
-const TILE_COLS: u64 = 4;
 
 /// How a number is spelled in bytes, which is not always what the header calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +202,7 @@ impl GridView {
         let from = |place: u64, side: usize| place.checked_sub(self.first[side]);
         let place = if self.is_tiled {
             let tile = from(row / TILE_ROWS, 0).zip(from(col / TILE_COLS, 1));
-            let within = (row % 32) * 16 + (row % TILE_ROWS / 32) * 4 + col % TILE_COLS;
+            let within = tiled_offset(row % TILE_ROWS, col % TILE_COLS, TILE_COLS);
             let tile = tile.and_then(|(r, c)| r.checked_mul(self.width)?.checked_add(c));
             tile.and_then(|t| t.checked_mul(TILE_ROWS * TILE_COLS)?.checked_add(within))
         } else {

@@ -2,6 +2,7 @@
 //! the weight, and in what a config says.
 
 use crate::about::{About, Companion, Match, ScaleLayout};
+use crate::arrangement::PackedForm;
 use crate::decode::{Decoder, Refusal};
 use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix, Output, Shares};
 use crate::layer::LayerView;
@@ -13,7 +14,7 @@ use crate::parts::nvfp4_layout::{
     BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE, WEIGHT, logical_shape, scale_shapes, which,
 };
 use crate::parts::scales::input_scale;
-use crate::parts::{mx_cast, renamed};
+use crate::parts::{fp4, mx_cast, renamed};
 use crate::recast::Recast;
 use crate::scheme::Scheme;
 use quantscope_kernels::nvfp4_quantize::Nvfp4Block;
@@ -103,6 +104,14 @@ impl Scheme for Nvfp4 {
 
     fn flattens_convolutions(&self) -> bool {
         self.block == Nvfp4Block::Of16
+    }
+
+    fn packed_form(&self, layer: &LayerView<'_>) -> Option<PackedForm> {
+        fp4::packed_form(layer, [WEIGHT.leaf, BLOCK_SCALE.leaf], self.block()).ok()
+    }
+
+    fn can_be_arranged(&self) -> bool {
+        true
     }
 
     fn decoder(&self, layer: &LayerView<'_>) -> Result<Box<dyn Decoder>, Refusal> {

@@ -6,7 +6,7 @@
 use crate::about::{Companion, INPUT_SCALE_LEAF, Match, Presence, Role, WEIGHT_LEAF};
 use crate::layer::LayerView;
 use crate::parts::correction::{LORA_A, LORA_B, PRE_QUANT_SCALE};
-use crate::parts::fp4::ColumnBlocks;
+use crate::parts::fp4::{ColumnBlocks, packed_form};
 use crate::parts::marks::is_foreign;
 use crate::parts::shapes::{pushed, round_up};
 use quantscope_numeric::Dtype;
@@ -103,6 +103,9 @@ pub(crate) fn which(layer: &LayerView<'_>) -> Option<(&'static str, Match)> {
 /// Logical shape: the last axis is packed, or the middle one of a stack whose scales say so.
 pub(crate) fn logical_shape(layer: &LayerView<'_>, block: u64) -> Vec<u64> {
     let Some(weight) = layer.weight() else { return Vec::new() };
+    if let Ok(form) = packed_form(layer, [WEIGHT.leaf, BLOCK_SCALE.leaf], block) {
+        return form.shape.to_vec();
+    }
     let mut shape = weight.shape.to_vec();
     let down =
         layer.get(BLOCK_SCALE.leaf).is_some_and(|scale| ColumnBlocks::fits(weight.shape, scale.shape, block));
