@@ -3,6 +3,7 @@
 import numpy as np
 
 from convert import Request, convert
+from decode_modelopt import decode_modelopt
 from elements import E2M1_VALUES, F32, pack_nibbles, split_blocks
 from fixtures_case import Case, bf16, compressed_tensors, f32, weight
 from quantize import Given, encode, nvfp4_of_mxfp4
@@ -16,7 +17,14 @@ STACKED = ("nvfp4", "nvfp4-static", "nvfp4-mse", "nvfp4-four-over-six", "w4a16-n
 
 def cases(rng):
     """All of them."""
-    return [*_stacks_kept(rng), *_stacks_expanded(rng), *_casts(rng), *_reciprocals(rng), *_one_block(rng)]
+    return [
+        *_stacks_kept(rng),
+        *_stacks_expanded(rng),
+        *_casts(rng),
+        *_reciprocals(rng),
+        *_one_block(rng),
+        *_casts_of_rows(rng),
+    ]
 
 
 def _stacks_kept(rng):
@@ -155,3 +163,28 @@ def _one_block(rng):
         source=source,
         convert={"to": "nvfp4", "calibration": calibration},
     )
+
+
+def _casts_of_rows(rng):
+    """ModelOpt's MXFP4 matrices cast to NVFP4; far powers of two force some blocks to be encoded anew."""
+    for name, powers in (("", np.arange(-12, 5)), ("_far", np.array([-40, -22, -18, -4]))):
+        codes, exponents, blocks, values = _mxfp4_stack(rng, 1, 6, 96, powers)
+        # A block far down whose values are all zero, and one whose values NVFP4 has by chance.
+        exponents[0, 1, 0], codes[0, 1, :32] = 0, 8
+        values[0, 1, :32] = 0
+        stored = {
+            "m.proj.weight": Tensor("U8", pack_nibbles(codes)[0]),
+            "m.proj.weight_scale": Tensor("U8", exponents[0]),
+            "m.norm.weight": bf16(np.ones(96)),
+        }
+        cast = nvfp4_of_mxfp4(codes[0], exponents[0])
+        again = decode_modelopt({f"m.{part}": tensor for part, tensor in cast.items()})["m.weight"]
+        inexact = int((split_blocks(again, 16) != split_blocks(values[0], 16)).any(-1).sum())
+        yield Case(
+            name=f"modelopt/mxfp4_to_nvfp4{name}",
+            note="two blocks of 16 for each of 32; those out of reach are encoded by their own largest value",
+            packed={"m.norm.weight": stored["m.norm.weight"], **{f"m.proj.{p}": t for p, t in cast.items()}},
+            source=stored,
+            config={"quantization_config": {"quant_method": "modelopt", "quant_algo": "mxfp4", "ignore": []}},
+            convert={"to": "nvfp4", "inexact_blocks": inexact},
+        )

@@ -6,6 +6,7 @@ use crate::decode::{Decoder, Refusal};
 use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix};
 use crate::layer::LayerView;
 use crate::recast::Recast;
+use quantscope_numeric::Dtype;
 
 /// One quantization scheme.
 pub trait Scheme: Sync {
@@ -81,6 +82,12 @@ pub trait Scheme: Sync {
     /// # Errors
     /// If its tensors do not fit together, or the variant cannot be decoded.
     fn decoder(&self, layer: &LayerView<'_>) -> Result<Box<dyn Decoder>, Refusal>;
+
+    /// Whether every decoded value is a number of this type, so that decoding to it rounds nothing. F32 is the type
+    /// in which values are defined.
+    fn decodes_exactly(&self, dtype: Dtype) -> bool {
+        dtype == Dtype::F32
+    }
 
     /// The matrix as which a stack of experts `[E, in, out]` is encoded; `None` if its sides overflow.
     fn stack_matrix(&self, [experts, cols, out]: [u64; 3]) -> Option<Matrix> {

@@ -60,6 +60,11 @@ impl Scheme for GptOss {
         (leaf == SCALES.leaf).then(|| vec![leading.to_vec()])
     }
 
+    fn decodes_exactly(&self, dtype: Dtype) -> bool {
+        // Two bits of a code under a power of two: BF16 has them down to 2^-133.
+        matches!(dtype, Dtype::F32 | Dtype::BF16)
+    }
+
     fn scale_layout(&self) -> ScaleLayout {
         ScaleLayout::MxBlocks { scale: SCALES.leaf }
     }

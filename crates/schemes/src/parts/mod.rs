@@ -17,6 +17,8 @@ pub(crate) mod int_encode;
 pub(crate) mod marks;
 pub(crate) mod mx;
 pub(crate) mod mx_cast;
+pub(crate) mod mx_cast_rows;
+pub(crate) mod mx_powers;
 pub(crate) mod mx_stack;
 pub(crate) mod nvfp4;
 pub(crate) mod nvfp4_encode;

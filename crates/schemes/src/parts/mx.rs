@@ -151,6 +151,11 @@ impl Scheme for Mx {
         }
     }
 
+    fn decodes_exactly(&self, dtype: Dtype) -> bool {
+        // Two bits of a code under a power of two: BF16 has them down to 2^-133. The four bits of E4M3 reach lower.
+        dtype == Dtype::F32 || (dtype == Dtype::BF16 && self.element == MxElement::E2m1)
+    }
+
     fn encoding(&self, matrix: Matrix, _: &EncodeSettings) -> Result<Encoding, Refusal> {
         self.check(matrix)?;
         let blocks = matrix.cols / BLOCK;

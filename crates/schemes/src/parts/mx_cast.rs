@@ -1,25 +1,17 @@
 //! MXFP4 experts of gpt-oss cast to NVFP4 without quantizing anew, in ModelOpt's layout of stacked experts.
 //!
-//! Source: `formats.md` b (BMM experts) and c (the cast). Each block of 32 becomes two of 16 under the same power
-//! of two. With m eight below the largest power of the tensor, every power from 2^(m - 9) to 2^(m + 8) is an E4M3
-//! scale over the global scale 2^m, so that codes stay; a block further down is quantized by its own largest value.
+//! Source: `formats.md` b (BMM experts) and c (the cast).
 
 use crate::about::Role;
 use crate::decode::{Refusal, Slab};
 use crate::encode::Output;
 use crate::layer::LayerView;
 use crate::parts::bytes::{index, part};
+use crate::parts::mx_powers::{BYTES, FAR, HALVES, NAN, Powers};
 use crate::parts::mx_stack::{BLOCKS, SCALES, sides};
-use crate::recast::Recast;
-use quantscope_numeric::{Dtype, e2m1, e4m3, e8m0};
+use crate::recast::{Lossless, Recast};
+use quantscope_numeric::Dtype;
 use std::ops::Range;
-
-/// Bytes of codes of a block of 16.
-const BYTES: u64 = 8;
-/// Blocks of 16 in one of 32.
-const HALVES: u64 = 2;
-/// The byte of an E8M0 scale that is no number.
-const NAN: u8 = 255;
 
 /// Places of the outputs.
 const WEIGHT: usize = 0;
@@ -28,7 +20,7 @@ const SCALE: usize = 1;
 /// Takes over a stack of experts.
 pub(crate) fn to_nvfp4(layer: &LayerView<'_>) -> Result<Box<dyn Recast>, Refusal> {
     let [experts, outputs, blocks] = sides(layer)?;
-    Ok(Box::new(Cast { experts, outputs, halves: blocks.saturating_mul(HALVES), largest: 0, least: NAN }))
+    Ok(Box::new(Cast { experts, outputs, halves: blocks.saturating_mul(HALVES), powers: Powers::UNSEEN }))
 }
 
 /// A stack of experts.
@@ -37,72 +29,10 @@ struct Cast {
     outputs: u64,
     /// Blocks of 16 along an output's row.
     halves: u64,
-    /// Largest and smallest power as stored, NaN left out.
-    largest: u8,
-    least: u8,
-}
-
-/// What a block becomes.
-struct Block {
-    scale: u8,
-    codes: [u8; 8],
-}
-
-/// 2 to the power of `exponent`, which may be below what E8M0 holds: F32 has subnormals down to -149.
-fn power(exponent: i32) -> f32 {
-    let bits = |n: i32| u32::try_from(n).unwrap_or(0);
-    let subnormal = exponent < -126;
-    f32::from_bits(if subnormal {
-        1_u32.checked_shl(bits(exponent + 149)).unwrap_or(0)
-    } else {
-        bits(exponent + 127) << 23
-    })
+    powers: Powers,
 }
 
 impl Cast {
-    /// The global scale's power.
-    fn global(&self) -> i32 {
-        i32::from(self.largest) - 127 - 8
-    }
-
-    fn is_in_reach(&self, byte: u8) -> bool {
-        (-9..=8).contains(&(i32::from(byte) - 127 - self.global()))
-    }
-
-    /// Whether some block's codes may change.
-    fn is_far(&self) -> bool {
-        self.least < NAN && !self.is_in_reach(self.least)
-    }
-
-    /// A block of 16 codes under a power of two.
-    fn block(&self, byte: u8, stored: &[u8]) -> Block {
-        let mut codes = [0; 8];
-        for (code, &from) in codes.iter_mut().zip(stored) {
-            *code = from;
-        }
-        if byte == NAN {
-            return Block { scale: 0x7f, codes };
-        }
-        let global = power(self.global());
-        if self.is_in_reach(byte) {
-            let scale = e4m3::encode(power(i32::from(byte) - 127 - self.global()));
-            // The reference has no negative zero: a weight that is none gets code 0.
-            let plain = |nibble: u8| if nibble == 8 { 0 } else { nibble };
-            return Block { scale, codes: codes.map(|b| e2m1::pack(plain(b & 15), plain(b >> 4))) };
-        }
-        let spread = e8m0::decode(byte);
-        let value = |nibble: u8| e2m1::decode(nibble) * spread;
-        let largest =
-            codes.iter().flat_map(|&b| [value(b & 15), value(b >> 4)]).fold(0.0_f32, |m, v| m.max(v.abs()));
-        let share = largest / 6.0;
-        let share = if share == 0.0 { 1.0 } else { share };
-        let ratio = (share * 448.0) / (448.0 * global);
-        let scale = e4m3::encode(ratio.clamp(power(-9), 448.0));
-        let divisor = e4m3::decode(scale) * global;
-        let code = |nibble: u8| e2m1::encode_nvfp4(value(nibble) / divisor);
-        Block { scale, codes: codes.map(|b| e2m1::pack(code(b & 15), code(b >> 4))) }
-    }
-
     /// Rows of blocks that a span of an output covers: experts times blocks along a row.
     fn rows(&self, output: usize, span: &Range<u64>) -> Range<u64> {
         let row = self.unit(output).max(1);
@@ -118,6 +48,27 @@ impl Cast {
         };
         let experts = first..rows.end.div_ceil(self.halves);
         experts.map(piece).filter(|(_, blocks)| !blocks.is_empty()).collect()
+    }
+}
+
+impl Cast {
+    /// Power and codes of one block of each output, out of the bytes that a piece asked for.
+    fn column<'p>(
+        &self,
+        blocks: &Range<u64>,
+        block: u64,
+        parts: &'p [Vec<u8>],
+    ) -> impl Iterator<Item = (u8, &'p [u8])> + use<'p> {
+        let (powers, codes) = (part(parts, 0), part(parts, 1));
+        let wide = blocks.end.div_ceil(HALVES) - blocks.start / HALVES;
+        let count = blocks.end - blocks.start;
+        let (half, first) = (block / HALVES - blocks.start / HALVES, block - blocks.start);
+        (0..self.outputs).map(move |at| {
+            let power = index(at.saturating_mul(wide).saturating_add(half));
+            let from = index(at.saturating_mul(count).saturating_add(first).saturating_mul(BYTES));
+            let power = powers.get(power).copied().unwrap_or(NAN);
+            (power, codes.get(from..from.saturating_add(8)).unwrap_or_default())
+        })
     }
 }
 
@@ -138,9 +89,7 @@ impl Recast for Cast {
     }
 
     fn survey(&mut self, bytes: &[u8]) {
-        let numbers = || bytes.iter().copied().filter(|&b| b != NAN);
-        self.largest = numbers().fold(self.largest, u8::max);
-        self.least = numbers().fold(self.least, u8::min);
+        self.powers.survey(bytes);
     }
 
     fn unit(&self, output: usize) -> u64 {
@@ -162,7 +111,7 @@ impl Recast for Cast {
             let wide = blocks.start / HALVES..blocks.end.div_ceil(HALVES);
             let bytes = blocks.start.saturating_mul(BYTES)..blocks.end.saturating_mul(BYTES);
             // Scales follow from the powers alone, unless a block is judged by its own values.
-            let bytes = if output == WEIGHT || self.is_far() { bytes } else { 0..0 };
+            let bytes = if output == WEIGHT || self.powers.is_far() { bytes } else { 0..0 };
             slabs.push(Slab::rectangle(SCALES.leaf, self.halves / HALVES, rows.clone(), wide));
             slabs.push(Slab::rectangle(BLOCKS.leaf, self.halves.saturating_mul(BYTES), rows, bytes));
         }
@@ -171,24 +120,14 @@ impl Recast for Cast {
 
     fn produce(&self, output: usize, span: Range<u64>, parts: &[Vec<u8>]) -> Vec<u8> {
         if output > SCALE {
-            return power(self.global()).to_le_bytes().to_vec();
+            return self.powers.global().to_le_bytes().to_vec();
         }
         let mut out = Vec::new();
         for ((_, blocks), parts) in self.pieces(&self.rows(output, &span)).into_iter().zip(parts.chunks(2)) {
-            let (powers, codes) = (part(parts, 0), part(parts, 1));
-            let wide = blocks.end.div_ceil(HALVES) - blocks.start / HALVES;
-            let count = blocks.end - blocks.start;
             for block in blocks.clone() {
                 let mut rows: [Vec<u8>; 8] = Default::default();
-                for at in 0..self.outputs {
-                    let power =
-                        at.saturating_mul(wide).saturating_add(block / HALVES - blocks.start / HALVES);
-                    let from =
-                        at.saturating_mul(count).saturating_add(block - blocks.start).saturating_mul(BYTES);
-                    let power = powers.get(index(power)).copied().unwrap_or(NAN);
-                    let from = index(from);
-                    let stored = codes.get(from..from.saturating_add(8)).unwrap_or_default();
-                    let made = self.block(power, stored);
+                for (power, stored) in self.column(&blocks, block, parts) {
+                    let made = self.powers.block(power, stored);
                     if output == SCALE {
                         out.push(made.scale);
                         continue;
@@ -203,8 +142,24 @@ impl Recast for Cast {
         out
     }
 
+    fn lossless(&self) -> Lossless {
+        if self.powers.is_near() { Lossless::Yes } else { Lossless::DataDecides }
+    }
+
+    fn blocks(&self) -> u64 {
+        self.experts.saturating_mul(self.outputs).saturating_mul(self.halves)
+    }
+
+    fn inexact(&self, span: Range<u64>, parts: &[Vec<u8>]) -> u64 {
+        let pieces = self.pieces(&self.rows(WEIGHT, &span)).into_iter().zip(parts.chunks(2));
+        let columns = pieces.flat_map(|((_, blocks), parts)| {
+            blocks.clone().flat_map(move |block| self.column(&blocks, block, parts))
+        });
+        let inexact = columns.filter(|&(power, stored)| !self.powers.is_exact(power, stored));
+        u64::try_from(inexact.count()).unwrap_or(u64::MAX)
+    }
+
     fn loss(&self) -> Option<String> {
-        let far = "blocks whose power of two lies more than 2^17 below the largest are quantized anew";
-        self.is_far().then(|| far.to_string())
+        self.powers.is_far().then(|| FAR.to_string())
     }
 }

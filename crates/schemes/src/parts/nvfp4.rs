@@ -14,7 +14,7 @@ use crate::parts::nvfp4_layout::{
     BLOCK_SCALE, GLOBAL_SCALE, INPUT_SCALE, WEIGHT, logical_shape, scale_shapes, which,
 };
 use crate::parts::scales::input_scale;
-use crate::parts::{fp4, mx_cast, renamed};
+use crate::parts::{fp4, mx_cast, mx_cast_rows, renamed};
 use crate::recast::Recast;
 use crate::scheme::Scheme;
 use quantscope_kernels::nvfp4_quantize::Nvfp4Block;
@@ -158,6 +158,7 @@ impl Scheme for Nvfp4 {
         match (self.about.id, from.id()) {
             ("nvfp4", "ct-nvfp4") => Some(renamed::to_modelopt(layer)),
             ("nvfp4" | "w4a16-nvfp4", "gpt-oss-mxfp4") => Some(mx_cast::to_nvfp4(layer)),
+            ("nvfp4" | "w4a16-nvfp4", "mxfp4") => Some(mx_cast_rows::to_nvfp4(layer)),
             _ => None,
         }
     }

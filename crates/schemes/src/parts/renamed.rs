@@ -9,7 +9,7 @@ use crate::encode::Output;
 use crate::layer::{LayerView, Stored};
 use crate::parts::bytes::scalar;
 use crate::parts::shapes::{expect_elements, matrix, needed, text};
-use crate::recast::Recast;
+use crate::recast::{Lossless, Recast};
 use quantscope_numeric::Dtype;
 use std::ops::Range;
 
@@ -53,6 +53,11 @@ pub(crate) fn to_modelopt(layer: &LayerView<'_>) -> Result<Box<dyn Recast>, Refu
 /// Takes over a layer of ModelOpt.
 pub(crate) fn to_compressed(layer: &LayerView<'_>) -> Result<Box<dyn Recast>, Refusal> {
     Ok(Box::new(Reciprocal::new(layer, &TO_COMPRESSED, vec![1])?))
+}
+
+/// Whether F32 has the reciprocal of a number: that of a power of two; any other is rounded.
+fn is_reciprocal_exact(number: f32) -> bool {
+    f64::from(1.0 / number) * f64::from(number) == 1.0
 }
 
 /// One layer.
@@ -137,9 +142,16 @@ impl Recast for Reciprocal {
         }
     }
 
+    fn lossless(&self) -> Lossless {
+        match self.global {
+            Some(global) if is_reciprocal_exact(global) => Lossless::Yes,
+            Some(_) => Lossless::No,
+            None => Lossless::DataDecides,
+        }
+    }
+
     fn loss(&self) -> Option<String> {
-        // The reciprocal of a power of two is one; any other is rounded.
-        let exact = self.global.is_some_and(|g| f64::from(1.0 / g) * f64::from(g) == 1.0);
+        let exact = self.global.is_some_and(is_reciprocal_exact);
         let words =
             "the global scale becomes its reciprocal, which F32 rounds: weights may change in the last bit";
         (!exact).then(|| words.to_string())

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, data, tensors};
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Naming, Recast, by_id, recognise};
+use quantscope_schemes::{Lossless, Naming, Recast, by_id, recognise};
 use std::collections::BTreeSet;
 
 /// A case of taking over: the source, and what becomes of it.
@@ -42,10 +42,23 @@ fn produced(case: &Case, module: &str, recast: &dyn Recast, output: usize, len: 
     out
 }
 
+/// Blocks whose values change, counted in spans of so many units of the first output.
+fn inexact(case: &Case, module: &str, recast: &dyn Recast, len: u64, units: u64) -> u64 {
+    let step = recast.unit(0).max(1) * units;
+    let spans = (0..len.div_ceil(step)).map(|i| i * step..((i + 1) * step).min(len));
+    let count = |span: std::ops::Range<u64>| {
+        let parts: Vec<Vec<u8>> =
+            recast.needs(0, span.clone()).iter().map(|slab| case.slab(module, slab).unwrap()).collect();
+        recast.inexact(span, &parts)
+    };
+    spans.map(count).sum()
+}
+
 fn check(name: &str, to: &str, modules: usize) -> Vec<Option<String>> {
     let (source, expected) = case(name);
     let to = by_id(to).unwrap();
-    let mut left: BTreeSet<&String> = expected.keys().filter(|n| !n.contains("bias")).collect();
+    let mut left: BTreeSet<&String> =
+        expected.keys().filter(|n| !n.contains("bias") && !n.contains("norm")).collect();
     let mut losses = Vec::new();
     let quantized = source.quantized();
     assert_eq!(quantized.len(), modules, "{name}");
@@ -54,6 +67,12 @@ fn check(name: &str, to: &str, modules: usize) -> Vec<Option<String>> {
         let mut recast = to.recast(found.scheme, &view).unwrap().unwrap();
         survey(&source, module, recast.as_mut());
         losses.push(recast.loss());
+        let told = source.about["convert"]["inexact_blocks"].as_u64();
+        let codes = expected.values().find(|t| t.dtype == Dtype::U8).unwrap().bytes.len() as u64;
+        for units in [1, 3, 1 << 20] {
+            let found = inexact(&source, module, recast.as_ref(), codes, units);
+            assert_eq!(found, told.unwrap_or(found), "{name} in spans of {units}");
+        }
         let naming = if module.contains("experts.") { Naming::Parameter } else { Naming::Dotted };
         for (i, output) in recast.outputs().iter().enumerate() {
             let tensor = naming.tensor(module, output.leaf);
@@ -84,6 +103,35 @@ fn experts_in_mxfp4_become_nvfp4() {
     assert!(losses.iter().all(Option::is_none), "{losses:?}");
     let losses = check("gpt_oss/to_nvfp4_far", "nvfp4", 2);
     assert!(losses.iter().all(Option::is_some), "{losses:?}");
+}
+
+#[test]
+fn matrices_in_mxfp4_become_nvfp4() {
+    for name in ["modelopt/mxfp4_to_nvfp4", "modelopt/mxfp4_to_nvfp4_far"] {
+        let losses = check(name, "nvfp4", 1);
+        // A block of zeros far down keeps its values, which the powers alone do not tell.
+        assert!(losses.iter().all(Option::is_some), "{name}: {losses:?}");
+    }
+}
+
+/// What is known before any data is seen, and what after it.
+#[test]
+fn losses_are_certain_only_once_the_data_were_seen() {
+    for (name, to, after) in [
+        ("ct/nvfp4_to_ct_nvfp4", "ct-nvfp4", Lossless::No),
+        ("gpt_oss/to_nvfp4", "nvfp4", Lossless::Yes),
+        ("gpt_oss/to_nvfp4_far", "nvfp4", Lossless::DataDecides),
+        ("modelopt/mxfp4_to_nvfp4", "nvfp4", Lossless::DataDecides),
+    ] {
+        let (source, _) = case(name);
+        for (module, found) in source.quantized() {
+            let view = source.view(module);
+            let mut recast = by_id(to).unwrap().recast(found.scheme, &view).unwrap().unwrap();
+            assert_eq!(recast.lossless(), Lossless::DataDecides, "{name} {module}");
+            survey(&source, module, recast.as_mut());
+            assert_eq!(recast.lossless(), after, "{name} {module}");
+        }
+    }
 }
 
 /// As long as no power is out of reach, the cast changes no value.
