@@ -15,12 +15,14 @@ pub(crate) enum StepId {
     Clippy,
     Native,
     Oracle,
+    Minilm,
     Wasm,
     E2e,
 }
 
 impl StepId {
-    const ALL: [Self; 6] = [Self::Fmt, Self::Clippy, Self::Native, Self::Oracle, Self::Wasm, Self::E2e];
+    const ALL: [Self; 7] =
+        [Self::Fmt, Self::Clippy, Self::Native, Self::Oracle, Self::Minilm, Self::Wasm, Self::E2e];
 
     const fn name(self) -> &'static str {
         match self {
@@ -28,6 +30,7 @@ impl StepId {
             Self::Clippy => "clippy",
             Self::Native => "native",
             Self::Oracle => "oracle",
+            Self::Minilm => "minilm",
             Self::Wasm => "wasm",
             Self::E2e => "e2e",
         }
@@ -40,7 +43,7 @@ impl FromStr for StepId {
     fn from_str(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|step| step.name() == name);
         found.with_context(|| {
-            format!("no step is called {name:?}; there are fmt, clippy, native, oracle, wasm and e2e")
+            format!("no step is called {name:?}; there are fmt, clippy, native, oracle, minilm, wasm and e2e")
         })
     }
 }
@@ -89,7 +92,7 @@ fn run_steps(project: &Project, only: &[StepId], clock: &mut Clock) -> Result<()
     if wanted(StepId::Fmt) {
         clock.time("format check", || format_check(project))?;
     }
-    if [StepId::Clippy, StepId::Native, StepId::Oracle, StepId::Wasm, StepId::E2e].into_iter().any(wanted) {
+    if StepId::ALL.into_iter().any(|step| step != StepId::Fmt && wanted(step)) {
         let tools = clock.time("set-up", || setup::for_tests(project))?;
         build_and_test(project, &wanted, &tools, clock)?;
     }
@@ -111,6 +114,9 @@ fn build_and_test(
     }
     if wanted(StepId::Oracle) {
         clock.time("oracle in Python", || oracle(project, tools))?;
+    }
+    if wanted(StepId::Minilm) {
+        clock.time("a real small transformer", || minilm(project, tools))?;
     }
     if wanted(StepId::Wasm) {
         clock.time("tests, wasm in Chromium", || wasm(project, tools))?;
@@ -181,6 +187,13 @@ fn oracle(project: &Project, tools: &TestTools) -> Result<()> {
     let cli = samples::command_line(project)?;
     cmd!(project.sh, "{python} -B tests/oracle/compare.py --binary {cli} --rounds 60 --seed 1").run()?;
     Ok(())
+}
+
+/// A real model through every scheme, judged in numpy.
+fn minilm(project: &Project, tools: &TestTools) -> Result<()> {
+    let (python, model) = (&tools.python, setup::minilm(project, tools)?);
+    let cli = samples::command_line(project)?;
+    Ok(cmd!(project.sh, "{python} -B tests/minilm/check.py --binary {cli} --model {model}").run()?)
 }
 
 /// What native tests find their tools by. `required` turns a skipped GPU test into a failure.

