@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// What is wrong with it.
     Audit(Audit),
+    /// What quantization would do to one layer.
+    Preview(crate::commands::preview::Preview),
     /// Write a copy whose layers are quantized.
     Convert(Box<Convert>),
     /// Write a copy in which what can be mended without quantizing again is mended.
@@ -262,6 +264,7 @@ impl Args {
         match &self.command {
             Command::Inspect(c) => c.json || c.format == Format::Json,
             Command::Audit(c) => c.json || c.format == Format::Json,
+            Command::Preview(c) => c.json,
             Command::Convert(c) => c.json,
             Command::Repair(c) => c.json,
             Command::Rules(c) => c.json,

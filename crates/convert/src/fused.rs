@@ -27,6 +27,14 @@ pub(crate) fn groups(modules: &[(&str, &str)], own: &[Vec<String>]) -> Vec<Vec<u
     by_parent.into_values().filter(|members| members.len() > 1).collect()
 }
 
+/// The other modules that a runtime would fuse with this one, whether there are any or not.
+pub(crate) fn siblings(module: &str) -> Vec<String> {
+    let (parent, last) = module.rsplit_once('.').unwrap_or(("", module));
+    let group = GROUPS.iter().find(|names| names.contains(&last)).copied().unwrap_or_default();
+    let dot = if parent.is_empty() { "" } else { "." };
+    group.iter().filter(|name| **name != last).map(|name| format!("{parent}{dot}{name}")).collect()
+}
+
 /// Whether a layer takes part in the sharing of its group.
 fn takes_part(packed: &PackedLayer) -> bool {
     match packed.encoding.shares {
@@ -65,7 +73,7 @@ fn all(packed: &[PackedLayer], own: &[Vec<String>]) -> Vec<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::groups;
+    use super::{groups, siblings};
 
     #[test]
     fn siblings_of_one_scheme_are_fused() {
@@ -81,5 +89,7 @@ mod tests {
         assert_eq!(groups(&modules, &[]), [vec![5, 6], vec![0, 1]]);
         let own = [vec!["k_proj".to_string(), "o_proj".to_string()]];
         assert_eq!(groups(&modules, &own), [vec![1, 2]]);
+        assert_eq!(siblings("a.k_proj"), ["a.q_proj", "a.v_proj"]);
+        assert_eq!((siblings("w3"), siblings("a.o_proj")), (vec!["w1".to_string()], vec![]));
     }
 }

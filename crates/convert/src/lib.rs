@@ -32,6 +32,7 @@ mod select;
 mod size;
 mod stack;
 mod tied;
+pub mod trial;
 mod views;
 mod write;
 

@@ -3,7 +3,7 @@
 use crate::plan::PackedLayer;
 use quantscope_kernels::{Engine, EngineError, FloatTile, FloatType};
 use quantscope_numeric::{Dtype, widen};
-use quantscope_schemes::{Decoder, Facts, LayerView, Region, Role, Stored};
+use quantscope_schemes::{Decoder, Encoding, Facts, LayerView, Region, Role, Scheme, Stored};
 use std::ops::Range;
 
 /// Round-trip error of a packed layer against its source.
@@ -87,17 +87,28 @@ pub(crate) struct Gauge {
 impl Gauge {
     /// Opens the layer as the plan promises it, with its 0-d scales.
     pub(crate) fn new(packed: &PackedLayer, scalars: Vec<(&'static str, f32)>) -> Self {
-        let outputs = &packed.encoding.outputs;
+        Self::of(packed.scheme, &packed.name, &packed.encoding, packed.matrix.cols, scalars)
+    }
+
+    /// Opens what an encoding of a matrix of `cols` columns promises.
+    pub(crate) fn of(
+        scheme: &dyn Scheme,
+        name: &str,
+        encoding: &Encoding,
+        cols: u64,
+        scalars: Vec<(&'static str, f32)>,
+    ) -> Self {
+        let outputs = &encoding.outputs;
         let stored = outputs.iter().map(|o| Stored { leaf: o.leaf, dtype: o.dtype, shape: &o.shape });
-        let facts = Facts { declared: Some(packed.scheme.id()), ..Facts::default() };
-        let view = LayerView { module: &packed.name, tensors: stored.collect(), facts };
+        let facts = Facts { declared: Some(scheme.id()), ..Facts::default() };
+        let view = LayerView { module: name, tensors: stored.collect(), facts };
         let leaf = |role| outputs.iter().find(|o| o.role == role && !o.shape.is_empty()).map(|o| o.leaf);
         Self {
-            decoder: packed.scheme.decoder(&view).ok(),
+            decoder: scheme.decoder(&view).ok(),
             weight: leaf(Role::Weight).unwrap_or_default(),
             scale: leaf(Role::WeightScale),
             scalars,
-            cols: packed.matrix.cols,
+            cols,
             noise: Noise::default(),
         }
     }
@@ -121,14 +132,29 @@ impl Gauge {
     /// # Errors
     /// If the engine fails.
     pub(crate) async fn add(&mut self, engine: &dyn Engine, tile: PackedTile<'_>) -> Result<(), EngineError> {
-        let Some(decoder) = &self.decoder else { return Ok(()) };
+        if let Some((values, stored)) = self.decode(engine, &tile).await? {
+            self.noise.add_tile(tile.source, &values, stored);
+        }
+        Ok(())
+    }
+
+    /// The values of a tile as stored, and how many there are in a row, padding included; `None` where the
+    /// layer cannot be opened.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub(crate) async fn decode(
+        &self,
+        engine: &dyn Engine,
+        tile: &PackedTile<'_>,
+    ) -> Result<Option<(Vec<f32>, usize)>, EngineError> {
+        let Some(decoder) = &self.decoder else { return Ok(None) };
         let end = if tile.cols.end == self.cols { decoder.extent()[1] } else { tile.cols.end };
         let region = Region { rows: tile.rows.clone(), cols: tile.cols.start..end };
-        let Some(parts) = self.parts(decoder.as_ref(), &region, &tile) else { return Ok(()) };
+        let Some(parts) = self.parts(decoder.as_ref(), &region, tile) else { return Ok(None) };
         let mut values = Vec::new();
         decoder.decode(engine, &region, &parts, &mut values).await?;
         let stored = usize::try_from(region.cols.end.saturating_sub(region.cols.start)).unwrap_or(usize::MAX);
-        self.noise.add_tile(tile.source, &values, stored);
-        Ok(())
+        Ok(Some((values, stored)))
     }
 }

@@ -175,7 +175,7 @@ pub(crate) fn writable() -> String {
 
 /// What an id stands for. Whether a scheme can be written depends on the layer: some are only taken over from
 /// another scheme's form.
-fn target(id: &str) -> Result<Target, ConvertError> {
+pub(crate) fn target(id: &str) -> Result<Target, ConvertError> {
     if let Some(dtype) = float(id) {
         return Ok(Target::Float(dtype));
     }

@@ -10,6 +10,7 @@ mod findings;
 mod histogram;
 mod layers;
 mod overview;
+mod preview;
 pub mod render;
 mod repair;
 mod report;

@@ -181,7 +181,7 @@ fn native(project: &Project, tools: &TestTools) -> Result<()> {
 /// The seed is fixed here, so that the same code passes twice; `compare.py` alone draws another each time.
 fn oracle(project: &Project, tools: &TestTools) -> Result<()> {
     let python = &tools.python;
-    for program in ["check.py", "decode.py"] {
+    for program in ["check.py", "decode.py", "preview.py"] {
         cmd!(project.sh, "{python} -B tests/oracle/{program}").run()?;
     }
     let cli = samples::command_line(project)?;

@@ -3,6 +3,7 @@
 mod audit;
 mod convert;
 mod inspect;
+pub(crate) mod preview;
 mod repair;
 mod rules;
 
@@ -20,6 +21,7 @@ pub(crate) fn run(args: Args) -> Result<Status, Failure> {
         match args.command {
             Command::Inspect(command) => inspect::run(&command, &limits).await,
             Command::Audit(command) => audit::run(&command, &limits).await,
+            Command::Preview(command) => preview::run(&command, &limits).await,
             Command::Convert(command) => convert::run(&command, &limits).await,
             Command::Repair(command) => repair::run(&command, &limits).await,
             Command::Rules(command) => rules::run(&command),

@@ -5,6 +5,7 @@
 pub(crate) mod findings;
 pub(crate) mod overview;
 pub(crate) mod plan;
+pub(crate) mod preview;
 pub(crate) mod repair;
 
 use crate::exit::Failure;
