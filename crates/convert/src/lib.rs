@@ -18,6 +18,7 @@ mod layout;
 mod manifest;
 mod maxima;
 mod measure;
+mod names;
 mod noise;
 mod pack;
 mod passage;
