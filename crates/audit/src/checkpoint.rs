@@ -49,6 +49,8 @@ pub struct Checkpoint {
     pub config_quant: Option<ConfigFile<QuantDeclaration>>,
     /// `hf_quant_config.json`.
     pub hf_quant: Option<ConfigFile<QuantDeclaration>>,
+    /// The same file as it stands, if it can be read.
+    pub hf_quant_value: Option<serde_json::Value>,
     /// What configs and headers say of single layers.
     pub settings: Settings,
     /// Every other file, with its bytes.
@@ -109,6 +111,7 @@ impl Checkpoint {
             config: None,
             config_quant: None,
             hf_quant: None,
+            hf_quant_value: None,
             settings: Settings::default(),
             other_files: Vec::new(),
             bytes_read: 0,
@@ -195,8 +198,11 @@ impl Checkpoint {
             self.index = Some((name, content));
         } else if is_hf_quant {
             let parse = |bytes: Vec<u8>| QuantDeclaration::parse_hf_quant_config(&bytes, limits);
-            self.hf_quant =
-                Some(ConfigFile { file: name, content: read.ok_or_else(too_long).and_then(parse) });
+            let content = read.clone().ok_or_else(too_long).and_then(parse);
+            // What the reader of declarations takes is JSON of a bounded depth.
+            self.hf_quant_value =
+                read.filter(|_| content.is_ok()).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            self.hf_quant = Some(ConfigFile { file: name, content });
         } else {
             let parse = |bytes: Vec<u8>| ModelConfig::parse(&bytes, limits);
             let content = read.ok_or_else(too_long).and_then(parse);

@@ -59,7 +59,7 @@ pub(crate) fn plan(
     recipe: &Recipe,
     ties: &Ties,
 ) -> Result<Plan, ConvertError> {
-    let views = Views::new(checkpoint, model, recipe);
+    let views = Views::new(checkpoint, model, recipe)?;
     let choices = choose(checkpoint, model, recipe, &views)?;
     let tied = Tied::new(&views, ties, &choices);
     let mut builder = Builder {
@@ -149,7 +149,8 @@ impl Builder<'_> {
     fn keep(&self, module: &Module, reason: String) -> KeptLayer {
         let layer = self.model.layers.get(module.layer);
         let weight = self.views.weight(module).map(|w| w.shape.clone());
-        let shape = layer.filter(|l| l.is_quantized()).map(|l| l.shape.clone()).or(weight);
+        let logical = layer.filter(|l| l.is_quantized() && !module.is_part).map(|l| l.shape.clone());
+        let shape = logical.or(weight);
         KeptLayer {
             name: module.name.clone(),
             kind: module.kind,
@@ -165,7 +166,7 @@ impl Builder<'_> {
         let changed = self.plan.changed.len();
         let outputs = recast.outputs();
         let entry = |(o, output): (usize, &Output)| {
-            let name = module.naming.tensor(&module.name, output.leaf);
+            let name = self.views.tensor_name(module, output.leaf);
             let spec = TensorSpec { name, dtype: output.dtype, shape: output.shape.clone() };
             (spec, Step::Recast(changed, o))
         };
@@ -199,7 +200,7 @@ impl Builder<'_> {
             });
         };
         let spec =
-            TensorSpec { name: module.naming.tensor(&module.name, WEIGHT_LEAF), dtype, shape: shape.clone() };
+            TensorSpec { name: self.views.tensor_name(module, WEIGHT_LEAF), dtype, shape: shape.clone() };
         let entries = vec![(spec, Step::Decoded(self.plan.changed.len()))];
         let Some(mut changed) = self.changed_layer(module, plain::scheme(float), bytes_after, String::new())
         else {
@@ -303,7 +304,7 @@ impl Builder<'_> {
             .filter(|p| p.input_amax.is_none())
             .map(|p| p.name.as_str())
             .collect();
-        let mut warnings = Vec::new();
+        let mut warnings = self.views.applied.rules.warnings.clone();
         if let Some(first) = lacking.first() {
             warnings.push(format!(
                 "{} of {} layers get no input_scale, since no calibration names them (first {first}); runtimes that \
@@ -362,7 +363,7 @@ impl Builder<'_> {
             let kv = configs::kv_cache(self.checkpoint, &self.plan.files);
             configs::write(self.checkpoint, &quantized, plain, &aliases, kv, dtype)?
         } else {
-            dtype.map(|dtype| configs::write_dtype(self.checkpoint, dtype)).transpose()?.unwrap_or_default()
+            self.same_configs(dtype)?
         };
         let is_wanted = |name: &str| self.recipe.writes_config(name);
         texts.retain(|(name, _)| is_wanted(name));

@@ -6,8 +6,8 @@
 use crate::calibration::{Amax, Blocks};
 use crate::dedup::{Ties, canonical_name};
 use crate::experts::expert_of;
+use crate::names::Rules;
 use crate::recipe::Recipe;
-use crate::rename::{hub_name, splits_gate_up};
 use crate::views::Views;
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ struct Target {
 pub(crate) struct Resolver<'a> {
     views: &'a Views,
     recipe: &'a Recipe,
-    model_type: Option<&'a str>,
+    rules: &'a Rules,
     /// Modules that share the weight of another, and which.
     aliases: BTreeMap<&'a str, &'a str>,
     /// Modules of experts by the path of all of them.
@@ -114,7 +114,6 @@ impl<'a> Resolver<'a> {
     pub(crate) fn new(
         views: &'a Views,
         recipe: &'a Recipe,
-        model_type: Option<&'a str>,
         ties: &'a Ties,
         dropped: &'a BTreeMap<String, String>,
     ) -> Self {
@@ -126,7 +125,7 @@ impl<'a> Resolver<'a> {
                 experts.entry(parent).or_default().push(i);
             }
         }
-        Self { views, recipe, model_type, aliases: absent.chain(dropped).collect(), experts }
+        Self { views, recipe, rules: &views.applied.rules, aliases: absent.chain(dropped).collect(), experts }
     }
 
     /// The module of a name.
@@ -136,7 +135,7 @@ impl<'a> Resolver<'a> {
             let module = self.views.find(canonical)?;
             Some(Target { module, alias: Some(alias.to_string()), is_second: false })
         };
-        let names = [name.to_string(), hub_name(self.model_type, name)];
+        let names = [name.to_string(), self.rules.module(name)];
         let direct = names.iter().find_map(|n| match self.aliases.get(n.as_str()) {
             Some(canonical) => tied(n, canonical),
             None => self.views.find(n).map(plain),
@@ -144,16 +143,12 @@ impl<'a> Resolver<'a> {
         direct.or_else(|| names.iter().find_map(|n| tied(n, &canonical_name(self.recipe, n)?)))
     }
 
-    /// The module of a name, or the two that a preset splits it into.
+    /// The module of a name, or those that a rule splits it into.
     fn modules(&self, name: &str) -> Vec<Target> {
         let whole: Vec<Target> = self.module(name).into_iter().collect();
-        let Some(parent) = name.strip_suffix(".gate_up_proj") else { return whole };
-        if !whole.is_empty() || !splits_gate_up(self.model_type) {
-            return whole;
-        }
-        let half =
-            |(leaf, is_second)| Some(Target { is_second, ..self.module(&format!("{parent}.{leaf}"))? });
-        [("gate_proj", false), ("up_proj", true)].into_iter().filter_map(half).collect()
+        let Some(parts) = self.rules.split(name).filter(|_| whole.is_empty()) else { return whole };
+        let part = |(i, path): (usize, &String)| Some(Target { is_second: i == 1, ..self.module(path)? });
+        parts.iter().enumerate().filter_map(part).collect()
     }
 
     /// Modules that a fused parameter stands for: of every expert, or of the one of that number.
@@ -164,7 +159,7 @@ impl<'a> Resolver<'a> {
             return vec![stack];
         }
         let parent = parameter.rsplit_once('.').map_or("", |(parent, _)| parent);
-        let hub = hub_name(self.model_type, parent);
+        let hub = self.rules.module(parent);
         let tied = [parent, hub.as_str()].into_iter().find_map(|p| canonical_name(self.recipe, p));
         let mut targets = Vec::new();
         for name in [Some(parent), Some(hub.as_str()), tied.as_deref()].into_iter().flatten() {
@@ -193,7 +188,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn attention(&self, name: &str) -> Option<String> {
-        let hub = hub_name(self.model_type, name);
+        let hub = self.rules.module(name);
         let tied = canonical_name(self.recipe, &hub);
         [Some(name.to_string()), Some(hub), tied].into_iter().flatten().find(|n| self.stands(n))
     }

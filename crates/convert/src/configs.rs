@@ -58,7 +58,7 @@ pub(crate) fn copies(checkpoint: &Checkpoint, written: &BTreeSet<&str>, is_new: 
     kept.map(str::to_string).collect()
 }
 
-fn pretty(value: &Value) -> Result<Vec<u8>, ConvertError> {
+pub(crate) fn pretty(value: &Value) -> Result<Vec<u8>, ConvertError> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|e| ConvertError::Refused(format!("a config cannot be written: {e}")))?;
     text.push(b'\n');
@@ -93,19 +93,8 @@ pub(crate) fn write(
     Ok(files)
 }
 
-/// `config.json` with another dtype and nothing else changed.
-pub(crate) fn write_dtype(
-    checkpoint: &Checkpoint,
-    dtype: &str,
-) -> Result<Vec<(String, Vec<u8>)>, ConvertError> {
-    let Some(config) = checkpoint.model_config() else { return Ok(Vec::new()) };
-    let mut value = config.value.clone();
-    set_dtype(&mut value, Some(dtype));
-    Ok(vec![("config.json".to_string(), pretty(&value)?)])
-}
-
 /// Changes the dtype where a config, or the part of it that is about text, states one.
-fn set_dtype(config: &mut Value, dtype: Option<&str>) {
+pub(crate) fn set_dtype(config: &mut Value, dtype: Option<&str>) {
     let (Value::Object(fields), Some(dtype)) = (config, dtype) else { return };
     let set = |fields: &mut Map<String, Value>| {
         for key in ["dtype", "torch_dtype"] {

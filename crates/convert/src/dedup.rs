@@ -76,13 +76,15 @@ pub(crate) fn canonical_name(recipe: &Recipe, name: &str) -> Option<String> {
 
 impl Ties {
     /// Every pair that the recipe and the config speak of, taken for equal. Reads nothing.
-    #[must_use]
-    pub fn assumed(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Self {
+    ///
+    /// # Errors
+    /// If names cannot be made as the recipe's rules ask for.
+    pub fn assumed(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Result<Self, ConvertError> {
         let mut ties = Self::default();
         if recipe.ties == TiePolicy::Off {
-            return ties;
+            return Ok(ties);
         }
-        let views = Views::new(checkpoint, model, recipe);
+        let views = Views::new(checkpoint, model, recipe)?;
         if let Some(prefix) = &recipe.canonical {
             ties.add_prefixed(checkpoint, model, prefix);
         }
@@ -101,11 +103,11 @@ impl Ties {
             }
         }
         for tie in ties::declared(checkpoint, model) {
-            let canonical =
-                canonical_name(recipe, &tie.canonical).filter(|c| weights.contains_key(c.as_str()));
-            ties.add_module(&weights, &tie.alias, &canonical.unwrap_or(tie.canonical));
+            let [alias, own] = [&tie.alias, &tie.canonical].map(|name| views.applied.rules.module(name));
+            let canonical = canonical_name(recipe, &own).filter(|c| weights.contains_key(c.as_str()));
+            ties.add_module(&weights, &alias, &canonical.unwrap_or(own));
         }
-        ties
+        Ok(ties)
     }
 
     fn add(&mut self, alias: (&str, &View), canonical: (&str, &View)) {
@@ -174,7 +176,7 @@ impl Ties {
         limits: &Limits,
         control: &dyn Control,
     ) -> Result<Self, ConvertError> {
-        let mut ties = Self::assumed(checkpoint, model, recipe);
+        let mut ties = Self::assumed(checkpoint, model, recipe)?;
         let total = ties.pairs.iter().fold(0_u64, |n, p| n.saturating_add(p.gone.len()));
         let mut done = 0_u64;
         for pair in std::mem::take(&mut ties.pairs) {

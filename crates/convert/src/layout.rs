@@ -35,18 +35,18 @@ fn shape(packed: &PackedLayer, output: &Output) -> Vec<u64> {
     }
 }
 
-/// What stands for a packed layer, as its scheme describes it.
-fn packed_tensors(i: usize, packed: &PackedLayer) -> Vec<Entry> {
+/// What stands for a packed layer, as its scheme describes it; `named` makes the names of its tensors.
+fn packed_tensors(i: usize, packed: &PackedLayer, named: impl Fn(&str) -> String) -> Vec<Entry> {
     let placed = packed.encoding.outputs.iter().map(|output| {
         let step = match output.role {
             Role::Weight => Step::Codes(i),
             Role::WeightScale if !output.shape.is_empty() => Step::BlockScales(i),
             _ => Step::Scalar(i, output.leaf),
         };
-        let name = packed.naming.tensor(&packed.name, output.leaf);
-        (TensorSpec { name, dtype: output.dtype, shape: shape(packed, output) }, step)
+        (TensorSpec { name: named(output.leaf), dtype: output.dtype, shape: shape(packed, output) }, step)
     });
-    let input = packed.input_amax.map(|amax| input_scale(packed.scheme, packed.naming, &packed.name, amax));
+    let input =
+        packed.input_amax.map(|amax| number(named(INPUT_SCALE_LEAF), packed.scheme.input_scale(amax)));
     placed.chain(input).collect()
 }
 
@@ -76,7 +76,9 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
         }
         let Some(module) = builder.views.modules.get(view.module) else { continue };
         if let Some(&i) = builder.packed.get(&view.module).filter(|_| module.weight == Some(v)) {
-            entries.extend(builder.plan.packed.get(i).map(|p| packed_tensors(i, p)).unwrap_or_default());
+            let named = |leaf: &str| builder.views.tensor_name(module, leaf);
+            let packed = builder.plan.packed.get(i);
+            entries.extend(packed.map(|p| packed_tensors(i, p, named)).unwrap_or_default());
             continue;
         }
         let cast = builder.casts.get(&view.module).copied();

@@ -9,7 +9,6 @@ use crate::error::ConvertError;
 use crate::fused;
 use crate::plan::{GivenBlocks, PackedLayer};
 use crate::recipe::{Conv3d, TiePolicy};
-use crate::views::model_type;
 use quantscope_schemes::{Kind, Role, kv};
 
 /// Whether the scheme of a layer writes an activation scale. Weight-only ones that may have a stray one do not.
@@ -20,8 +19,7 @@ pub(crate) fn stores_input_scale(packed: &PackedLayer) -> bool {
 
 impl Builder<'_> {
     pub(crate) fn resolve(&self) -> Found {
-        let model_type = model_type(self.checkpoint, self.recipe);
-        Resolver::new(&self.views, self.recipe, model_type, self.ties, &self.tied.dropped).resolve()
+        Resolver::new(&self.views, self.recipe, self.ties, &self.tied.dropped).resolve()
     }
 
     /// Maxima of weights: of the tensor, of its fused group, of its blocks.

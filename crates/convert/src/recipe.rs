@@ -2,6 +2,7 @@
 
 use crate::calibration::Calibration;
 use crate::error::ConvertError;
+use crate::names::Rules;
 use crate::size;
 use quantscope_format::Glob;
 use quantscope_kernels::FloatType;
@@ -145,8 +146,8 @@ pub struct Recipe {
     pub(crate) fuse_groups: Vec<Vec<String>>,
     /// Whether groups are joined into one tensor.
     pub(crate) fuse: bool,
-    /// Rules of renaming, as JSON text.
-    pub(crate) rename_json: Option<String>,
+    /// Rules of renaming, in place of the preset of the model type.
+    pub(crate) rename: Option<Rules>,
     /// To what quantized weights are padded.
     pub(crate) pad: Option<Pad>,
     /// Whether block scales are written in tiles.
@@ -313,7 +314,7 @@ impl Recipe {
             expand_ties: fields.expand_ties,
             fuse_groups: fields.fuse_groups.clone(),
             fuse: fields.fuse,
-            rename_json: given(&fields.rename_json),
+            rename: given(&fields.rename_json).map(|json| Rules::from_json(&json)).transpose()?,
             pad: choice("padding", fields.pad.as_deref(), &pads)?,
             swizzle: fields.swizzle,
             shard_bytes: given(&fields.shard_size).map(|text| size::parse(&text)).transpose()?,
@@ -327,7 +328,6 @@ impl Recipe {
             (self.pad.is_some(), "padding (--pad)"),
             (self.swizzle, "swizzled scales (--swizzle)"),
             (self.expand_ties, "expanding ties (--expand-ties)"),
-            (self.rename_json.is_some(), "renaming (--rename)"),
             (self.fuse, "fusing (--fuse)"),
             (self.shard_bytes.is_some(), "resharding (--shard-size)"),
         ];

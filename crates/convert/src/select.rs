@@ -86,6 +86,13 @@ impl<'a> Selector<'a> {
             Said::Target(target) => (target, true),
             Said::Nothing => (self.recipe.default_of(module.kind), false),
         };
+        if module.is_part && layer.is_quantized() && !matches!(target, Target::Keep) {
+            return Err(ConvertError::Tensor {
+                tensor: module.name.clone(),
+                reason: format!("is a part of `{}`, which is quantized as {}", layer.name, layer.scheme.id()),
+                remedy: "split it in one conversion, and change its values in another".into(),
+            });
+        }
         match (target, self.recipe.casts_all()) {
             (Target::Scheme(scheme), _) if layer.is_quantized() => self.choose_quantized(scheme, layer),
             (Target::Scheme(scheme), _) => self.choose_plain(views, module, scheme, is_named),

@@ -2,14 +2,17 @@
 //!
 //! Knows which part of a source tensor each output tensor stands for. Does not know what becomes of it.
 
-use crate::experts::{self, Form, Part};
+use crate::error::ConvertError;
+use crate::experts::Form;
+use crate::names::{Applied, Cut, LONGEST_NAME, Origin, Way, preset};
 use crate::plan::Place;
 use crate::recipe::Recipe;
-use crate::rename::{hub_name, splits_gate_up};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
+use quantscope_format::TensorInfo;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Kind, Naming, WEIGHT_LEAF, leak};
+use quantscope_schemes::{Kind, Naming, WEIGHT_LEAF, leak, role_of};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Where taking stacks apart ends: no model has as many tensors, and headers that claim so are not believed.
 const MOST_TENSORS: usize = 1 << 22;
@@ -36,8 +39,12 @@ pub(crate) struct View {
 pub(crate) struct Module {
     /// Path in the output.
     pub(crate) name: String,
+    /// Path before renames: names of tensors are renamed whole.
+    before: String,
     /// Index of the layer in the model.
     pub(crate) layer: usize,
+    /// Whether it is a part of that layer, the others being modules of their own.
+    pub(crate) is_part: bool,
     /// What it is.
     pub(crate) kind: Kind,
     /// How the names of its tensors are made.
@@ -50,33 +57,64 @@ pub(crate) struct Module {
     pub(crate) stack: Option<Form>,
 }
 
-/// The model type whose preset applies, if one does.
-pub(crate) fn model_type<'a>(checkpoint: &'a Checkpoint, recipe: &Recipe) -> Option<&'a str> {
-    checkpoint.model_config().and_then(|c| c.model_type.as_deref()).filter(|_| recipe.quantizes())
+/// The rules that apply: the user's, or the preset of the model type where layers are brought into a scheme.
+fn applied(checkpoint: &Checkpoint, recipe: &Recipe) -> Result<Applied, ConvertError> {
+    let model_type = checkpoint.model_config().and_then(|c| c.model_type.as_deref());
+    let (rules, origin) = match &recipe.rename {
+        Some(rules) => (rules.clone(), Origin::User),
+        None => (preset(model_type.filter(|_| recipe.quantizes()))?, Origin::Preset),
+    };
+    Ok(Applied { rules, origin, unstacks: recipe.quantizes() })
 }
 
 /// Modules and tensors of a source. Where values change, quantizer state is left out: it never stands in a finished
 /// checkpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Views {
     /// Tensors, in the order of shards and headers.
     pub(crate) tensors: Vec<View>,
     /// Modules, in the order of their first tensors.
     pub(crate) modules: Vec<Module>,
+    /// The rules that gave them their names.
+    pub(crate) applied: Applied,
     by_name: HashMap<String, usize>,
+    /// Modules by layer and part.
+    by_part: HashMap<(usize, usize), usize>,
+    /// Names of tensors, and those they had in the source.
+    names: HashMap<String, String>,
+}
+
+/// A layer on its way, and the place of one of its tensors.
+struct Passing<'a> {
+    index: usize,
+    layer: &'a LayerInfo,
+    leaf: &'a str,
+    tensor: &'a TensorInfo,
+    whole: Place,
 }
 
 impl Views {
     /// Looks at a source. Stacks that nobody can tell the form of stay together, and say so. Presets and the
-    /// taking apart of stacks belong to conversions to a scheme: others leave names alone.
-    pub(crate) fn new(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Self {
-        let model_type = model_type(checkpoint, recipe);
+    /// taking apart of stacks belong to conversions to a scheme: others leave names alone, unless the user has
+    /// rules.
+    ///
+    /// # Errors
+    /// If two tensors would have one name, or the user's rules ask for what cannot be done.
+    pub(crate) fn new(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Result<Self, ConvertError> {
         let leaves_out_state = !recipe.leaves_values_alone();
         let mut places: HashMap<(u32, u32), (usize, &str)> = HashMap::new();
         for (i, layer) in model.layers.iter().enumerate() {
             places.extend(layer.members.iter().map(|m| ((m.shard, m.tensor), (i, m.leaf.as_str()))));
         }
-        let mut views = Self::default();
+        let mut views = Self {
+            tensors: Vec::new(),
+            modules: Vec::new(),
+            applied: applied(checkpoint, recipe)?,
+            by_name: HashMap::new(),
+            by_part: HashMap::new(),
+            names: HashMap::new(),
+        };
+        let mut ways: HashMap<usize, Way> = HashMap::new();
         for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
             for (t, tensor) in (0_u32..).zip(&shard.header.tensors) {
                 let Some(&(index, leaf)) = places.get(&(s, t)) else { continue };
@@ -84,91 +122,127 @@ impl Views {
                 if leaves_out_state && leak::is_state(&tensor.name) {
                     continue;
                 }
+                let way = match ways.entry(index) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(views.applied.way(checkpoint, model, layer)?),
+                };
                 let whole = Place { shard: s, tensor: t, bytes: 0..tensor.byte_len() };
-                let form = experts::form(checkpoint, model, layer).filter(|_| recipe.quantizes());
-                let parts = match form {
-                    Some(Form::Apart) if views.tensors.len() < MOST_TENSORS => {
-                        experts::parts(&layer.name, leaf, tensor)
-                    }
-                    _ if splits_gate_up(model_type) => experts::halves(layer, leaf, tensor),
-                    _ => None,
-                };
-                if let Some(parts) = parts {
-                    for part in parts {
-                        views.add_part(model_type, index, tensor.dtype, &whole, part);
-                    }
-                    continue;
+                let passing = Passing { index, layer, leaf, tensor, whole };
+                match way {
+                    Way::Cut(cut, paths) => views.add_parts(&passing, cut, paths)?,
+                    Way::Whole(form) => views.add_whole(passing, form.as_ref())?,
                 }
-                let module = views.module(hub_name(model_type, &layer.name), index, layer, form);
-                let view = View {
-                    name: hub_name(model_type, &tensor.name),
-                    leaf: leaf.to_string(),
-                    module,
-                    dtype: tensor.dtype,
-                    shape: tensor.shape.clone(),
-                    place: whole,
-                };
-                views.add(view, layer.weight_leaf());
             }
         }
-        views
+        Ok(views)
     }
 
-    fn module(&mut self, name: String, index: usize, layer: &LayerInfo, form: Option<Form>) -> usize {
-        if let Some(&known) = self.by_name.get(&name) {
-            return known;
-        }
-        self.by_name.insert(name.clone(), self.modules.len());
-        self.modules.push(Module {
-            name,
+    fn add_whole(&mut self, passing: Passing<'_>, form: Option<&Form>) -> Result<(), ConvertError> {
+        let Passing { index, layer, leaf, tensor, whole } = passing;
+        let module = self.module((index, 0), || Module {
+            name: String::new(),
+            before: layer.name.clone(),
             layer: index,
+            is_part: false,
             kind: layer.kind,
             naming: layer.naming,
             weight: None,
             bytes: 0,
-            stack: form,
+            stack: form.cloned(),
         });
-        self.modules.len() - 1
+        if let Some(module) = self.modules.get(module) {
+            self.applied.check_survivor(layer, &module.name)?;
+        }
+        let view = View {
+            name: self.applied.rules.tensor(&tensor.name),
+            leaf: leaf.to_string(),
+            module,
+            dtype: tensor.dtype,
+            shape: tensor.shape.clone(),
+            place: whole,
+        };
+        self.add(view, layer.weight_leaf(), &tensor.name)
     }
 
-    fn add(&mut self, view: View, weight_leaf: &str) {
+    fn add_parts(&mut self, passing: &Passing<'_>, cut: &Cut, paths: &[String]) -> Result<(), ConvertError> {
+        let Passing { index, layer, leaf, tensor, ref whole } = *passing;
+        let refuse = |reason: String, remedy: &str| ConvertError::Tensor {
+            tensor: tensor.name.clone(),
+            reason,
+            remedy: remedy.into(),
+        };
+        let kind = if cut.experts.is_some() { Kind::Expert } else { layer.kind };
+        let role = role_of(layer.scheme, leaf).0;
+        let slices = cut.slices(role, leaf, tensor).map_err(|reason| {
+            refuse(
+                reason,
+                "dequantize it first with --to bf16 and quantize the parts, or leave it out of the rules",
+            )
+        })?;
+        if self.tensors.len().saturating_add(slices.len()) > MOST_TENSORS {
+            return Err(refuse("would become too many tensors".into(), "mend the checkpoint"));
+        }
+        for (part, (slice, path)) in slices.into_iter().zip(paths).enumerate() {
+            let module = self.module((index, part), || Module {
+                name: String::new(),
+                before: path.clone(),
+                layer: index,
+                is_part: true,
+                kind,
+                naming: Naming::Dotted,
+                weight: None,
+                bytes: 0,
+                stack: None,
+            });
+            let view = View {
+                name: self.applied.rules.tensor(&Naming::Dotted.tensor(path, leaf)),
+                leaf: leaf.to_string(),
+                module,
+                dtype: tensor.dtype,
+                shape: slice.shape,
+                place: Place { bytes: slice.bytes, ..whole.clone() },
+            };
+            self.add(view, layer.weight_leaf(), &tensor.name)?;
+        }
+        Ok(())
+    }
+
+    /// The module of a part of a layer, renamed when it is new.
+    fn module(&mut self, part: (usize, usize), new: impl FnOnce() -> Module) -> usize {
+        *self.by_part.entry(part).or_insert_with(|| {
+            let mut module = new();
+            module.name = self.applied.rules.module(&module.before);
+            self.by_name.entry(module.name.clone()).or_insert(self.modules.len());
+            self.modules.push(module);
+            self.modules.len() - 1
+        })
+    }
+
+    fn add(&mut self, view: View, weight_leaf: &str, source: &str) -> Result<(), ConvertError> {
+        let refuse = |reason: String| ConvertError::Tensor {
+            tensor: source.to_string(),
+            reason,
+            remedy: "change the rename rules".into(),
+        };
+        if view.name.is_empty() || view.name.len() > LONGEST_NAME {
+            let reason =
+                format!("would get a name of {} bytes, where 1 to {LONGEST_NAME} are taken", view.name.len());
+            return Err(refuse(reason));
+        }
+        if let Some(other) = self.names.insert(view.name.clone(), source.to_string()) {
+            return Err(refuse(format!("would be called `{}`, as `{other}` would", view.name)));
+        }
+        let own = self.tensors.len();
         if let Some(module) = self.modules.get_mut(view.module) {
             module.bytes = module.bytes.saturating_add(view.place.len());
             if view.leaf == weight_leaf || view.leaf == WEIGHT_LEAF {
-                module.weight = Some(self.tensors.len());
+                module.weight = Some(own);
+                // Where layers come together under one name, it is that of the one with a weight.
+                self.by_name.insert(module.name.clone(), view.module);
             }
         }
         self.tensors.push(view);
-    }
-
-    fn add_part(&mut self, model_type: Option<&str>, layer: usize, dtype: Dtype, whole: &Place, part: Part) {
-        let name = hub_name(model_type, &part.module);
-        let module = match self.by_name.get(&name) {
-            Some(&known) => known,
-            None => {
-                self.by_name.insert(name.clone(), self.modules.len());
-                self.modules.push(Module {
-                    name: name.clone(),
-                    layer,
-                    kind: part.kind,
-                    naming: Naming::Dotted,
-                    weight: None,
-                    bytes: 0,
-                    stack: None,
-                });
-                self.modules.len() - 1
-            }
-        };
-        let place = Place { bytes: part.bytes, ..whole.clone() };
-        let view = View {
-            name: Naming::Dotted.tensor(&name, part.leaf),
-            leaf: part.leaf.to_string(),
-            module,
-            dtype,
-            shape: part.shape,
-            place,
-        };
-        self.add(view, WEIGHT_LEAF);
+        Ok(())
     }
 
     /// The module of that output name.
@@ -179,5 +253,10 @@ impl Views {
     /// The weight of a module.
     pub(crate) fn weight(&self, module: &Module) -> Option<&View> {
         self.tensors.get(module.weight?)
+    }
+
+    /// The name in the output of a tensor of a module.
+    pub(crate) fn tensor_name(&self, module: &Module, leaf: &str) -> String {
+        self.applied.rules.tensor(&module.naming.tensor(&module.before, leaf))
     }
 }

@@ -266,7 +266,7 @@ impl Session {
     /// If the conversion is refused, naming tensor and remedy.
     pub fn plan(&self, request: &ConvertRequest) -> Result<PlanView, SessionError> {
         let recipe = self.recipe(request)?;
-        let ties = Ties::assumed(&self.checkpoint, &self.model, &recipe);
+        let ties = Ties::assumed(&self.checkpoint, &self.model, &recipe)?;
         let plan = Plan::new(&self.checkpoint, &self.model, &recipe, &ties)?;
         let changed = plan.changed.iter().map(|c| PlanLayer {
             name: c.name.clone(),

@@ -2,13 +2,17 @@
 //!
 //! Does not know what values become on the way.
 
+mod apply;
 mod cut;
+mod declared;
 mod patterns;
 mod presets;
 mod replacement;
 mod rules;
 
-pub(crate) use cut::{Cut, Slice};
+pub(crate) use apply::{Applied, Origin, Way};
+pub(crate) use cut::Cut;
+pub(crate) use declared::{Declared, Moved};
 pub(crate) use presets::preset;
 pub(crate) use rules::{LONGEST_NAME, Rules};
 

@@ -225,7 +225,11 @@ impl Rules {
         let value: Value = match serde_json::from_str(json) {
             Ok(value) => value,
             Err(error) => {
-                return refuse("the text", &format!("no JSON ({error})"), "see the documentation of --rename");
+                return refuse(
+                    "the text",
+                    &format!("no JSON ({error})"),
+                    "see the documentation of --rename",
+                );
             }
         };
         let mut warnings = Vec::new();

@@ -1,10 +1,10 @@
 //! Names compared with those that the reference has mapped, case by case.
 
-use super::{Cut, Rules, preset};
+use super::{Cut, Declared, Moved, Rules, preset};
 use quantscope_format::TensorInfo;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::role_of;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -167,4 +167,42 @@ fn names_do_not_grow_without_end() {
     let doubling = r#"{"pattern": "^(.*)$", "repl": "\\1\\1"},"#.repeat(100);
     let json = format!(r#"{{"renames": [{}]}}"#, doubling.trim_end_matches(','));
     assert!(Rules::from_json(&json).unwrap().tensor("a.weight").len() < 20_000);
+}
+
+/// The pattern is shorter than the rule that moves what it names, a defect that the reference has.
+#[test]
+fn patterns_keep_the_modules_they_had() {
+    let rules = preset(Some("minimax_m3_vl")).unwrap();
+    let paths = [
+        "model.vision_tower.layers.0.q",
+        "model.vision_tower.pre_layrnorm",
+        "lm_head",
+        "model.language_model.a",
+    ];
+    let after: Vec<String> = paths.iter().map(|path| rules.module(path)).collect();
+    let modules: Vec<Moved<'_>> = paths
+        .iter()
+        .zip(&after)
+        .map(|(before, after)| Moved { before, after, is_quantized: *before == "model.language_model.a" })
+        .collect();
+    let mut declared = Declared::new(&rules, &modules);
+    let mut config = json!({"quantization_config": {
+        "ignore": ["model.vision_tower*", "lm_head", "re:.*head", "model.audio*", 7],
+        "config_groups": {"group_0": {"targets": ["Linear", "model.language_model.a"]}}}});
+    declared.config(&mut config);
+    let section = &config["quantization_config"];
+    assert_eq!(
+        section["ignore"],
+        json!([
+            "model.vision_tower*",
+            "language_model.lm_head",
+            "re:.*head",
+            "model.audio*",
+            7,
+            "vision_tower*"
+        ])
+    );
+    assert_eq!(section["config_groups"]["group_0"]["targets"], json!(["Linear", "language_model.model.a"]));
+    let strangers: Vec<&str> = declared.strangers.iter().map(String::as_str).collect();
+    assert_eq!(strangers, ["model.audio*", "model.vision_tower*"]);
 }
