@@ -12,7 +12,6 @@ const ODDITIES: &[(&str, &[(&str, usize)])] = &[
     ("golden-pr/fp8/mixed_nvfp4_fp8pb/expected", &[("SN203 Warning", 1)]),
     // The release before packed convolutions: everything is promised, nothing is packed.
     ("golden/e2e_wan_vae_nvfp4_release/expected", &[("CF302 Error", 43), ("CV902 Warning", 1)]),
-    ("golden-pr/vae/release_wan21_unpacked/expected", &[("CF302 Error", 36), ("CV902 Warning", 1)]),
     // Plain convolutions over two axes that the config does not exclude.
     ("golden-pr/vae/wan21_conv2d_too/expected", &[("CF302 Error", 8)]),
     // Experts of a freshly made model are equal, biases apart.
