@@ -14,10 +14,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("audit", &["schemes", "format", "kernels", "numeric"]),
     ("convert", &["audit", "schemes", "format", "kernels", "numeric"]),
     ("gpu", &["kernels"]),
+    ("remote", &["format"]),
     ("session", &["convert", "audit", "schemes", "format", "kernels", "numeric"]),
     // The two faces implement the doors of `format` (Source, Sink) and pick an engine of `kernels`.
-    ("cli", &["session", "gpu", "format", "kernels"]),
-    ("web", &["session", "gpu", "format", "kernels"]),
+    ("cli", &["session", "gpu", "remote", "format", "kernels"]),
+    ("web", &["session", "gpu", "remote", "format", "kernels"]),
     ("xtask", &["format", "numeric"]),
     ("tests", &["session", "gpu", "convert", "audit", "schemes", "format", "kernels", "numeric"]),
 ];
@@ -34,6 +35,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("comfy-table", &["cli"]),
+    ("ureq", &["cli"]),
     ("xshell", &["xtask"]),
     ("tiny_http", &["xtask"]),
 ];

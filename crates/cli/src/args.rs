@@ -36,7 +36,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
-    /// A file, a folder with its index and configs, or a glob. Files of one folder are one checkpoint.
+    /// A file, a folder with its index and configs, a glob, or an address: https://… or hf://org/repo[@revision].
+    /// Files of one folder are one checkpoint.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// How the report is printed.
@@ -49,7 +50,8 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Audit {
-    /// A file, a folder with its index and configs, or a glob. Files of one folder are one checkpoint.
+    /// A file, a folder with its index and configs, a glob, or an address: https://… or hf://org/repo[@revision].
+    /// Files of one folder are one checkpoint.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Check headers and configs only; read no tensor bytes.
@@ -77,7 +79,7 @@ pub(crate) struct Audit {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Convert {
-    /// The checkpoint: a file, a folder or a glob.
+    /// The checkpoint: a file, a folder, a glob or an address.
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
     /// Folder to write. It must not exist, or be empty.
@@ -149,7 +151,7 @@ pub(crate) struct Convert {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Repair {
-    /// The checkpoint: a file, a folder or a glob.
+    /// The checkpoint: a file, a folder, a glob or an address.
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
     /// Folder to write. It must not exist, or be empty.

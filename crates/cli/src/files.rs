@@ -1,11 +1,13 @@
-//! From paths to the files of checkpoints, each a [`Source`] of positioned reads.
+//! From paths to the files of checkpoints, each a [`Source`] of positioned reads; addresses go to [`remote`].
 //!
 //! A folder is opened one level deep, with what its index names below it. What an index names outside
 //! is never opened. Files open when they are first read, so that a folder of thousands costs no handles.
 
 use crate::exit::Failure;
+use crate::remote;
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Glob, Limits, ShardIndex, Source, SourceError, leaves_folder, natural_cmp};
+use quantscope_remote::Address;
 use quantscope_session::InputFile;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -97,6 +99,10 @@ pub(crate) fn checkpoints(paths: &[PathBuf], limits: &Limits) -> Result<Vec<Chec
     // Loose files by their folder, in the order in which the folders were met.
     let mut loose: BTreeMap<PathBuf, usize> = BTreeMap::new();
     for given in paths {
+        if let Some(address) = given.to_str().filter(|text| Address::is_meant(text)) {
+            found.push(remote::checkpoint(address, limits)?);
+            continue;
+        }
         for path in expand(given)? {
             if path.is_dir() {
                 found.push(CheckpointFiles {

@@ -12,6 +12,7 @@ mod engine;
 mod exit;
 mod files;
 mod json;
+mod remote;
 mod sink;
 mod text;
 
@@ -21,7 +22,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let wants_json = args.wants_json();
-    match commands::run(args) {
+    let done = commands::run(args);
+    remote::note_traffic();
+    match done {
         Ok(status) => status.into(),
         Err(failure) => {
             eprintln!("quantscope: {}", failure.message);
