@@ -43,6 +43,8 @@ pub struct Case {
     pub expected: String,
     /// Schemes, each of which must give this.
     pub to: Vec<String>,
+    /// A recipe in place of the fields below, as a file would hold it; `to` is then `recipe`.
+    pub recipe: String,
     /// Maxima: a field of a JSON file, `path#field`, or a file of ModelOpt's state.
     pub calibration: String,
     /// Maxima as JSON.
@@ -123,12 +125,18 @@ impl Case {
     }
 
     fn request(&self, to: &str, calibration: Map<String, Value>) -> ConvertRequest {
+        let calibration_json = (!calibration.is_empty()).then(|| Value::Object(calibration).to_string());
+        if !self.recipe.is_empty() {
+            #[allow(clippy::expect_used, reason = "a recipe that cannot be read fails its test")]
+            let recipe = ConvertRequest::from_toml(&self.recipe).expect("a recipe");
+            return ConvertRequest { calibration_json, ..recipe };
+        }
         ConvertRequest {
             to: to.into(),
             exclude: self.exclude.clone(),
             layers: self.layers.clone(),
             dtype: self.dtype.clone(),
-            calibration_json: (!calibration.is_empty()).then(|| Value::Object(calibration).to_string()),
+            calibration_json,
             zero_tensors_as_reference: self.zero_tensors,
             group_size: self.group_size,
             canonical: self.canonical.clone(),

@@ -85,6 +85,9 @@ pub(crate) struct Convert {
     /// Folder to write. It must not exist, or be empty.
     #[arg(short, long, value_name = "OUT", required_unless_present = "plan")]
     pub(crate) output: Option<PathBuf>,
+    /// What to do, as a TOML file; the other flags count before it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
     /// Scheme of the layers, such as nvfp4 or fp8; bf16, f16 or f32 dequantizes; nothing leaves values alone.
     #[arg(long, value_name = "ID")]
     pub(crate) to: Option<String>,

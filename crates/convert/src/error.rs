@@ -10,6 +10,14 @@ pub enum ConvertError {
     /// The request makes no sense, or asks for what cannot be done exactly.
     #[error("{0}")]
     Refused(String),
+    /// A recipe file cannot be read, or asks for what there is not.
+    #[error("the recipe, line {line}: {reason}")]
+    Recipe {
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
     /// A tensor cannot be converted.
     #[error("`{tensor}` {reason}; {remedy}")]
     Tensor {

@@ -1,5 +1,10 @@
 //! What the user asks for, checked: schemes exist and can be written, patterns compile.
 
+mod fields;
+mod file;
+
+pub use fields::RecipeFields;
+
 use crate::calibration::Calibration;
 use crate::error::ConvertError;
 use crate::names::Rules;
@@ -62,55 +67,6 @@ pub(crate) enum Pad {
     Row,
     /// Rows and columns.
     RowCol,
-}
-
-/// A request as words, as flags, page and recipe files give it. Empty texts are absent ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RecipeFields {
-    /// What the recipe is called.
-    pub name: Option<String>,
-    /// Scheme id, or `bf16`, `f16`, `f32`; nothing or `keep` leaves values alone.
-    pub to: String,
-    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept.
-    pub by_kind: Vec<(String, String)>,
-    /// Globs of modules to keep.
-    pub exclude: Vec<String>,
-    /// `GLOB=ID` or `GLOB=keep`, the first match wins.
-    pub layers: Vec<String>,
-    /// `bf16`, `f16` or `f32`.
-    pub dtype: Option<String>,
-    /// Calibration as JSON text.
-    pub calibration_json: Option<String>,
-    /// What is done with all-zero tensors.
-    pub zero_tensors: ZeroTensors,
-    /// Weights that share a scale, in the schemes that leave it open.
-    pub group_size: Option<u64>,
-    /// `cpu` or `cuda`.
-    pub fp8_rounding: Option<String>,
-    /// `lenient` or `strict`.
-    pub conv3d: Option<String>,
-    /// Groups of last path segments that share a global scale; none are the usual ones.
-    pub fuse_groups: Vec<Vec<String>>,
-    /// Whether groups are joined into one tensor.
-    pub fuse: bool,
-    /// Rules of renaming, as JSON text.
-    pub rename_json: Option<String>,
-    /// `by-name`, `keep-input-scale` or `off`.
-    pub ties: Option<String>,
-    /// Path prefix of the sides that stay, such as `model.decoder`.
-    pub canonical: Option<String>,
-    /// `ALIAS=CANONICAL` module patterns; `*` is the same text on both sides.
-    pub declared_ties: Vec<String>,
-    /// Whether the aliases of ties are written again, for runtimes that need both copies.
-    pub expand_ties: bool,
-    /// `row` or `row_col`.
-    pub pad: Option<String>,
-    /// Whether block scales are written in the tiles that GPUs read.
-    pub swizzle: bool,
-    /// Largest shard, such as `5GB`.
-    pub shard_size: Option<String>,
-    /// Config files that are written; all that there are without it.
-    pub configs: Option<Vec<String>>,
 }
 
 /// A checked request.
@@ -199,13 +155,38 @@ fn float(id: &str) -> Option<FloatType> {
     }
 }
 
-/// The choice among `words`, the first being the default.
-fn choice<T: Copy>(what: &str, chosen: Option<&str>, words: &[(&str, T)]) -> Result<T, ConvertError> {
-    let found = words.iter().find(|(word, _)| chosen.is_none_or(|c| c == *word));
+/// The choices that are words.
+mod given_choices {
+    use super::{Conv3d, ConvertError, Fp8Rounding, Pad, TiePolicy, choice};
+
+    pub(super) fn fp8_rounding(word: &str) -> Result<Fp8Rounding, ConvertError> {
+        choice("rounding", word, &[("cpu", Fp8Rounding::Cpu), ("cuda", Fp8Rounding::Cuda)])
+    }
+
+    pub(super) fn conv3d(word: &str) -> Result<Conv3d, ConvertError> {
+        choice("rule for Conv3d", word, &[("lenient", Conv3d::Lenient), ("strict", Conv3d::Strict)])
+    }
+
+    pub(super) fn ties(word: &str) -> Result<TiePolicy, ConvertError> {
+        let policies = [
+            ("by-name", TiePolicy::ByName),
+            ("keep-input-scale", TiePolicy::KeepInputScale),
+            ("off", TiePolicy::Off),
+        ];
+        choice("policy of ties", word, &policies)
+    }
+
+    pub(super) fn pad(word: &str) -> Result<Pad, ConvertError> {
+        choice("padding", word, &[("row", Pad::Row), ("row_col", Pad::RowCol)])
+    }
+}
+
+/// The choice among `words`.
+fn choice<T: Copy>(what: &str, chosen: &str, words: &[(&str, T)]) -> Result<T, ConvertError> {
     let list = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-    match found {
+    match words.iter().find(|(word, _)| chosen == *word) {
         Some((_, value)) => Ok(*value),
-        None => refuse(format!("{:?} is no {what}; choose one of {}", chosen.unwrap_or_default(), list())),
+        None => refuse(format!("{chosen:?} is no {what}; choose one of {}", list())),
     }
 }
 
@@ -228,15 +209,19 @@ fn tie(text: &str) -> Result<(String, String), ConvertError> {
     }
 }
 
+fn kind(word: &str) -> Result<Kind, ConvertError> {
+    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.id() == word) else {
+        let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::id).collect();
+        return refuse(format!("no kind of layer is called {word:?}; choose among {}", known.join(", ")));
+    };
+    Ok(kind)
+}
+
 /// The kinds that a recipe names, and what they become.
 fn by_kind(fields: &RecipeFields) -> Result<BTreeMap<Kind, Target>, ConvertError> {
     let mut kinds = BTreeMap::new();
     for (word, id) in &fields.by_kind {
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.id() == word) else {
-            let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::id).collect();
-            return refuse(format!("no kind of layer is called {word:?}; choose among {}", known.join(", ")));
-        };
-        kinds.insert(kind, target(id)?);
+        kinds.insert(kind(word)?, target(id)?);
     }
     if !kinds.is_empty() && !fields.to.is_empty() {
         return refuse(format!("a default for each kind and --to {} contradict each other", fields.to));
@@ -263,6 +248,9 @@ impl Recipe {
     /// If a scheme, dtype or choice is unknown, a pattern is no glob, or the calibration cannot be read.
     pub fn new(fields: &RecipeFields, mut calibration: Calibration) -> Result<Self, ConvertError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        fn word<'w>(given: &'w Option<String>, default: &'w str) -> &'w str {
+            given.as_deref().filter(|word| !word.is_empty()).unwrap_or(default)
+        }
         let default = target(&fields.to)?;
         let dtype = match fields.dtype.as_deref().map(|d| (d, float(d))) {
             Some((word, None)) => return refuse(format!("{word:?} is no dtype; choose bf16, f16 or f32")),
@@ -286,36 +274,28 @@ impl Recipe {
         if group_size == 0 {
             return refuse("--group-size must not be 0".into());
         }
-        let roundings = [("cpu", Fp8Rounding::Cpu), ("cuda", Fp8Rounding::Cuda)];
-        let policies = [
-            ("by-name", TiePolicy::ByName),
-            ("keep-input-scale", TiePolicy::KeepInputScale),
-            ("off", TiePolicy::Off),
-        ];
-        let conv3d = [("lenient", Conv3d::Lenient), ("strict", Conv3d::Strict)];
-        let pads = [("", None), ("row", Some(Pad::Row)), ("row_col", Some(Pad::RowCol))];
         Ok(Self {
             default,
             by_kind: by_kind(fields)?,
             layers: fields.layers.iter().map(|text| rule(text)).collect::<Result<_, _>>()?,
             exclude: fields.exclude.iter().map(|p| glob(p)).collect::<Result<_, _>>()?,
             dtype,
-            as_json: as_json(fields, !calibration.is_empty()),
+            as_json: fields.as_json(!calibration.is_empty()),
             calibration,
             zero_tensors: fields.zero_tensors,
             settings: EncodeSettings {
                 group_size,
-                fp8_rounding: choice("rounding", fields.fp8_rounding.as_deref(), &roundings)?,
+                fp8_rounding: given_choices::fp8_rounding(word(&fields.fp8_rounding, "cpu"))?,
             },
-            conv3d: choice("rule for Conv3d", fields.conv3d.as_deref(), &conv3d)?,
-            ties: choice("policy of ties", fields.ties.as_deref(), &policies)?,
+            conv3d: given_choices::conv3d(word(&fields.conv3d, "lenient"))?,
+            ties: given_choices::ties(word(&fields.ties, "by-name"))?,
             canonical: given(&fields.canonical),
             declared_ties: fields.declared_ties.iter().map(|text| tie(text)).collect::<Result<_, _>>()?,
             expand_ties: fields.expand_ties,
             fuse_groups: fields.fuse_groups.clone(),
             fuse: fields.fuse,
             rename: given(&fields.rename_json).map(|json| Rules::from_json(&json)).transpose()?,
-            pad: choice("padding", fields.pad.as_deref(), &pads)?,
+            pad: given(&fields.pad).map(|pad| given_choices::pad(&pad)).transpose()?,
             swizzle: fields.swizzle,
             shard_bytes: given(&fields.shard_size).map(|text| size::parse(&text)).transpose()?,
             configs: configs(fields)?,
@@ -372,42 +352,4 @@ impl Recipe {
             _ => self.dtype.filter(|_| !self.quantizes()),
         }
     }
-}
-
-fn as_json(fields: &RecipeFields, calibrated: bool) -> serde_json::Value {
-    let mut json = serde_json::json!({
-        "to": fields.to,
-        "exclude": fields.exclude,
-        "layers": fields.layers,
-        "dtype": fields.dtype,
-        "calibrated": calibrated,
-        "zero_tensors": match fields.zero_tensors {
-            ZeroTensors::Refuse => "refuse",
-            ZeroTensors::Reference => "reference",
-        },
-        "group_size": fields.group_size,
-        "fp8_rounding": fields.fp8_rounding.as_deref().unwrap_or("cpu"),
-        "conv3d": fields.conv3d.as_deref().unwrap_or("lenient"),
-        "fuse": fields.fuse,
-        "fuse_groups": fields.fuse_groups,
-        "rename": fields.rename_json,
-        "ties": fields.ties.as_deref().unwrap_or("by-name"),
-        "canonical": fields.canonical,
-        "declared_ties": fields.declared_ties,
-        "expand_ties": fields.expand_ties,
-        "pad": fields.pad,
-        "swizzle": fields.swizzle,
-        "shard_size": fields.shard_size,
-        "configs": fields.configs,
-    });
-    if let serde_json::Value::Object(object) = &mut json {
-        if let Some(name) = &fields.name {
-            object.insert("name".into(), name.as_str().into());
-        }
-        if !fields.by_kind.is_empty() {
-            let kinds = fields.by_kind.iter().map(|(kind, id)| (kind.clone(), id.as_str().into()));
-            object.insert("to".into(), serde_json::Value::Object(kinds.collect()));
-        }
-    }
-    json
 }

@@ -5,8 +5,14 @@ use serde::{Deserialize, Serialize};
 /// What a conversion is asked to do. Fields mirror the flags of `quantscope convert`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConvertRequest {
+    /// What the recipe is called.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Scheme id, such as `nvfp4`, or `bf16`, `f16`, `f32` to dequantize; nothing leaves values alone.
     pub to: String,
+    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept.
+    #[serde(default)]
+    pub by_kind: Vec<(String, String)>,
     /// Globs of modules that stay as they are.
     pub exclude: Vec<String>,
     /// Single rules `GLOB=ID|keep`, the first match wins.
@@ -42,6 +48,9 @@ pub struct ConvertRequest {
     /// Rules of renaming, as JSON text.
     #[serde(default)]
     pub rename_json: Option<String>,
+    /// Groups of last path segments that share a global scale; none are the usual ones (q, k, v; gate, up; w1, w3).
+    #[serde(default)]
+    pub fuse_groups: Vec<Vec<String>>,
     /// Join groups such as q, k and v into one tensor.
     #[serde(default)]
     pub fuse: bool,
@@ -54,6 +63,9 @@ pub struct ConvertRequest {
     /// Largest shard, such as `5GB`: KB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024.
     #[serde(default)]
     pub shard_size: Option<String>,
+    /// Configs that are written, of `config.json` and `hf_quant_config.json`; all that there are without it.
+    #[serde(default)]
+    pub configs: Option<Vec<String>>,
 }
 
 /// What a conversion would write.

@@ -29,7 +29,10 @@ impl From<ByteAuditError> for SessionError {
 impl From<ConvertError> for SessionError {
     fn from(error: ConvertError) -> Self {
         let kind = match &error {
-            ConvertError::Refused(_) | ConvertError::Tensor { .. } | ConvertError::Layout(_) => "refused",
+            ConvertError::Refused(_)
+            | ConvertError::Recipe { .. }
+            | ConvertError::Tensor { .. }
+            | ConvertError::Layout(_) => "refused",
             ConvertError::Source(_) => "source",
             ConvertError::Sink(_) | ConvertError::ReadBack { .. } => "sink",
             ConvertError::Engine(_) => "engine",

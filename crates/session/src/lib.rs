@@ -11,6 +11,7 @@ mod histogram;
 mod layers;
 mod overview;
 mod preview;
+mod recipe;
 pub mod render;
 mod repair;
 mod report;
@@ -35,7 +36,7 @@ use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
 use quantscope_audit::targets::target_findings;
 use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
-use quantscope_convert::{Calibration, Plan, Recipe, RecipeFields, Ties, ZeroTensors};
+use quantscope_convert::{Calibration, Plan, Recipe, Ties};
 use render::AuditView;
 use std::rc::Rc;
 
@@ -234,30 +235,7 @@ impl Session {
     }
 
     fn recipe(&self, request: &ConvertRequest) -> Result<Recipe, SessionError> {
-        let zero_tensors =
-            if request.zero_tensors_as_reference { ZeroTensors::Reference } else { ZeroTensors::Refuse };
-        let fields = RecipeFields {
-            to: request.to.clone(),
-            exclude: request.exclude.clone(),
-            layers: request.layers.clone(),
-            dtype: request.dtype.clone(),
-            calibration_json: request.calibration_json.clone(),
-            zero_tensors,
-            group_size: request.group_size,
-            fp8_rounding: request.fp8_rounding.clone(),
-            conv3d: request.conv3d.clone(),
-            ties: request.ties.clone(),
-            canonical: request.canonical.clone(),
-            declared_ties: request.declared_ties.clone(),
-            expand_ties: request.expand_ties,
-            rename_json: request.rename_json.clone(),
-            fuse: request.fuse,
-            pad: request.pad.clone(),
-            swizzle: request.swizzle,
-            shard_size: request.shard_size.clone(),
-            ..RecipeFields::default()
-        };
-        Ok(Recipe::new(&fields, self.calibration.clone())?)
+        Ok(Recipe::new(&request.into(), self.calibration.clone())?)
     }
 
     /// What a conversion would write. Reads no tensor bytes.

@@ -27,26 +27,7 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         Some(path) => calibration::give(&mut session, path, limits).await?,
         None => None,
     };
-    let request = ConvertRequest {
-        to: command.to.clone().unwrap_or_default(),
-        exclude: command.exclude.clone(),
-        layers: command.layers.clone(),
-        dtype: command.dtype.map(|dtype| dtype.id().to_owned()),
-        calibration_json,
-        zero_tensors_as_reference: command.zero_tensors == ZeroTensors::Reference,
-        group_size: command.group_size,
-        fp8_rounding: command.fp8_rounding.clone(),
-        conv3d: command.conv3d.clone(),
-        ties: command.ties.clone(),
-        canonical: command.canonical.clone(),
-        declared_ties: Vec::new(),
-        expand_ties: command.expand_ties,
-        rename_json: command.rename.as_deref().map(|path| text_of(path, limits)).transpose()?,
-        fuse: command.fuse,
-        pad: command.pad.clone(),
-        swizzle: command.swizzle,
-        shard_size: command.shard_size.clone(),
-    };
+    let request = request(command, calibration_json, limits)?;
     let plan = session.plan(&request)?;
     if command.plan {
         if command.json {
@@ -73,6 +54,38 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         text::out(&text::plan::describe_done(&plan, &summary, output))?;
     }
     Ok(Status::Fine)
+}
+
+/// What is asked: the flags, over the recipe if there is one.
+fn request(
+    command: &Convert,
+    calibration_json: Option<String>,
+    limits: &Limits,
+) -> Result<ConvertRequest, Failure> {
+    let flags = ConvertRequest {
+        to: command.to.clone().unwrap_or_default(),
+        exclude: command.exclude.clone(),
+        layers: command.layers.clone(),
+        dtype: command.dtype.map(|dtype| dtype.id().to_owned()),
+        calibration_json,
+        zero_tensors_as_reference: command.zero_tensors == ZeroTensors::Reference,
+        group_size: command.group_size,
+        fp8_rounding: command.fp8_rounding.clone(),
+        conv3d: command.conv3d.clone(),
+        ties: command.ties.clone(),
+        canonical: command.canonical.clone(),
+        expand_ties: command.expand_ties,
+        rename_json: command.rename.as_deref().map(|path| text_of(path, limits)).transpose()?,
+        fuse: command.fuse,
+        pad: command.pad.clone(),
+        swizzle: command.swizzle,
+        shard_size: command.shard_size.clone(),
+        ..ConvertRequest::default()
+    };
+    let Some(path) = &command.recipe else { return Ok(flags) };
+    let recipe = ConvertRequest::from_toml(&text_of(path, limits)?)
+        .map_err(|error| Failure::new(&error.kind, format!("{}: {}", path.display(), error.message)))?;
+    Ok(recipe.overridden_by(&flags))
 }
 
 /// A text file that a flag names, within the limit of JSON files.
