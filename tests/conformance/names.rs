@@ -1,17 +1,16 @@
 //! Checkpoints renamed and split as the reference's reverse conversion does, case by case; what it refuses, and what it
 //! cuts although the parts mean something else then.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 use quantscope_format::{Limits, TensorSpec};
 use quantscope_numeric::Dtype;
 use quantscope_session::api::{ConvertRequest, SessionError};
 use quantscope_tests::data;
-use quantscope_tests::jobs::{Files, convert, weights};
-use quantscope_tests::manifest::json_of;
+use quantscope_tests::jobs::{Files, convert, files_of, weights};
+use quantscope_tests::manifest::{Case, json_of, manifest};
 use quantscope_tests::specimen::shard;
-use quantscope_tests::tensors::Stored;
-use quantscope_tests::tensors::Tensors;
+use quantscope_tests::tensors::{Stored, Tensors, file_of, parse, read};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -121,4 +120,183 @@ fn reverse_conversions_are_those_of_the_reference() {
         converted += 1;
     }
     assert_eq!((converted, refused), (4, 5));
+}
+
+/// Mixtral's experts as the reference wrote them, put into stacks under the names that the model has in memory.
+/// `parameter` says whether companions stand beside the stack with an underscore, or below it.
+fn stacked(golden: &Tensors, parameter: bool) -> Tensors {
+    let mut stacks = Tensors::new();
+    for (name, tensor) in golden {
+        let Some((before, rest)) = name.split_once(".block_sparse_moe.experts.") else {
+            stacks.insert(name.replace(".block_sparse_moe.", ".mlp."), tensor.clone());
+            continue;
+        };
+        let (number, rest) = rest.split_once('.').unwrap();
+        let (own, leaf) = rest.split_once('.').unwrap();
+        if number != "0" || own == "w3" {
+            continue;
+        }
+        let parts: &[&str] = if own == "w1" { &["w1", "w3"] } else { &["w2"] };
+        let is_number = tensor.shape.is_empty();
+        let mut whole = Stored { shape: vec![0], bytes: Vec::new(), ..tensor.clone() };
+        let mut experts = 0;
+        while golden.contains_key(&format!("{before}.block_sparse_moe.experts.{experts}.{rest}")) {
+            // A number of gate and up is one, as the two were fused when it was taken.
+            for part in parts.iter().take(if is_number { 1 } else { 2 }) {
+                let part = &golden[&format!("{before}.block_sparse_moe.experts.{experts}.{part}.{leaf}")];
+                whole.bytes.extend_from_slice(&part.bytes);
+            }
+            experts += 1;
+        }
+        whole.shape = vec![experts];
+        whole.shape.extend(&tensor.shape);
+        if let (Some(rows), false) = (whole.shape.get_mut(1), is_number) {
+            *rows *= parts.len() as u64;
+        }
+        let stack = if own == "w1" { "gate_up_proj" } else { "down_proj" };
+        let name = match (parameter, leaf) {
+            (true, "weight") => format!("{before}.mlp.experts.{stack}"),
+            (true, _) => format!("{before}.mlp.experts.{stack}_{leaf}"),
+            (false, _) => format!("{before}.mlp.experts.{stack}.{leaf}"),
+        };
+        stacks.insert(name, whole);
+    }
+    stacks
+}
+
+/// A stack of quantized experts comes apart into what the reference wrote expert by expert.
+#[test]
+fn quantized_stacks_come_apart() {
+    let folder = data("golden/e2e_mixtral_nvfp4/expected");
+    let golden = read(&folder);
+    let cases = json_of(&data(REVERSE).join("cases.json"));
+    let mixtral =
+        cases.as_array().unwrap().iter().find(|case| case["case"] == "mixtral_real_mapping").unwrap();
+    for parameter in [true, false] {
+        let stacks = stacked(&golden, parameter);
+        // Three experts of three matrices with four tensors each are two stacks with four.
+        assert_eq!(golden.len() - stacks.len(), 36 - 8);
+        let files = Files::from([
+            ("model.safetensors".to_string(), file_of(&stacks, &[])),
+            ("config.json".to_string(), std::fs::read(folder.join("config.json")).unwrap()),
+        ]);
+        let found = weights(&renamed(&files, &mixtral["rules"]).unwrap());
+        assert_eq!(found.keys().collect::<Vec<_>>(), golden.keys().collect::<Vec<_>>());
+        for (name, tensor) in &golden {
+            assert!(found[name] == *tensor, "{name}: {:?}, expected {:?}", found[name].shape, tensor.shape);
+        }
+        // Without the hidden size nobody can tell rows from columns.
+        let unsized_files = Files::from([("model.safetensors".to_string(), file_of(&stacks, &[]))]);
+        let error = renamed(&unsized_files, &mixtral["rules"]).unwrap_err();
+        assert!(error.message.contains("hidden size") && error.message.contains("experts"), "{error}");
+    }
+}
+
+/// Decodes a checkpoint to F32.
+fn decoded(files: &Files) -> Tensors {
+    let request = ConvertRequest { to: "f32".into(), ..ConvertRequest::default() };
+    weights(&convert(files, &request, None, &Limits::default()).unwrap())
+}
+
+/// In every scheme, the rows of a projection mean after a split what they meant before; or the split is refused.
+#[test]
+fn halves_mean_what_they_meant_in_the_whole() {
+    let rules = json!({"splits": [{"fused_suffix": ".o_proj", "part_suffixes": [".upper", ".lower"]},
+                                  {"fused_suffix": ".down_proj", "part_suffixes": [".upper", ".lower"]}]});
+    let mut split = Vec::new();
+    for (name, refusal) in [
+        ("nvfp4", ""),
+        ("w4a16_nvfp4", ""),
+        ("fp8", ""),
+        ("fp8_pc_pt", ""),
+        ("int8", ""),
+        ("int8_smoothquant", ""),
+        ("int4", ""),
+        ("int4_awq", ""),
+        ("mxfp4", ""),
+        ("mxfp8", ""),
+        ("fp8_pb_wo", ""),
+        ("mixed_nvfp4_fp8_pb", ""),
+        ("fp8_pb_w8a8", "after row 68, inside one of the entries of `weight_scale_inv`"),
+    ] {
+        let files = files_of(&data(&format!("golden/e2e_llama_{name}/expected")));
+        let written = match renamed(&files, &rules) {
+            Ok(written) if refusal.is_empty() => written,
+            Err(error) if !refusal.is_empty() && error.message.contains(refusal) => continue,
+            other => panic!("{name}: {:?}", other.map(|_| "was split").map_err(|e| e.message)),
+        };
+        let (parts, wholes) = (decoded(&written), decoded(&files));
+        for (whole, tensor) in &wholes {
+            let Some(base) =
+                ["o_proj", "down_proj"].iter().find_map(|p| whole.strip_suffix(&format!("{p}.weight")))
+            else {
+                continue;
+            };
+            let halves: Vec<&Stored> =
+                ["upper", "lower"].iter().map(|part| &parts[&format!("{base}{part}.weight")]).collect();
+            let joined: Vec<u8> = halves.iter().flat_map(|half| half.bytes.clone()).collect();
+            assert_eq!(joined, tensor.bytes, "{name}: {whole}");
+            assert!(halves.iter().all(|half| half.shape[0] * 2 == tensor.shape[0]), "{name}: {whole}");
+            split.push(whole.clone());
+        }
+        // Nothing but the two modules has changed its name.
+        let others = |tensors: &Tensors| {
+            let kept = tensors.iter().filter(|(n, _)| {
+                ![".o_proj", ".down_proj", ".upper", ".lower"].iter().any(|p| n.contains(p))
+            });
+            kept.map(|(n, t)| (n.clone(), t.clone())).collect::<Tensors>()
+        };
+        assert!(others(&parts) == others(&wholes), "{name}");
+    }
+    assert!(split.len() >= 40, "{} layers were split", split.len());
+}
+
+/// Other projects' layouts, whose rows stand across bytes, or in an order of their own.
+#[test]
+fn layouts_without_rows_are_not_split() {
+    for (case, scheme) in [
+        ("gptq_4bit_sym", "gptq"),
+        ("awq_gemm_4bit", "awq"),
+        ("bnb_nf4", "bnb-nf4"),
+        ("bnb_int8", "bnb-int8"),
+        ("comfy_nvfp4_48x64", "comfy-nvfp4"),
+    ] {
+        let folder = data(&format!("golden-foreign/{case}"));
+        let packed = std::fs::read(folder.join("packed.safetensors")).unwrap();
+        let (tensors, _) = parse(&packed);
+        let (module, _) = quantscope_schemes::split_name(tensors.keys().next().unwrap());
+        let rules = json!({"splits": [{"fused_suffix": module, "part_suffixes": ["upper", "lower"]}]});
+        let mut files = Files::from([("model.safetensors".to_string(), packed.clone())]);
+        if let Some(config) = json_of(&folder.join("case.json")).get("config").filter(|c| c.is_object()) {
+            files.insert("config.json".into(), config.to_string().into_bytes());
+        }
+        let error = renamed(&files, &rules).unwrap_err();
+        assert!(error.message.contains(&format!("is stored as {scheme}, whose rows")), "{case}: {error}");
+    }
+}
+
+/// The user's rules lead where the preset leads: stacks apart, experts under the names of the hub, calibrated maxima
+/// found under those of the memory.
+#[test]
+fn rules_and_presets_convert_alike() {
+    let cases = json_of(&data(REVERSE).join("cases.json"));
+    let mixtral =
+        cases.as_array().unwrap().iter().find(|case| case["case"] == "mixtral_real_mapping").unwrap();
+    let is_mixtral = |case: &&Case| case.expected == "golden/e2e_mixtral_nvfp4/expected";
+    let manifest = manifest();
+    let mut jobs = manifest.case.iter().find(is_mixtral).unwrap().jobs();
+    let job = jobs.first_mut().unwrap();
+    let mut config: Value = serde_json::from_slice(&job.files["config.json"]).unwrap();
+    assert_eq!(config["model_type"], "mixtral");
+    config["model_type"] = "another".into();
+    job.files.insert("config.json".into(), config.to_string().into_bytes());
+    let mut found = |rules: Option<&Value>| {
+        job.request.rename_json = rules.map(Value::to_string);
+        let written = convert(&job.files, &job.request, None, &Limits::default()).unwrap();
+        let ignored: Value = serde_json::from_slice(&written["config.json"]).unwrap();
+        (weights(&written) == job.expected, ignored["quantization_config"]["ignore"].clone())
+    };
+    let ignored = json!(["lm_head", "model.embed_tokens", "model.layers.0.block_sparse_moe.gate"]);
+    assert_eq!(found(Some(&mixtral["rules"])), (true, ignored));
+    assert!(!found(None).0, "without rules the names stay");
 }
