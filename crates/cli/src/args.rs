@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Convert(Box<Convert>),
     /// Write a copy in which what can be mended without quantizing again is mended.
     Repair(Repair),
+    /// Check what convert or repair wrote against its manifest.
+    Verify(Verify),
     /// Explain a rule, or list all.
     Rules(Rules),
 }
@@ -144,6 +146,9 @@ pub(crate) struct Convert {
     /// Engine that quantizes; the bytes are the same.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) engine: EngineArg,
+    /// Go on with a run that was stopped: its finished files are compared and taken over.
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) resume: bool,
     /// Print what would be written and read no tensor bytes.
     #[arg(long)]
     pub(crate) plan: bool,
@@ -172,6 +177,19 @@ pub(crate) struct Repair {
     /// Print what would change and read no tensor bytes.
     #[arg(long)]
     pub(crate) plan: bool,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// The folder that convert or repair wrote.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Also check that it was made of this checkpoint.
+    #[arg(long, value_name = "SRC")]
+    pub(crate) against: Option<PathBuf>,
     /// Print one JSON document and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
@@ -272,6 +290,7 @@ impl Args {
             Command::Preview(c) => c.json,
             Command::Convert(c) => c.json,
             Command::Repair(c) => c.json,
+            Command::Verify(c) => c.json,
             Command::Rules(c) => c.json,
         }
     }

@@ -4,7 +4,7 @@
 //! file of their own or, leaked, among the weights of a checkpoint. What they mean is not known here.
 
 use crate::exit::Failure;
-use crate::files::FileSource;
+use crate::source::FileSource;
 use quantscope_format::Limits;
 use quantscope_session::{InputFile, Session};
 use std::path::{Path, PathBuf};

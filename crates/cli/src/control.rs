@@ -4,7 +4,7 @@ use crate::exit::Failure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quantscope_format::{Control, Progress};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,17 +12,18 @@ use std::time::{Duration, Instant};
 /// Set by Ctrl-C, asked once a tile.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 
-/// The folder of unfinished output, for a second Ctrl-C that does not wait for the tile to end.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// What is unfinished and not worth keeping, for a second Ctrl-C that does not wait for the tile to end.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// From now on Ctrl-C, and the signals that ask a program to end, stop the work within a tile; a second
-/// one ends the program at once. Either way nothing unfinished stays.
+/// one ends the program at once. Either way nothing stays but files that a later run can go on from.
 pub(crate) fn listen() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
         if CANCELLED.swap(true, Ordering::SeqCst) {
-            if let Some(folder) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 // Nothing can be told any more; a leftover has a name that says what it is.
-                let _ = std::fs::remove_dir_all(folder);
+                let _ =
+                    if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             }
             std::process::exit(130);
         }
@@ -30,9 +31,9 @@ pub(crate) fn listen() -> Result<(), Failure> {
     .map_err(|error| Failure::new("refused", format!("cannot listen for Ctrl-C: {error}")))
 }
 
-/// Tells the signal handler which folder is unfinished; `None` once it is finished or removed.
-pub(crate) fn set_unfinished(folder: Option<&Path>) {
-    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_path_buf);
+/// Tells the signal handler what is unfinished; nothing once it is finished, removed or worth keeping.
+pub(crate) fn set_unfinished(paths: Vec<PathBuf>) {
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = paths;
 }
 
 /// How long a phase lasts before its bar is shown: less would only flicker.

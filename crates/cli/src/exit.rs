@@ -41,6 +41,14 @@ impl Failure {
         Self { kind: kind.to_owned(), message: message.into() }
     }
 
+    /// The same, with what stays of the work.
+    pub(crate) fn with(mut self, kept: Option<&str>) -> Self {
+        if let Some(kept) = kept {
+            self.message = format!("{}; {kept}", self.message);
+        }
+        self
+    }
+
     pub(crate) fn status(&self) -> Status {
         if self.kind == "cancelled" { Status::Cancelled } else { Status::Refused }
     }

@@ -1,17 +1,15 @@
-//! From paths to the files of checkpoints, each a [`Source`] of positioned reads; addresses go to [`remote`].
+//! From paths to the files of checkpoints; addresses go to [`remote`].
 //!
 //! A folder is opened one level deep, with what its index names below it. What an index names outside
-//! is never opened. Files open when they are first read, so that a folder of thousands costs no handles.
+//! is never opened.
 
 use crate::exit::Failure;
 use crate::remote;
-use futures_util::future::LocalBoxFuture;
-use quantscope_format::{Glob, Limits, ShardIndex, Source, SourceError, leaves_folder, natural_cmp};
+use crate::source::FileSource;
+use quantscope_format::{Glob, Limits, ShardIndex, leaves_folder, natural_cmp};
 use quantscope_remote::Address;
 use quantscope_session::InputFile;
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -21,72 +19,6 @@ pub(crate) struct CheckpointFiles {
     /// Path as given, for the report.
     pub(crate) name: String,
     pub(crate) files: Vec<InputFile>,
-}
-
-/// A file on disk.
-pub(crate) struct FileSource {
-    path: PathBuf,
-    len: u64,
-    file: OnceCell<File>,
-}
-
-impl FileSource {
-    pub(crate) fn new(path: PathBuf) -> io::Result<Self> {
-        let len = std::fs::metadata(&path)?.len();
-        Ok(Self { path, len, file: OnceCell::new() })
-    }
-
-    fn read_now(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
-        let name = || self.path.display().to_string();
-        let io_error = |error: io::Error| SourceError::Io { name: name(), reason: error.to_string() };
-        let file = match self.file.get() {
-            Some(file) => file,
-            None => {
-                let opened = File::open(&self.path).map_err(io_error)?;
-                self.file.get_or_init(|| opened)
-            }
-        };
-        read_exact_at(file, buf, offset).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => SourceError::PastEnd {
-                name: name(),
-                len: file.metadata().map_or(self.len, |m| m.len()),
-                start: offset,
-                end: offset.saturating_add(buf.len() as u64),
-            },
-            _ => io_error(error),
-        })
-    }
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buf.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, buf, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                buf = buf.get_mut(read..).unwrap_or_default();
-                offset = offset.saturating_add(read as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-impl Source for FileSource {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(std::future::ready(self.read_now(offset, buf)))
-    }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -14,6 +14,7 @@ mod files;
 mod json;
 mod remote;
 mod sink;
+mod source;
 mod text;
 
 use clap::Parser as _;

@@ -367,7 +367,8 @@ impl Builder<'_> {
         };
         let is_wanted = |name: &str| self.recipe.writes_config(name);
         texts.retain(|(name, _)| is_wanted(name));
-        texts.extend(configs::index(self.checkpoint, &self.plan.files)?);
+        let resharded = self.recipe.shard_bytes.is_some();
+        texts.extend(configs::index(self.checkpoint, &self.plan.files, resharded)?);
         let written: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
         let mut copies = configs::copies(self.checkpoint, &written, is_new);
         copies.retain(|name| is_wanted(name));

@@ -5,6 +5,7 @@
 
 use crate::error::ConvertError;
 use crate::plan::PlanFile;
+use crate::shards;
 use quantscope_audit::{Checkpoint, LayerInfo};
 use quantscope_format::KvCache;
 use quantscope_schemes::{EncodeSettings, Kind, Role, Scheme, exclude};
@@ -28,7 +29,7 @@ pub(crate) struct Quantized {
 pub(crate) type Aliases = [(String, String)];
 
 /// diffusers components write their quantization into `config.json` alone.
-fn is_diffusers(checkpoint: &Checkpoint) -> bool {
+pub(crate) fn is_diffusers(checkpoint: &Checkpoint) -> bool {
     checkpoint.model_config().is_some_and(|c| c.class_name.is_some())
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn file_names(checkpoint: &Checkpoint) -> Vec<String> {
     }
 }
 
-fn plain_name(path: &str) -> &str {
+pub(crate) fn plain_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
@@ -278,16 +279,17 @@ pub(crate) fn kv_algo(checkpoint: &Checkpoint) -> &str {
     declared.unwrap_or("FP8")
 }
 
-/// The index of a sharded output.
+/// The index of a sharded output; under the source's name for it, unless shards are cut anew.
 pub(crate) fn index(
     checkpoint: &Checkpoint,
     files: &[PlanFile],
+    resharded: bool,
 ) -> Result<Option<(String, Vec<u8>)>, ConvertError> {
     let own = checkpoint.index.as_ref().map(|(name, _)| plain_name(name).to_string());
     let name = match (own, files.len()) {
-        (Some(name), _) => name,
-        (None, 0 | 1) => return Ok(None),
-        (None, _) => "model.safetensors.index.json".into(),
+        (Some(name), _) if !resharded => name,
+        (_, 0 | 1) => return Ok(None),
+        (_, _) => format!("{}.safetensors.index.json", shards::stem(checkpoint)),
     };
     let tensors = || files.iter().flat_map(|f| f.tensors.iter().map(move |t| (f, t)));
     let total = tensors().fold(0_u64, |n, (_, t)| n.saturating_add(t.span.end.saturating_sub(t.span.start)));

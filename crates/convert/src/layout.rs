@@ -6,6 +6,7 @@ use crate::error::ConvertError;
 use crate::plain::{dtype, float_type, is_remnant};
 use crate::plan::{PackedLayer, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Target;
+use crate::shards;
 use crate::views::View;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
@@ -63,7 +64,7 @@ fn unchanged(view: &View, cast: Option<FloatType>) -> Entry {
     (TensorSpec { name: view.name.clone(), dtype, shape: view.shape.clone() }, step)
 }
 
-/// Output tensors file by file, each source shard becoming one output file.
+/// Output tensors file by file: each source shard becomes one output file, unless the recipe wants another size.
 pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
     let mut files: Vec<Vec<Entry>> = builder.checkpoint.shards.iter().map(|_| Vec::new()).collect();
     let mut changed_done = BTreeSet::new();
@@ -101,20 +102,27 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
     if let Some(first) = files.first_mut() {
         first.extend(constants);
     }
-    place(builder.checkpoint, &mut builder.plan, files)?;
+    let (names, files) = match builder.recipe.shard_bytes {
+        None => (configs::file_names(builder.checkpoint), files),
+        Some(most) => {
+            let files = shards::cut(files.into_iter().flatten().collect(), most);
+            (shards::names(&shards::stem(builder.checkpoint), files.len()), files)
+        }
+    };
+    place(builder.checkpoint, &mut builder.plan, names.into_iter().zip(files))?;
     builder.plan.bits_before = builder.model.bits_per_weight();
     builder.plan.bits_after = bits_after(builder);
     Ok(())
 }
 
-/// Lays tensors out in files, one for each shard of the source.
-pub(crate) fn place(
+/// Lays tensors out in files of those names.
+fn place(
     checkpoint: &Checkpoint,
     plan: &mut Plan,
-    files: Vec<Vec<Entry>>,
+    files: impl Iterator<Item = (String, Vec<Entry>)>,
 ) -> Result<(), ConvertError> {
     let mut names: BTreeSet<String> = BTreeSet::new();
-    for (entries, name) in files.into_iter().zip(configs::file_names(checkpoint)) {
+    for (name, entries) in files {
         let specs: Vec<TensorSpec> = entries.iter().map(|(spec, _)| spec.clone()).collect();
         if let Some(spec) = specs.iter().find(|spec| !names.insert(spec.name.clone())) {
             return Err(ConvertError::Tensor {

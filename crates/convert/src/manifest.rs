@@ -1,12 +1,14 @@
 //! `quantscope.manifest.json`: what was made from what, and the hashes that prove it.
 
 use crate::configs::producer;
+use crate::digest::Digest;
 use crate::noise::LayerError;
+use crate::passage::Passage;
 use crate::plan::{Place, Plan, Step};
 use crate::recipe::Recipe;
+use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Model};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// The reference whose bytes are reproduced.
 const EMULATES: &str =
@@ -15,14 +17,20 @@ const EMULATES: &str =
 /// Name of the manifest.
 pub(crate) const NAME: &str = "quantscope.manifest.json";
 
-/// Writes the manifest. `sources` are path, length and SHA-256 of each source shard; `hashes` the SHA-256
-/// of each output tensor by name.
+/// A weight file: its length and the hash of its header, which the hashes of its tensors complete.
+pub(crate) fn weight_file(name: &str, len: u64, header: &[u8]) -> Value {
+    let mut hash = Digest::default();
+    hash.update(header);
+    json!({"file": name, "bytes": len, "header_sha256": hash.finish()})
+}
+
+/// Writes the manifest of a conversion. `passage` has the hashes of all that was written.
 pub(crate) fn write(
     (checkpoint, model): (&Checkpoint, &Model),
     plan: &Plan,
     recipe: &Recipe,
-    sources: &[(String, u64, String)],
-    hashes: &BTreeMap<String, String>,
+    sources: &[SourceFile],
+    passage: &Passage<'_>,
     errors: &[LayerError],
 ) -> Vec<u8> {
     let source_name =
@@ -61,7 +69,7 @@ pub(crate) fn write(
                 "file": file.name,
                 "dtype": tensor.spec.dtype.tag(),
                 "shape": tensor.spec.shape,
-                "sha256": hashes.get(&tensor.spec.name),
+                "sha256": passage.hashes.get(&tensor.spec.name),
                 "source": sources,
                 "scheme": scheme,
                 "sqnr_db": error.and_then(|e| e.sqnr_db),
@@ -69,17 +77,14 @@ pub(crate) fn write(
             }));
         }
     }
-    let sources: Vec<Value> = sources
-        .iter()
-        .map(|(file, bytes, sha256)| json!({"file": file, "bytes": bytes, "sha256": sha256}))
-        .collect();
     let manifest = json!({
         "schema": 1,
         "tool": producer(),
         "emulates": EMULATES,
         "recipe": recipe.as_json,
         "sources": sources,
-        "files": plan.files.iter().map(|f| json!({"file": f.name, "bytes": f.len})).collect::<Vec<_>>(),
+        "files": plan.files.iter().map(|f| weight_file(&f.name, f.len, &f.header)).collect::<Vec<_>>(),
+        "other_files": passage.others,
         "tensors": tensors,
     });
     let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();

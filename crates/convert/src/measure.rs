@@ -1,12 +1,10 @@
-//! The maxima that scales are made of, found before anything is packed.
+//! The maxima that scales are made of, known before anything is packed.
 
 use crate::error::ConvertError;
-use crate::passage::sized;
 use crate::plan::PackedLayer;
 use crate::recipe::{Conv3d, ZeroTensors};
 use crate::run::Job;
-use quantscope_audit::tiles::{Grid, tiles};
-use quantscope_kernels::{AbsMax, Engine as _, FloatTile};
+use quantscope_kernels::AbsMax;
 use quantscope_schemes::Kind;
 
 /// The refusal of weights that no scale can stand for.
@@ -20,17 +18,14 @@ pub(crate) fn not_finite(packed: &PackedLayer) -> ConvertError {
 
 impl Job<'_> {
     /// The maximum that each packed layer's global scale comes from, shared over fused groups; 0 where the
-    /// scheme needs none.
-    pub(crate) async fn measure(&mut self) -> Result<Vec<f32>, ConvertError> {
-        let needing = self.plan.packed.iter().filter(|p| p.encoding.needs_maximum);
-        self.passage.begin("Measuring maxima", needing.map(|p| p.place.len()).fold(0, u64::saturating_add));
+    /// scheme needs none. `measured` are the largest magnitudes of the weights.
+    pub(crate) fn shared_maxima(&self, measured: &[AbsMax]) -> Result<Vec<f32>, ConvertError> {
         let mut maxima = Vec::with_capacity(self.plan.packed.len());
-        for packed in &self.plan.packed {
+        for (packed, found) in self.plan.packed.iter().zip(measured) {
             if !packed.encoding.needs_maximum {
                 maxima.push(0.0);
                 continue;
             }
-            let found = self.absmax(packed).await?;
             if !found.is_finite() {
                 return Err(not_finite(packed));
             }
@@ -66,22 +61,5 @@ impl Job<'_> {
             });
         }
         Ok(maxima)
-    }
-
-    async fn absmax(&mut self, packed: &PackedLayer) -> Result<AbsMax, ConvertError> {
-        let (source, begin) = self.weight(packed)?;
-        let width = packed.dtype.bytes() as u64;
-        let grid = Grid { rows: packed.matrix.rows, row_bytes: packed.matrix.cols.saturating_mul(width) };
-        let mut found = AbsMax::default();
-        for tile in tiles(grid, self.tile_bytes(), width) {
-            let mut bytes = sized(tile.byte_len());
-            source.read(begin.saturating_add(tile.offset(grid)), &mut bytes).await?;
-            let cols = (tile.bytes.end - tile.bytes.start) / width;
-            let cols = u32::try_from(cols).unwrap_or(u32::MAX);
-            let part = FloatTile { dtype: packed.dtype, bytes: &bytes, rows: tile.row_count(), cols };
-            found = found.max(self.engine.absmax(part).await?);
-            self.passage.step(&packed.name, tile.byte_len())?;
-        }
-        Ok(found)
     }
 }

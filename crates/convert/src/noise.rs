@@ -7,7 +7,7 @@ use quantscope_schemes::{Decoder, Encoding, Facts, LayerView, Region, Role, Sche
 use std::ops::Range;
 
 /// Round-trip error of a packed layer against its source.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LayerError {
     /// Module path.
     pub name: String,

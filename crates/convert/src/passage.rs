@@ -1,13 +1,14 @@
 //! What conversions and repairs have in common while bytes move: progress and cancelling, hashes, files that
 //! are written whole or copied, and the reading back that proves the output.
 
+use crate::digest::Digest;
 use crate::error::ConvertError;
-use crate::write::hex;
+use crate::survey::SourceFile;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Control, Limits, Progress, Sink, Source};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The passage of a checkpoint from its source to a sink.
 pub(crate) struct Passage<'a> {
@@ -19,8 +20,18 @@ pub(crate) struct Passage<'a> {
     total: u64,
     /// SHA-256 of every output tensor by name.
     pub(crate) hashes: BTreeMap<String, String>,
+    /// Files beside the weights, in the order in which they were written.
+    pub(crate) others: Vec<OtherFile>,
     /// Bytes written so far.
     pub(crate) bytes_written: u64,
+}
+
+/// A file of the output that holds no weights.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct OtherFile {
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
 }
 
 /// A weight file as it was promised.
@@ -60,7 +71,8 @@ pub(crate) async fn settle<T>(
 impl<'a> Passage<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint, limits: &'a Limits, control: &'a dyn Control) -> Self {
         let hashes = BTreeMap::new();
-        Self { checkpoint, limits, control, phase: "", done: 0, total: 0, hashes, bytes_written: 0 }
+        let others = Vec::new();
+        Self { checkpoint, limits, control, phase: "", done: 0, total: 0, hashes, others, bytes_written: 0 }
     }
 
     /// Begins a phase of so many bytes.
@@ -87,45 +99,58 @@ impl<'a> Passage<'a> {
         item: &str,
         range: Range<u64>,
     ) -> Result<String, ConvertError> {
-        let mut hash = Sha256::new();
+        let mut hash = Digest::default();
         let mut offset = range.start;
         while offset < range.end {
             let mut bytes = sized(self.limits.tile_bytes.min(range.end - offset));
             source.read(offset, &mut bytes).await?;
-            hash.update(&bytes);
+            let bytes = Arc::new(bytes);
+            hash.update_shared(&bytes);
             offset += length(&bytes);
             self.step(item, length(&bytes))?;
         }
-        Ok(hex(&hash.finalize()))
+        Ok(hash.finish())
     }
 
     /// Length and SHA-256 of every source shard.
-    pub(crate) async fn hash_sources(&mut self) -> Result<Vec<(String, u64, String)>, ConvertError> {
+    pub(crate) async fn hash_sources(&mut self) -> Result<Vec<SourceFile>, ConvertError> {
         let checkpoint = self.checkpoint;
         self.begin("Hashing the source", checkpoint.byte_len());
         let mut sources = Vec::new();
         for shard in &checkpoint.shards {
-            let len = shard.header.file_len;
-            let hash = self.hash_range(shard.source.as_ref(), &shard.file, 0..len).await?;
-            sources.push((shard.file.clone(), len, hash));
+            let bytes = shard.header.file_len;
+            let sha256 = self.hash_range(shard.source.as_ref(), &shard.file, 0..bytes).await?;
+            sources.push(SourceFile { file: shard.file.clone(), bytes, sha256 });
         }
         Ok(sources)
     }
 
-    /// Writes a file whose bytes are at hand; answers its name and length.
+    /// Makes sure that the source is still what was read.
+    pub(crate) async fn check_sources(&self) -> Result<(), ConvertError> {
+        for shard in &self.checkpoint.shards {
+            shard.source.check_unchanged().await?;
+        }
+        for file in &self.checkpoint.other_files {
+            file.source.check_unchanged().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file whose bytes are at hand, and reads it back; answers its name and length.
     pub(crate) async fn write_text(
         &mut self,
         sink: &mut dyn Sink,
         name: &str,
         bytes: &[u8],
     ) -> Result<(String, u64), ConvertError> {
+        let mut hash = Digest::default();
+        hash.update(bytes);
         sink.create(name, length(bytes)).await?;
         sink.write_at(name, 0, bytes).await?;
-        self.bytes_written = self.bytes_written.saturating_add(length(bytes));
-        Ok((name.to_string(), length(bytes)))
+        self.end_other(sink, name, length(bytes), hash.finish()).await
     }
 
-    /// Copies a file of the source that holds no weights.
+    /// Copies a file of the source that holds no weights, and reads it back.
     pub(crate) async fn copy_file(
         &mut self,
         sink: &mut dyn Sink,
@@ -135,44 +160,86 @@ impl<'a> Passage<'a> {
         let Some(file) = checkpoint.other_files.iter().find(|f| f.path == name) else { return Ok(None) };
         let len = file.source.len();
         sink.create(name, len).await?;
+        let mut hash = Digest::default();
         let mut offset = 0;
         while offset < len {
             let mut bytes = sized(self.limits.tile_bytes.min(len - offset));
             file.source.read(offset, &mut bytes).await?;
             sink.write_at(name, offset, &bytes).await?;
+            hash.update(&bytes);
             offset += length(&bytes);
             self.step(name, 0)?;
         }
-        self.bytes_written = self.bytes_written.saturating_add(len);
-        Ok(Some((name.to_string(), len)))
+        self.end_other(sink, name, len, hash.finish()).await.map(Some)
     }
 
-    /// Reads every weight file back and compares header and tensors with what was promised.
+    /// Compares a file beside the weights with what was written of it.
+    async fn end_other(
+        &mut self,
+        sink: &mut dyn Sink,
+        name: &str,
+        bytes: u64,
+        sha256: String,
+    ) -> Result<(String, u64), ConvertError> {
+        let source = sink.read_back(name).await?;
+        if source.len() != bytes {
+            return Err(differs(name, "its length"));
+        }
+        let mut hash = Digest::default();
+        let mut offset = 0;
+        while offset < bytes {
+            let mut part = sized(self.limits.tile_bytes.min(bytes - offset));
+            source.read(offset, &mut part).await?;
+            hash.update(&part);
+            offset += length(&part);
+            self.step(name, 0)?;
+        }
+        if hash.finish() != sha256 {
+            return Err(differs(name, "its content"));
+        }
+        self.bytes_written = self.bytes_written.saturating_add(bytes);
+        self.others.push(OtherFile { file: name.to_string(), bytes, sha256 });
+        Ok((name.to_string(), bytes))
+    }
+
+    /// Reads a weight file back and compares header and tensors with what was promised.
     pub(crate) async fn read_back(
         &mut self,
         sink: &mut dyn Sink,
-        files: &[Promised<'_>],
+        file: &Promised<'_>,
     ) -> Result<(), ConvertError> {
-        self.begin("Reading back", files.iter().map(|f| f.len).fold(0, u64::saturating_add));
-        for file in files {
-            let differs =
-                |what: &str| ConvertError::ReadBack { file: file.name.to_string(), what: what.to_string() };
-            let source = sink.read_back(file.name).await?;
-            let mut header = sized(length(file.header));
-            if source.len() != file.len {
-                return Err(differs("its length"));
-            }
-            source.read(0, &mut header).await?;
-            if header != file.header {
-                return Err(differs("its header"));
-            }
-            for (name, span) in &file.tensors {
-                let hash = self.hash_range(source.as_ref(), name, span.clone()).await?;
-                if self.hashes.get(*name) != Some(&hash) {
-                    return Err(differs(name));
-                }
+        let source = sink.read_back(file.name).await?;
+        let hashes = std::mem::take(&mut self.hashes);
+        let compared = self.compare(source.as_ref(), file, &hashes).await;
+        self.hashes = hashes;
+        compared
+    }
+
+    /// Compares a weight file with what was promised and with the hashes of its tensors.
+    pub(crate) async fn compare(
+        &mut self,
+        source: &dyn Source,
+        file: &Promised<'_>,
+        hashes: &BTreeMap<String, String>,
+    ) -> Result<(), ConvertError> {
+        if source.len() != file.len {
+            return Err(differs(file.name, "its length"));
+        }
+        let mut header = sized(length(file.header));
+        source.read(0, &mut header).await?;
+        if header != file.header {
+            return Err(differs(file.name, "its header"));
+        }
+        for (name, span) in &file.tensors {
+            let hash = self.hash_range(source, name, span.clone()).await?;
+            if hashes.get(*name) != Some(&hash) {
+                return Err(differs(file.name, name));
             }
         }
         Ok(())
     }
+}
+
+fn differs(file: &str, what: &str) -> ConvertError {
+    ConvertError::ReadBack { file: file.to_string(), what: what.to_string() }
 }

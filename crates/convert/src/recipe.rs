@@ -309,7 +309,6 @@ impl Recipe {
             (self.swizzle, "swizzled scales (--swizzle)"),
             (self.expand_ties, "expanding ties (--expand-ties)"),
             (self.fuse, "fusing (--fuse)"),
-            (self.shard_bytes.is_some(), "resharding (--shard-size)"),
         ];
         match asked.iter().find(|(is_asked, _)| *is_asked) {
             Some((_, what)) => refuse(format!("{what} cannot be done by this version; leave it out")),

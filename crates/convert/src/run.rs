@@ -1,6 +1,8 @@
-//! Carrying a plan out: measure maxima, stream tiles, write, read back, compare, commit.
+//! Carrying a plan out: measure the source, stream tiles, write, read back, compare, commit. File by file, so that a
+//! run that is stopped has finished files to go on from.
 
 use crate::error::ConvertError;
+use crate::journal::{self, Finished, Journal};
 use crate::manifest;
 use crate::noise::{LayerError, Noise};
 use crate::passage::{Passage, Promised, length, settle, sized};
@@ -95,15 +97,30 @@ fn promised(file: &PlanFile) -> Promised<'_> {
 
 impl<'a> Job<'a> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
-        let maxima = self.measure().await?;
-        let sources = self.passage.hash_sources().await?;
-        let total = self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add);
-        self.passage.begin("Converting", total);
+        let fingerprint = journal::fingerprint(self.plan, self.recipe).await?;
+        let mut journal = match sink.stopped_run().await? {
+            Some(bytes) => Journal::read(&bytes, &fingerprint)?,
+            None => Journal::new(&fingerprint),
+        };
+        let lengths = |files: &[PlanFile]| files.iter().map(|f| f.len).fold(0, u64::saturating_add);
+        let done = |file: &&PlanFile| journal.finished.contains_key(&file.name);
+        let total = lengths(&self.plan.files);
+        let there = self.plan.files.iter().filter(done).map(|f| f.len).fold(0, u64::saturating_add);
+        sink.reserve(total.saturating_sub(there)).await?;
+        let (sources, measured) = self.survey().await?;
+        let maxima = self.shared_maxima(&measured)?;
+        journal.compare_sources(&sources)?;
+        sink.begin_journal(&journal.bytes()).await?;
+        // Each byte is written once and read back once.
+        self.passage.begin("Converting", total.saturating_mul(2));
         self.errors = self.plan.packed.iter().map(|p| Noise::default().finish(&p.name)).collect();
         let mut files = Vec::new();
         for file in &self.plan.files {
-            sink.create(&file.name, file.len).await?;
-            self.write_file(sink, file, &maxima).await?;
+            let finished = journal.finished.remove(&file.name);
+            if !self.take_up(sink, file, finished).await? {
+                self.make_file(sink, file, &maxima).await?;
+            }
+            self.passage.bytes_written = self.passage.bytes_written.saturating_add(file.len);
             files.push((file.name.clone(), file.len));
         }
         for (name, bytes) in &self.plan.texts {
@@ -117,13 +134,71 @@ impl<'a> Job<'a> {
             self.plan,
             self.recipe,
             &sources,
-            &self.passage.hashes,
+            &self.passage,
             &self.errors,
         );
         files.push(self.passage.write_text(sink, manifest::NAME, &manifest).await?);
-        let promised: Vec<Promised<'_>> = self.plan.files.iter().map(promised).collect();
-        self.passage.read_back(sink, &promised).await?;
+        self.passage.check_sources().await?;
         Ok(files)
+    }
+
+    /// Takes over a file that a stopped run has finished, if it is what that run says and this plan promises.
+    async fn take_up(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        finished: Option<Finished>,
+    ) -> Result<bool, ConvertError> {
+        let Some(finished) = finished else { return Ok(false) };
+        let Some(source) = sink.take_up(&file.name).await? else { return Ok(false) };
+        match self.passage.compare(source.as_ref(), &promised(file), &finished.hashes).await {
+            Ok(()) => {}
+            // It is not what it was: it is made again.
+            Err(ConvertError::ReadBack { .. } | ConvertError::Source(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.passage.step(&file.name, file.len)?;
+        for (i, error) in finished.errors {
+            if let Some(slot) = self.errors.get_mut(i) {
+                *slot = error;
+            }
+        }
+        self.passage.hashes.extend(finished.hashes);
+        self.notes.extend(finished.notes);
+        self.copied = self.copied.saturating_add(finished.copied);
+        Ok(true)
+    }
+
+    /// Writes a file of weights, reads it back and keeps in the journal that it is finished.
+    async fn make_file(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &'a PlanFile,
+        maxima: &[f32],
+    ) -> Result<(), ConvertError> {
+        let (copied, notes) = (self.copied, self.notes.len());
+        sink.create(&file.name, file.len).await?;
+        self.write_file(sink, file, maxima).await?;
+        self.passage.read_back(sink, &promised(file)).await?;
+        // Nothing that was made of another source may count as finished.
+        self.passage.check_sources().await?;
+        let hash = |t: &PlanTensor| {
+            let name = &t.spec.name;
+            Some((name.clone(), self.passage.hashes.get(name)?.clone()))
+        };
+        let error = |t: &PlanTensor| match t.step {
+            Step::Codes(i) => Some((i, self.errors.get(i)?.clone())),
+            _ => None,
+        };
+        let finished = Finished {
+            file: file.name.clone(),
+            hashes: file.tensors.iter().filter_map(hash).collect(),
+            errors: file.tensors.iter().filter_map(error).collect(),
+            notes: self.notes.get(notes..).unwrap_or_default().to_vec(),
+            copied: self.copied.saturating_sub(copied),
+        };
+        sink.finish(&file.name, &finished.line()).await?;
+        Ok(())
     }
 
     async fn write_file(
@@ -133,7 +208,6 @@ impl<'a> Job<'a> {
         maxima: &[f32],
     ) -> Result<(), ConvertError> {
         sink.write_at(&file.name, 0, &file.header).await?;
-        self.passage.bytes_written = self.passage.bytes_written.saturating_add(file.len);
         // Where the block scales of each packed layer go: looked up once a layer, in files of many thousands.
         let block_scales: BTreeMap<usize, &PlanTensor> = file
             .tensors

@@ -1,20 +1,20 @@
 //! Writing with a memory: every byte that goes to the sink also goes into the hash that later proves it.
 
+use crate::digest::Digest;
 use crate::error::ConvertError;
 use quantscope_format::Sink;
-use sha2::{Digest, Sha256};
 
 /// A tensor being written from its first byte to its last.
 pub(crate) struct TensorWriter<'a> {
     file: &'a str,
     offset: u64,
-    hash: Sha256,
+    hash: Digest,
 }
 
 impl<'a> TensorWriter<'a> {
     /// Begins a tensor at `offset` of `file`.
     pub(crate) fn new(file: &'a str, offset: u64) -> Self {
-        Self { file, offset, hash: Sha256::new() }
+        Self { file, offset, hash: Digest::default() }
     }
 
     /// Writes the next bytes.
@@ -32,7 +32,7 @@ impl<'a> TensorWriter<'a> {
 
     /// The hash as hex.
     pub(crate) fn finish(self) -> String {
-        hex(&self.hash.finalize())
+        self.hash.finish()
     }
 }
 

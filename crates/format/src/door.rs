@@ -30,6 +30,14 @@ pub enum SourceError {
         /// The system's own words.
         reason: String,
     },
+    /// It is not the file any more that was opened.
+    #[error("{name} {change} while it was read; start again with a source that stays as it is")]
+    Changed {
+        /// Name of the file.
+        name: String,
+        /// What became of it, such as `was replaced`.
+        change: String,
+    },
 }
 
 /// Random access to one file, a range at a time.
@@ -44,6 +52,12 @@ pub trait Source {
 
     /// Fills `buf` with the bytes from `offset` on. Short reads are errors.
     fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>>;
+
+    /// Whether the file is still the one that was opened, as far as this can be told without reading it again.
+    /// Sources that cannot change answer that it is.
+    fn check_unchanged(&self) -> LocalBoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Why a [`Sink`] could not take bytes.
@@ -77,7 +91,45 @@ pub enum SinkError {
 
 /// Where a conversion writes. Files grow under temporary names; [`Sink::commit`] gives all of them
 /// their final names, [`Sink::abandon`] removes them.
+///
+/// A sink that keeps a journal lets a later run go on where one was stopped: [`Sink::stopped_run`] tells what the
+/// journal says, [`Sink::take_up`] opens a file that it names, [`Sink::begin_journal`] and [`Sink::finish`] write it.
+/// Without them every run begins at the beginning.
 pub trait Sink {
+    /// Makes sure, as far as that can be told, that so many bytes find room.
+    fn reserve(&mut self, _bytes: u64) -> LocalBoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The journal of a run that was stopped and shall be continued, if there is one.
+    fn stopped_run(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, SinkError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Takes up a file that a stopped run has finished, as if it had been written in this one; gives its bytes so
+    /// that they can be compared. `None` if it is not there.
+    fn take_up<'a>(
+        &'a mut self,
+        _name: &'a str,
+    ) -> LocalBoxFuture<'a, Result<Option<Box<dyn Source>>, SinkError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Begins the journal anew with these bytes.
+    fn begin_journal<'a>(&'a mut self, _bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// A file is complete and compared. Its bytes outlast a crash from here on, and only then does the journal
+    /// grow by `entry`.
+    fn finish<'a>(
+        &'a mut self,
+        _name: &'a str,
+        _entry: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Begins a file of exactly `len` bytes. File names are plain names without a folder.
     fn create<'a>(&'a mut self, name: &'a str, len: u64) -> LocalBoxFuture<'a, Result<(), SinkError>>;
 
@@ -108,7 +160,8 @@ pub trait Sink {
     /// Every file is complete and compared: syncs them and gives them their final names.
     fn commit<'a>(&'a mut self) -> LocalBoxFuture<'a, Result<(), SinkError>>;
 
-    /// Removes everything begun; nothing stays under a final name.
+    /// Removes everything begun; nothing stays under a final name. What the journal calls finished may stay under
+    /// its temporary name, for a later run to continue.
     fn abandon<'a>(&'a mut self) -> LocalBoxFuture<'a, ()>;
 }
 

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 pub use crate::conversion::{ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanView};
 pub use crate::findings::FindingQuery;
 pub use crate::preview::PreviewRequest;
+pub use crate::proof::ProofView;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
 pub use crate::scope::AuditChoice;
 pub use quantscope_audit::report::{Finding, Report, Severity};
+pub use quantscope_convert::Problem as ProofProblem;
 pub use quantscope_convert::trial::{ErrorMap, LayerTrial, SchemeTrial};
 pub use quantscope_format::Progress;
 

@@ -11,6 +11,7 @@ mod histogram;
 mod layers;
 mod overview;
 mod preview;
+mod proof;
 mod recipe;
 pub mod render;
 mod repair;

@@ -42,10 +42,10 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         text::note(&text::plan::in_one_line(&plan));
     }
     let engines = EngineSet::open(command.engine.into()).await?;
-    let mut sink = FolderSink::new(output)?;
+    let mut sink = FolderSink::new(output, command.resume)?;
     let summary = session.convert(&request, engines.engines(), &mut sink, &bars).await;
     bars.clear();
-    let summary = summary?;
+    let summary = summary.map_err(|error| Failure::from(error).with(sink.kept()))?;
     if command.json {
         print(
             &json!({"schema": 1, "tool": tool(), "output": output.display().to_string(), "summary": summary}),

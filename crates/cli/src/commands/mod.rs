@@ -6,6 +6,7 @@ mod inspect;
 pub(crate) mod preview;
 mod repair;
 mod rules;
+mod verify;
 
 use crate::args::{Args, Command};
 use crate::control::{Bars, listen};
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args) -> Result<Status, Failure> {
             Command::Preview(command) => preview::run(&command, &limits).await,
             Command::Convert(command) => convert::run(&command, &limits).await,
             Command::Repair(command) => repair::run(&command, &limits).await,
+            Command::Verify(command) => verify::run(&command, &limits).await,
             Command::Rules(command) => rules::run(&command),
         }
     })

@@ -48,7 +48,7 @@ pub(crate) async fn run(command: &Repair, limits: &Limits) -> Result<Status, Fai
     if plan.changes.is_empty() && plan.mends_all {
         return Err(Failure::new("refused", "there is nothing to mend; nothing was written"));
     }
-    let mut sink = FolderSink::new(output)?;
+    let mut sink = FolderSink::new(output, false)?;
     let summary = session.repair(&command.rules, &mut sink, &bars).await;
     bars.clear();
     let summary = summary?;

@@ -6,6 +6,7 @@ pub(crate) mod findings;
 pub(crate) mod overview;
 pub(crate) mod plan;
 pub(crate) mod preview;
+pub(crate) mod proof;
 pub(crate) mod repair;
 
 use crate::exit::Failure;

@@ -8,6 +8,7 @@ use crate::configs::producer;
 use crate::error::ConvertError;
 use crate::manifest;
 use crate::passage::{Passage, Promised, length, settle, sized};
+use crate::survey::SourceFile;
 use crate::write::TensorWriter;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Control, Limits, Sink};
@@ -83,7 +84,10 @@ impl Job<'_> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
         self.compare_copies().await?;
         let sources = self.passage.hash_sources().await?;
-        self.passage.begin("Repairing", self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add));
+        let total = self.plan.files.iter().map(|f| f.len).fold(0, u64::saturating_add);
+        sink.reserve(total).await?;
+        // Each byte is written once and read back once.
+        self.passage.begin("Repairing", total.saturating_mul(2));
         let mut files = Vec::new();
         for file in &self.plan.files {
             sink.create(&file.name, file.len).await?;
@@ -92,6 +96,7 @@ impl Job<'_> {
             for tensor in &file.tensors {
                 self.write_tensor(sink, file, tensor).await?;
             }
+            self.passage.read_back(sink, &promised(file)).await?;
             files.push((file.name.clone(), file.len));
         }
         for (name, bytes) in &self.plan.texts {
@@ -102,8 +107,7 @@ impl Job<'_> {
         }
         let manifest = self.manifest(&sources);
         files.push(self.passage.write_text(sink, manifest::NAME, &manifest).await?);
-        let promised: Vec<Promised<'_>> = self.plan.files.iter().map(promised).collect();
-        self.passage.read_back(sink, &promised).await?;
+        self.passage.check_sources().await?;
         Ok(files)
     }
 
@@ -241,11 +245,9 @@ impl Job<'_> {
     }
 
     /// The manifest of a repair: the same fields as a conversion's, and the changes in place of a recipe.
-    fn manifest(&self, sources: &[(String, u64, String)]) -> Vec<u8> {
-        let sources: Vec<Value> = sources
-            .iter()
-            .map(|(file, bytes, sha256)| json!({"file": file, "bytes": bytes, "sha256": sha256}))
-            .collect();
+    fn manifest(&self, sources: &[SourceFile]) -> Vec<u8> {
+        let file = |f: &RepairFile| manifest::weight_file(&f.name, f.len, &f.header);
+        let files: Vec<Value> = self.plan.files.iter().map(file).collect();
         let mut tensors = Vec::new();
         for file in &self.plan.files {
             for tensor in &file.tensors {
@@ -265,7 +267,8 @@ impl Job<'_> {
             "tool": producer(),
             "repair": {"changes": self.plan.changes, "unmended": self.plan.unmended},
             "sources": sources,
-            "files": self.plan.files.iter().map(|f| json!({"file": f.name, "bytes": f.len})).collect::<Vec<_>>(),
+            "files": files,
+            "other_files": self.passage.others,
             "tensors": tensors,
         });
         let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
