@@ -37,6 +37,27 @@ fn figures_are_those_of_the_independent_computation() {
 }
 
 #[test]
+fn a_budget_gives_a_recipe_that_convert_takes() {
+    let source = data("golden/_src/llama");
+    let source = source.to_str().unwrap();
+    let (code, document) = run_json(["preview", source, "--to", "nvfp4,fp8", "--budget", "6"]);
+    assert_eq!(code, 0);
+    let proposal = &document["proposal"];
+    assert_eq!(document["layers"].as_array().unwrap().len(), 14);
+    let request = &proposal["request"];
+    let mut arguments = vec!["convert", source, "--plan", "--to", request["to"].as_str().unwrap()];
+    for rule in request["layers"].as_array().unwrap() {
+        arguments.extend(["--layer", rule.as_str().unwrap()]);
+    }
+    let (code, plan) = run_json(arguments);
+    assert_eq!((code, &plan["plan"]["bytes_after"]), (0, &proposal["total_bytes"]));
+    let (_, text, _) = run(["preview", source, "--to", "nvfp4,fp8", "--budget", "60KB"]);
+    assert!(text.contains("fp8 everywhere") && text.contains("[[layer]]"), "{text}");
+    let (code, text, _) = run(["preview", source, "--to", "nvfp4,fp8", "--budget", "1KB"]);
+    assert!(code == 0 && text.contains("nothing fits the budget"), "{text}");
+}
+
+#[test]
 fn what_is_not_there_is_refused() {
     let source = data("golden/_src/llama");
     let source = source.to_str().unwrap();

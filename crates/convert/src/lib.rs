@@ -49,4 +49,5 @@ pub use noise::LayerError;
 pub use plan::{ChangedLayer, GivenBlocks, KeptLayer, PackedLayer, Place, Plan, PlanFile, PlanTensor, Step};
 pub use recipe::{Recipe, RecipeFields, ZeroTensors};
 pub use run::{Outcome, run};
+pub use size::parse as parse_size;
 pub use verify::{Problem, Verification, verify};

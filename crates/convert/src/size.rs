@@ -19,7 +19,7 @@ const UNITS: [(&str, u64); 9] = [
 ///
 /// # Errors
 /// If it is no such size, or 0, or over 64 bits.
-pub(crate) fn parse(text: &str) -> Result<u64, ConvertError> {
+pub fn parse(text: &str) -> Result<u64, ConvertError> {
     let upper = text.trim().to_ascii_uppercase();
     let unit = UNITS.iter().find_map(|&(unit, bytes)| Some((upper.strip_suffix(unit)?, bytes)));
     let (number, bytes) = unit.unwrap_or((&upper, 1));

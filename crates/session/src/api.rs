@@ -11,9 +11,12 @@ pub use crate::preview::PreviewRequest;
 pub use crate::proof::ProofView;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
 pub use crate::scope::AuditChoice;
+pub use crate::sweep::{Budget, Proposal};
 pub use quantscope_audit::report::{Finding, Report, Severity};
 pub use quantscope_convert::Problem as ProofProblem;
-pub use quantscope_convert::trial::{ErrorMap, LayerTrial, SchemeTrial};
+pub use quantscope_convert::trial::{
+    ErrorMap, LayerTrial, Mix, MixChoice, SchemeTrial, SweepOption, SweepRow, Uniform,
+};
 pub use quantscope_format::Progress;
 
 /// A checkpoint at a glance: the band at the top of the page.

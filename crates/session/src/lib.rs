@@ -20,14 +20,17 @@ mod sampler;
 mod scale_map;
 mod scope;
 mod size_map;
+mod sweep;
 mod values;
 
 pub use api::EngineChoice;
 pub use quantscope_audit::{Engines, Example, InputFile, Rule, rule, rules};
+pub use quantscope_convert::trial::Sweep;
 pub use quantscope_format::{
     Control, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError, Uncontrolled, natural_cmp,
 };
 pub use quantscope_kernels::{CpuEngine, Engine, EngineError, EngineKind};
+pub use sweep::parse_size;
 
 use api::{
     AuditChoice, ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery,

@@ -1,7 +1,7 @@
 //! `preview` for people: what each scheme makes of a layer.
 
-use super::{bytes, decimal, plural, printable, table};
-use quantscope_session::api::{LayerTrial, SchemeTrial};
+use super::{Cell, bytes, count, decimal, plural, printable, table};
+use quantscope_session::api::{LayerTrial, Proposal, SchemeTrial, SweepOption, SweepRow};
 use std::fmt::Write as _;
 
 /// The layer, then a table of schemes.
@@ -69,6 +69,71 @@ pub(crate) fn describe(trial: &LayerTrial) -> String {
         let _ = writeln!(text, "\nnone of {} can hold it", plural(trial.schemes.len() as u64, "scheme"));
     }
     text
+}
+
+/// Rows of a table of layers; `--json` has all.
+const LISTED: usize = 60;
+
+/// Layers by what they lose, worst first, and a proposal.
+pub(crate) fn describe_all(rows: &[SweepRow], proposal: Option<&Proposal>) -> String {
+    let loss = |row: &SweepRow| row.options.iter().map(|o| o.squared_error).fold(0.0, f64::max);
+    let mut order: Vec<&SweepRow> = rows.iter().collect();
+    order.sort_by(|a, b| loss(b).total_cmp(&loss(a)));
+    let schemes = rows.first().map(|r| r.options.as_slice()).unwrap_or_default();
+    let mut header = vec!["layer", "weights"];
+    header.extend(schemes.iter().map(|o| o.scheme.as_str()));
+    let right: Vec<usize> = (1..header.len()).collect();
+    let cell = |option: &SweepOption| match (&option.refused, option.sqnr_db) {
+        (Some(_), _) => "not possible".to_string(),
+        (None, Some(db)) => format!("{:.3e} {db:.1} dB", option.squared_error),
+        (None, None) => "nothing lost".to_string(),
+    };
+    let row = |row: &&SweepRow| {
+        let mut cells: Vec<Cell> = vec![printable(&row.name).into(), count(row.weights).into()];
+        cells.extend(row.options.iter().map(|o| Cell::from(cell(o))));
+        cells
+    };
+    let mut text =
+        format!("{} tried, the largest squared error first\n\n", plural(rows.len() as u64, "layer"));
+    text.push_str(&table(&header, &right, order.iter().take(LISTED).map(row).collect()));
+    if rows.len() > LISTED {
+        let _ = writeln!(text, "  and {} more; --json lists them all", rows.len() - LISTED);
+    }
+    if let Some(proposal) = proposal {
+        propose(&mut text, proposal);
+    }
+    text
+}
+
+fn propose(text: &mut String, proposal: &Proposal) {
+    let mix = &proposal.mix;
+    if !mix.fits {
+        let least = bytes(proposal.other_bytes.saturating_add(mix.least_bytes));
+        let _ = writeln!(text, "\nnothing fits the budget: the least is {least}, which is shown");
+    }
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    let mut add = |name: &str, size: u64, error: f64| {
+        let total = bytes(proposal.other_bytes.saturating_add(size));
+        let bits = decimal(bits(size, mix.weights));
+        rows.push(vec![
+            name.into(),
+            bytes(size).into(),
+            bits.into(),
+            total.into(),
+            format!("{error:.4e}").into(),
+        ]);
+    };
+    add("mixed", mix.bytes, mix.squared_error);
+    for uniform in &mix.uniform {
+        add(&format!("{} everywhere", uniform.scheme), uniform.bytes, uniform.squared_error);
+    }
+    let header = ["recipe", "layers", "bits/weight", "all tensors", "squared error"];
+    let _ = write!(text, "\n{}\n{}", table(&header, &[1, 2, 3, 4], rows), proposal.recipe_toml);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+fn bits(size: u64, weights: u64) -> f64 {
+    size as f64 * 8.0 / weights.max(1) as f64
 }
 
 /// A share of `whole` with two decimals; not rounded down to nothing.

@@ -6,11 +6,15 @@
 mod attempt;
 mod figures;
 mod maxima;
+mod mix;
 mod sample;
+mod sweep;
 mod values;
 
 pub use figures::{BINS, ErrorMap};
 pub use maxima::Maxima;
+pub use mix::{KEEP, Mix, MixChoice, Uniform, mix};
+pub use sweep::{Sweep, SweepOption, SweepRow};
 
 use crate::error::ConvertError;
 use crate::recipe::{Target, target, writable};
