@@ -6,6 +6,7 @@ use crate::protocol::{FromWorker, Reply, Request, RequestId};
 use crate::services::files::{self, PickedFile};
 use crate::services::worker_link::{Incoming, WorkerLink};
 use crate::services::{address, clock, dom, download, theme};
+use crate::state::converting::Converting;
 use crate::state::load::Shared;
 use crate::state::picked::checkpoint_of;
 use crate::state::{Action, Command, State};
@@ -31,6 +32,8 @@ enum Msg {
     Files(Result<Vec<PickedFile>, String>),
     /// A calibration file was picked.
     Calibration(Vec<PickedFile>),
+    /// A folder to convert into was picked.
+    Folder(JsValue),
     /// The worker said something.
     Incoming(Incoming),
 }
@@ -39,7 +42,7 @@ enum Msg {
 struct App {
     state: State,
     worker: Option<WorkerLink>,
-    /// Files that go with the next `Open` or `Calibration`.
+    /// Files that go with the next `Open` or `Calibration`, or the folder that goes with the next `Convert`.
     held: Vec<JsValue>,
     /// Blobs of the last result, by file name.
     output: BTreeMap<String, Blob>,
@@ -94,8 +97,13 @@ impl Component for App {
             Msg::Calibration(picked) => {
                 if let Some(file) = picked.into_iter().next() {
                     self.held = vec![file.file.into()];
-                    self.act(ctx, Action::SetCalibration(Some(file.path)));
+                    self.act(ctx, Action::Converting(Converting::SetCalibration(Some(file.path))));
                 }
+            }
+            Msg::Folder(folder) => {
+                self.held = vec![folder];
+                self.act(ctx, Action::Converting(Converting::RunInto));
+                self.held.clear();
             }
             Msg::Incoming(Incoming::Failed(reason)) => self.act(ctx, Action::WorkerFailed(reason)),
             Msg::Incoming(Incoming::Message(message, attached)) => match *message {
@@ -155,6 +163,18 @@ impl App {
                     }
                 });
             }
+            Command::PickFolder => {
+                let link = ctx.link().clone();
+                spawn_local(async move {
+                    match download::pick_folder().await {
+                        Ok(Some(folder)) => link.send_message(Msg::Folder(folder)),
+                        Ok(None) => {}
+                        Err(reason) => {
+                            link.send_message(Msg::Act(Action::Converting(Converting::NoFolder(reason))));
+                        }
+                    }
+                });
+            }
             Command::ForgetOutput => self.output.clear(),
             Command::FocusSearch => dom::focus(SEARCH_ID),
         }
@@ -162,7 +182,9 @@ impl App {
 
     fn send(&mut self, ctx: &Context<Self>, id: RequestId, request: Request) {
         let attached = match request {
-            Request::Open { .. } | Request::Calibration => std::mem::take(&mut self.held),
+            Request::Open { .. } | Request::Calibration | Request::Convert { .. } => {
+                std::mem::take(&mut self.held)
+            }
             _ => Vec::new(),
         };
         let sent = self

@@ -104,12 +104,18 @@ pub(crate) enum Request {
         /// Rows wanted.
         count: u64,
     },
-    /// Convert. Attached to the reply: one blob for each file, in the order of the result.
+    /// Convert. Attached: the folder to convert into, if one was picked. Attached to the reply: one blob for each
+    /// file, in the order of the result.
     Convert {
         /// The recipe.
         convert: ConvertRequest,
         /// Whether the calibration given before is used.
         calibrated: bool,
+    },
+    /// Open the files of the last result, which stay where they are until something else is opened.
+    OpenResult {
+        /// What to call the checkpoint.
+        name: String,
     },
     /// A window of the last conversion's error rows.
     ResultRows {
@@ -271,6 +277,10 @@ pub(crate) struct ResultSummary {
     pub(crate) error_rows: u64,
     /// Lowest signal to noise ratio, in dB, and its layer.
     pub(crate) worst: Option<(String, f64)>,
+    /// The folder that holds them, if one was picked.
+    pub(crate) folder: Option<String>,
+    /// The most WebAssembly memory that each worker had, in bytes: the coordinator's first.
+    pub(crate) memory: Vec<u64>,
     /// Warnings of the plan and of the run.
     pub(crate) warnings: Vec<String>,
 }

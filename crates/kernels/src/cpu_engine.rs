@@ -34,13 +34,17 @@ impl CpuEngine {
         Self {}
     }
 
-    fn absmax_now(tile: &FloatTile<'_>) -> Result<AbsMax, EngineError> {
+    pub(crate) fn absmax_now(tile: &FloatTile<'_>) -> Result<AbsMax, EngineError> {
         tile.check()?;
         let maxima = parts::map(tile.bytes.chunks(PART_BYTES), |part| absmax::cpu::absmax(tile.dtype, part));
         Ok(maxima.into_iter().fold(AbsMax::default(), AbsMax::max))
     }
 
-    fn block_absmax_now(tile: &FloatTile<'_>, block: BlockSize, out: &mut [u32]) -> Result<(), EngineError> {
+    pub(crate) fn block_absmax_now(
+        tile: &FloatTile<'_>,
+        block: BlockSize,
+        out: &mut [u32],
+    ) -> Result<(), EngineError> {
         block.check(tile, out)?;
         if out.is_empty() {
             return Ok(());
@@ -54,7 +58,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn quantize_now(
+    pub(crate) fn quantize_now(
         tile: &FloatTile<'_>,
         table: &Nvfp4Table,
         out: &mut Nvfp4Out<'_>,
@@ -68,7 +72,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn encode_now(
+    pub(crate) fn encode_now(
         tile: &FloatTile<'_>,
         table: &Nvfp4Table,
         scales: &[u8],
@@ -83,7 +87,11 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn search_now(tile: &FloatTile<'_>, search: &ScaleSearch, scales: &mut [u8]) -> Result<(), EngineError> {
+    pub(crate) fn search_now(
+        tile: &FloatTile<'_>,
+        search: &ScaleSearch,
+        scales: &mut [u8],
+    ) -> Result<(), EngineError> {
         tile.check_scales(Nvfp4Block::Of16, scales)?;
         let candidates = Candidates::new(*search);
         let blocks = PART_BYTES / BLOCK as usize / tile.dtype.bytes();
@@ -93,7 +101,10 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn error_metrics_now(tile: &FloatTile<'_>, decoded: &[u32]) -> Result<ErrorMetrics, EngineError> {
+    pub(crate) fn error_metrics_now(
+        tile: &FloatTile<'_>,
+        decoded: &[u32],
+    ) -> Result<ErrorMetrics, EngineError> {
         error_metrics::check(tile, decoded)?;
         let elements = PART_BYTES / tile.dtype.bytes();
         let places = tile.bytes.chunks(PART_BYTES).zip(decoded.chunks(elements));
@@ -106,7 +117,7 @@ impl CpuEngine {
         Ok(metrics)
     }
 
-    fn nvfp4_census_now(tile: &Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
+    pub(crate) fn nvfp4_census_now(tile: &Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
         tile.check()?;
         let block_bytes = tile.block as usize / 2;
         let blocks = (PART_BYTES / block_bytes).max(1);
@@ -121,7 +132,7 @@ impl CpuEngine {
         Ok(census)
     }
 
-    fn fp8_census_now(tile: &Fp8Tile<'_>) -> Result<Fp8Census, EngineError> {
+    pub(crate) fn fp8_census_now(tile: &Fp8Tile<'_>) -> Result<Fp8Census, EngineError> {
         tile.check()?;
         let mut census = Fp8Census::default();
         let cols = tile.cols as usize;
@@ -138,7 +149,7 @@ impl CpuEngine {
         Ok(census)
     }
 
-    fn fp8_encode_now(
+    pub(crate) fn fp8_encode_now(
         tile: &FloatTile<'_>,
         grid: ScaleGrid<'_>,
         rule: Fp8Rule,
@@ -151,7 +162,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn fp8_decode_now(tile: &Fp8Tile<'_>, out: &mut [u32]) -> Result<(), EngineError> {
+    pub(crate) fn fp8_decode_now(tile: &Fp8Tile<'_>, out: &mut [u32]) -> Result<(), EngineError> {
         fp8_decode::check(tile, out)?;
         parts::map(out.chunks_mut(PART_BYTES).enumerate(), |(i, out)| {
             fp8_decode::cpu::decode(tile, i * PART_BYTES, out);
@@ -159,7 +170,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn mx_encode_now(
+    pub(crate) fn mx_encode_now(
         tile: &FloatTile<'_>,
         element: MxElement,
         cast: CodeCast,
@@ -177,7 +188,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn fp4_decode_now(
+    pub(crate) fn fp4_decode_now(
         tile: &Fp4Tile<'_>,
         table: &Fp4DecodeTable,
         out: &mut [u32],
@@ -191,7 +202,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    fn byte_census_now(bytes: &[u8]) -> ByteCensus {
+    pub(crate) fn byte_census_now(bytes: &[u8]) -> ByteCensus {
         let mut census = ByteCensus::default();
         for (i, part) in parts::map(bytes.chunks(PART_BYTES), byte_census::cpu::census).iter().enumerate() {
             census.add(part, (i * PART_BYTES) as u64);
@@ -199,7 +210,7 @@ impl CpuEngine {
         census
     }
 
-    fn scale_census_now(scales: &[u32]) -> ScaleCensus {
+    pub(crate) fn scale_census_now(scales: &[u32]) -> ScaleCensus {
         let size = PART_BYTES / 4;
         let mut census = ScaleCensus::default();
         for (i, part) in parts::map(scales.chunks(size), scale_verify::cpu::census).iter().enumerate() {

@@ -13,6 +13,7 @@ use crate::nvfp4_quantize::{CodeCast, Nvfp4Table};
 use crate::nvfp4_search::ScaleSearch;
 use crate::scale_grid::ScaleGrid;
 use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
 
 /// Why an engine could not run a kernel. The caller goes on with another engine from the same tile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum EngineKind {
 }
 
 /// A plain floating-point element type a kernel can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FloatType {
     /// IEEE binary32.
     F32,
@@ -91,7 +92,7 @@ pub struct FloatTile<'a> {
 ///
 /// Widening BF16 and F16 to F32 is exact and keeps their order, so the largest pattern is the largest
 /// magnitude. `bits >= 0x7f80_0000` means that the tile holds an infinity or a NaN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AbsMax {
     /// Bits of the magnitude, sign cleared.
     pub bits: u32,
@@ -147,7 +148,7 @@ pub struct Nvfp4Tile<'a> {
 pub const NONE: u64 = u64::MAX;
 
 /// What a packed NVFP4 tile holds. Counts add up over tiles; indices are of this tile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nvfp4Census {
     /// How often each of the 16 codes occurs, padding included.
     pub codes: [u64; 16],
@@ -193,7 +194,7 @@ pub struct Fp8Tile<'a> {
 }
 
 /// What an FP8 tile holds. Counts add up over tiles; indices are of this tile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fp8Census {
     /// How often each of the 256 codes occurs.
     pub codes: Vec<u64>,
@@ -217,7 +218,7 @@ impl Default for Fp8Census {
 }
 
 /// What a list of F32 scales holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScaleCensus {
     /// NaN or infinite.
     pub not_finite: u64,

@@ -7,7 +7,9 @@
 pub mod absmax;
 pub mod block_absmax;
 pub mod byte_census;
+pub mod call;
 mod cpu_engine;
+mod divided;
 mod element;
 mod engine;
 pub mod error_metrics;
@@ -32,6 +34,7 @@ mod values;
 
 pub use byte_census::ByteCensus;
 pub use cpu_engine::CpuEngine;
+pub use divided::{DividedEngine, Helpers};
 pub use engine::{
     AbsMax, Engine, EngineError, EngineKind, FloatTile, FloatType, Fp8Census, Fp8Tile, NONE, Nvfp4Census,
     Nvfp4Out, Nvfp4Tile, ScaleCensus,

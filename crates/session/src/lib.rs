@@ -29,7 +29,7 @@ pub use quantscope_convert::trial::Sweep;
 pub use quantscope_format::{
     Control, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError, Uncontrolled, natural_cmp,
 };
-pub use quantscope_kernels::{CpuEngine, Engine, EngineError, EngineKind};
+pub use quantscope_kernels::{CpuEngine, DividedEngine, Engine, EngineError, EngineKind, Helpers, call};
 pub use sweep::parse_size;
 
 use api::{

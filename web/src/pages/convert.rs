@@ -5,6 +5,7 @@ use super::convert_result::ResultSection;
 use crate::components::ErrorBox;
 use crate::services::dom;
 use crate::state::convert::Form;
+use crate::state::converting::Converting;
 use crate::state::load::Shared;
 use crate::state::{Action, State, text};
 use yew::{Callback, Event, Html, InputEvent, Properties, component, html};
@@ -110,7 +111,7 @@ fn form_view(props: &ConvertPageProps) -> Html {
                         onchange={props.on_calibration.clone()} />{ "Choose a JSON file" }</label>
                     if let Some(calibration) = calibration {
                         <span data-testid="calibration-state">{ calibration }</span>
-                        <button class="quiet" type="button" onclick={dispatch.reform(|_| Action::SetCalibration(None))}>{ "Remove" }</button>
+                        <button class="quiet" type="button" onclick={dispatch.reform(|_| Action::Converting(Converting::SetCalibration(None)))}>{ "Remove" }</button>
                     }
                 </div>
                 <small>{ "Largest activations by module, for " }<code>{ "input_scale" }</code>{ ": " }<code>{ "{\"conv.input_quantizer\": {\"amax\": 0.1}}" }</code></small>

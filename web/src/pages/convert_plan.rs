@@ -1,8 +1,9 @@
 //! What a conversion would write: totals before and after, files, and each layer with its reason.
 
 use crate::components::{LayerName, Words};
-use crate::services::dom;
+use crate::services::{dom, download};
 use crate::state::convert::{Form, Growing, PlanShown};
+use crate::state::converting::Converting;
 use crate::state::{Action, text};
 use quantscope_session::api::PlanLayer;
 use yew::{Callback, Event, Html, Properties, component, html};
@@ -35,7 +36,7 @@ pub(crate) fn PlanSection(props: &PlanSectionProps) -> Html {
                     <em>{ text::percent(plan.bytes_after, plan.bytes_before) }</em></div>
                 <div><span>{ "Bits per weight" }</span><b>{ text::bits(plan.bits_before) }</b><i aria-hidden="true">{ "→" }</i><b>{ text::bits(plan.bits_after) }</b></div>
                 <div><span>{ "Layers packed" }</span><b data-testid="plan-packed-count">{ text::count(plan.packed_count) }</b><em>{ format!("{} kept", text::count(plan.kept_count)) }</em></div>
-                <button class="primary" data-testid="plan-run" disabled={props.busy || nothing} onclick={dispatch.reform(|_| Action::RunConvert)}>{ "Convert" }</button>
+                { run_buttons(props, nothing) }
             </div>
             { for plan.warnings.iter().map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span><Words text={warning.clone()} /></p> }) }
             if nothing {
@@ -54,6 +55,22 @@ pub(crate) fn PlanSection(props: &PlanSectionProps) -> Html {
                 { more(&props.plan.kept, false, dispatch) }
             }
         </section>
+    }
+}
+
+/// Where a browser can write into a folder, that is the shorter way: nothing is written twice.
+fn run_buttons(props: &PlanSectionProps, nothing: bool) -> Html {
+    let (dispatch, disabled) = (&props.dispatch, props.busy || nothing);
+    let here = dispatch.reform(|_| Action::Converting(Converting::Run));
+    if !download::has_folders() {
+        return html! { <div class="runs"><button class="primary" data-testid="plan-run" {disabled} onclick={here}>{ "Convert" }</button></div> };
+    }
+    let into = dispatch.reform(|_| Action::Converting(Converting::PickFolder));
+    html! {
+        <div class="runs">
+            <button data-testid="plan-run" {disabled} onclick={here} title="The files wait in this tab until they are saved">{ "Convert here" }</button>
+            <button class="primary" data-testid="plan-run-into" {disabled} onclick={into}>{ "Convert into a folder" }</button>
+        </div>
     }
 }
 

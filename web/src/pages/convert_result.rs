@@ -2,6 +2,7 @@
 
 use crate::components::{LayerName, Words};
 use crate::state::convert::ResultShown;
+use crate::state::converting::Converting;
 use crate::state::{Action, text};
 use yew::{Callback, Html, Properties, component, html};
 
@@ -31,17 +32,27 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
         }
     });
     let proof = if result.read_back_equal { "read back and equal to the plan" } else { "not read back" };
+    let where_they_are = match &result.folder {
+        Some(folder) => format!("The files are in the folder {folder}."),
+        None => "The files wait in this tab until they are saved.".to_owned(),
+    };
     let left = props.result.rows.total.saturating_sub(props.result.rows.len());
     html! {
         <section class="result" data-testid="convert-result" aria-label="Result">
             <h2><span class="is-sound" aria-hidden="true">{ "✓ " }</span>{ "Converted" }
                 <span>{ format!("{} packed, {} copied unchanged, on {}", text::counted(result.packed, "layer"), text::counted(result.copied, "tensor"), result.engine) }</span></h2>
-            <p>{ format!("{} written, {proof}. The files wait in this tab until they are saved.", text::size(result.bytes_written)) }</p>
+            <p>{ format!("{} written, {proof}. {where_they_are}", text::size(result.bytes_written)) }</p>
+            if let Some(most) = result.memory.iter().max() {
+                <p data-testid="worker-memory" data-bytes={most.to_string()} data-workers={result.memory.len().to_string()}>{ memory_words(&result.memory) }</p>
+            }
             { for result.warnings.iter().filter(|warning| !props.told.contains(warning)).map(|warning| html! { <p class="notice is-warning"><span aria-hidden="true">{ "! " }</span><Words text={warning.clone()} /></p> }) }
             <table class="facts"><tbody>{ for files }</tbody></table>
             <p class="next-ways">
-                <button class="primary" data-testid="save-all" onclick={dispatch.reform(|_| Action::SaveAll)}>{ "Save all" }</button>
-                <button data-testid="drop-output" onclick={dispatch.reform(|_| Action::DropOutput)}>{ "Discard" }</button>
+                if result.folder.is_none() {
+                    <button class="primary" data-testid="save-all" onclick={dispatch.reform(|_| Action::SaveAll)}>{ "Save all" }</button>
+                }
+                <button data-testid="open-result" onclick={dispatch.reform(|_| Action::Converting(Converting::OpenResult))}>{ "Open the result" }</button>
+                <button data-testid="drop-output" onclick={dispatch.reform(|_| Action::DropOutput)}>{ if result.folder.is_none() { "Discard" } else { "Close" } }</button>
             </p>
             if props.result.rows.total > 0 {
                 <details class="more">
@@ -62,5 +73,14 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
                 </details>
             }
         </section>
+    }
+}
+
+/// How many workers had how much memory.
+fn memory_words(memory: &[u64]) -> String {
+    let most = text::size(memory.iter().copied().max().unwrap_or_default());
+    match memory.len() {
+        1 => format!("The worker never held more than {most}."),
+        count => format!("None of the {count} workers ever held more than {most}."),
     }
 }

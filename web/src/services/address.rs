@@ -1,4 +1,4 @@
-//! The address bar: fragment, history, and the query that tests choose an engine by.
+//! The address bar: fragment, history, and the query that tests choose engine and workers by.
 
 use crate::state::route::Route;
 use gloo_events::EventListener;
@@ -28,11 +28,21 @@ pub(crate) fn watch(on_change: impl Fn(Route) + 'static) -> Option<EventListener
     Some(EventListener::new(&window, "popstate", move |_| on_change(route())))
 }
 
+/// What the address asks for under a key.
+fn asked(key: &str) -> Option<String> {
+    let query = web_sys::window()?.location().search().ok()?;
+    let mut pairs = query.trim_start_matches('?').split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+}
+
+/// How many compute workers `?workers=N` asks for.
+pub(crate) fn workers() -> Option<u32> {
+    asked("workers")?.parse().ok()
+}
+
 /// The engine that `?engine=cpu` or `?engine=gpu` asks for.
 pub(crate) fn engine_choice() -> EngineChoice {
-    let query = web_sys::window().and_then(|window| window.location().search().ok()).unwrap_or_default();
-    let asked = query.trim_start_matches('?').split('&').find_map(|pair| pair.strip_prefix("engine="));
-    match asked {
+    match asked("engine").as_deref() {
         Some("cpu") => EngineChoice::Cpu,
         Some("gpu") => EngineChoice::Gpu,
         _ => EngineChoice::Auto,

@@ -40,13 +40,39 @@ pub(crate) async fn save_all(files: Vec<(String, Blob)>) -> Result<(), String> {
     }
 }
 
+/// Whether the browser lets a page write into a folder of the user's.
+pub(crate) fn has_folders() -> bool {
+    web_sys::window().as_ref().and_then(picker).is_some()
+}
+
+/// Lets the user pick a folder to write into; `None` if the user did not.
+///
+/// # Errors
+/// What the browser says.
+pub(crate) async fn pick_folder() -> Result<Option<JsValue>, String> {
+    let Some((window, picker)) =
+        web_sys::window().and_then(|window| Some((window.clone(), picker(&window)?)))
+    else {
+        return Err("This browser lets no page write into folders. Convert here and save the files.".into());
+    };
+    match pick(&window, &picker).await {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if name_of(&error).as_deref() == Some("AbortError") => Ok(None),
+        Err(error) => Err(format!("The browser gave no folder: {}", reason(&error))),
+    }
+}
+
+async fn pick(window: &Window, picker: &Function) -> Result<JsValue, JsValue> {
+    let mode = options(&[("mode", "readwrite".into())])?;
+    JsFuture::from(picker.call1(window, &mode)?.unchecked_into::<Promise>()).await
+}
+
 fn picker(window: &Window) -> Option<Function> {
     Reflect::get(window, &"showDirectoryPicker".into()).ok()?.dyn_into().ok()
 }
 
 async fn into_folder(window: &Window, picker: &Function, files: &[(String, Blob)]) -> Result<(), JsValue> {
-    let mode = options(&[("mode", "readwrite".into())])?;
-    let folder = JsFuture::from(picker.call1(window, &mode)?.unchecked_into::<Promise>()).await?;
+    let folder = pick(window, picker).await?;
     let create = options(&[("create", true.into())])?;
     for (name, blob) in files {
         let name = name.rsplit('/').next().unwrap_or(name);

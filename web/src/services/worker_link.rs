@@ -1,6 +1,6 @@
 //! The line to the worker: requests out, answers and events in.
 
-use super::reason;
+use super::{address, reason};
 use crate::protocol::{Event, FromWorker, Request, RequestId, ToWorker};
 use crate::wire;
 use gloo_events::EventListener;
@@ -30,13 +30,16 @@ pub(crate) struct WorkerLink {
 }
 
 impl WorkerLink {
-    /// Starts the worker.
+    /// Starts the worker. Its name tells it how many compute workers are asked for.
     ///
     /// # Errors
     /// What the browser says.
     pub(crate) fn start(on_incoming: impl Fn(Incoming) + 'static) -> Result<Self, String> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
+        if let Some(workers) = address::workers() {
+            options.set_name(&format!("workers={workers}"));
+        }
         let worker =
             Worker::new_with_options("./worker_start.js", &options).map_err(|error| reason(&error))?;
         let queue: Queue = Rc::new(RefCell::new(Some(Vec::new())));

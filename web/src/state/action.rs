@@ -2,6 +2,7 @@
 
 use super::Theme;
 use super::convert::Form;
+use super::converting::Converting;
 use super::mending::Mend;
 use super::route::{Filter, Route, View};
 use crate::protocol::{Event, Reply, Request, RequestId};
@@ -75,8 +76,6 @@ pub(crate) enum Action {
     Dismiss,
     /// Another form.
     SetForm(Form),
-    /// A calibration file was picked; the service holds it beside. `None` takes it away.
-    SetCalibration(Option<String>),
     /// More rows of the plan.
     MorePlanRows {
         /// Packed layers, or kept ones.
@@ -84,8 +83,8 @@ pub(crate) enum Action {
     },
     /// More rows of the result.
     MoreResultRows,
-    /// Convert.
-    RunConvert,
+    /// Something else in the Convert view.
+    Converting(Converting),
     /// Save one file of the result.
     Save(String),
     /// Save all files of the result.
@@ -118,7 +117,7 @@ pub(crate) enum Command {
     Send {
         /// Number of the request.
         id: RequestId,
-        /// The request. Files held go with `Open` and `Calibration`.
+        /// The request. Files held go with `Open` and `Calibration`, a folder held with `Convert`.
         request: Box<Request>,
     },
     /// Write the address.
@@ -132,6 +131,8 @@ pub(crate) enum Command {
     SetTheme(Theme),
     /// Save a file of the result.
     Save(String),
+    /// Let the user pick a folder to convert into.
+    PickFolder,
     /// Save all files of the result.
     SaveAll,
     /// Forget the blobs of the result.

@@ -9,6 +9,7 @@ mod action;
 mod answers;
 mod asking;
 pub(crate) mod convert;
+pub(crate) mod converting;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod load;
@@ -21,7 +22,7 @@ pub(crate) mod treemap;
 
 use crate::protocol::{EngineStatus, Event, Request, RequestId};
 pub(crate) use action::{Action, Command};
-use convert::{Calibration, Convert};
+use convert::Convert;
 use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
@@ -284,22 +285,9 @@ impl State {
                     self.convert.plan.outdate();
                 }
             }
-            Action::SetCalibration(file) => {
-                self.convert.form.calibration = file.map(|file| Calibration { file, entries: None });
-                if self.convert.form.calibration.is_some() {
-                    self.send(Slot::Calibration, Request::Calibration, &mut commands);
-                }
-                self.convert.plan.outdate();
-            }
             Action::MorePlanRows { packed } => self.ask_plan_rows(packed, &mut commands),
             Action::MoreResultRows => self.ask_result_rows(&mut commands),
-            Action::RunConvert if !self.plan_is_fresh() => {}
-            Action::RunConvert => {
-                let (convert, calibrated) = self.convert.form.request();
-                self.forget_result(&mut commands);
-                let request = Request::Convert { convert, calibrated };
-                self.begin(Slot::Convert, JobKind::Convert, request, now_ms, &mut commands);
-            }
+            Action::Converting(action) => self.converting(action, now_ms, &mut commands),
             Action::Save(file) => commands.push(Command::Save(file)),
             Action::SaveAll => commands.push(Command::SaveAll),
             Action::SaveFailed(text) => {

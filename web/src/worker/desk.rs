@@ -2,17 +2,16 @@
 
 use super::blob::BlobSource;
 use super::control::Jobs;
+use super::convert::Written;
 use super::engines::EngineRoom;
 use super::js;
-use super::output::{Folder, Output};
+use super::output::Output;
 use super::samples;
-use super::sink::{OpfsSink, Sources};
+use super::sink::Sources;
 use super::tell;
-use crate::protocol::{Event, PlanSummary, Reply, Request, RequestId, ResultSummary};
-use quantscope_session::api::{
-    ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanView, SessionError,
-};
-use quantscope_session::{InputFile, Limits, Session, Sink as _};
+use crate::protocol::{Event, PlanSummary, Reply, Request, RequestId};
+use quantscope_session::api::{ConvertRequest, LayerError, PlanLayer, PlanView, SessionError};
+use quantscope_session::{InputFile, Limits, Session};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -36,28 +35,33 @@ pub(super) struct Checkpoint {
 
 /// Everything that the worker holds.
 pub(super) struct Desk {
-    engines: EngineRoom,
+    pub(super) engines: EngineRoom,
     pub(super) jobs: Rc<Jobs>,
     pub(super) output: Output,
     pub(super) checkpoint: RefCell<Option<Checkpoint>>,
     calibration: RefCell<Option<String>>,
     plan: RefCell<PlanView>,
-    errors: RefCell<Vec<LayerError>>,
-    pub(super) written: RefCell<Option<Folder>>,
+    pub(super) errors: RefCell<Vec<LayerError>>,
+    /// The files of the last result.
+    pub(super) result: RefCell<Option<Written>>,
+    /// Those of the result that is open.
+    pub(super) open_result: RefCell<Option<Written>>,
 }
 
 impl Desk {
     /// A desk with nothing on it.
-    pub(super) fn new() -> Self {
+    /// `workers` is how many compute workers are asked for.
+    pub(super) fn new(workers: Option<u32>) -> Self {
         Self {
-            engines: EngineRoom::new(),
+            engines: EngineRoom::new(workers),
             jobs: Rc::default(),
             output: Output::new(),
             checkpoint: RefCell::default(),
             calibration: RefCell::default(),
             plan: RefCell::default(),
             errors: RefCell::default(),
-            written: RefCell::default(),
+            result: RefCell::default(),
+            open_result: RefCell::default(),
         }
     }
 
@@ -73,11 +77,15 @@ impl Desk {
         let reply = match request {
             Request::Open { name, paths } => {
                 let files = paths.into_iter().zip(attached.into_iter().map(JsCast::unchecked_into)).collect();
-                self.open(id, &name, files).await?
+                let reply = self.open(id, &name, files).await?;
+                self.forget_open_result().await;
+                reply
             }
             Request::OpenSample { folder, name } => {
                 let files = samples::fetch(&folder).await?;
-                self.open(id, &name, files).await?
+                let reply = self.open(id, &name, files).await?;
+                self.forget_open_result().await;
+                reply
             }
             Request::Layers(query) => Reply::Layers(self.session()?.layers(&query)),
             Request::Layer { name } => Reply::Layer(self.session()?.layer(&name)),
@@ -110,7 +118,10 @@ impl Desk {
                 let rows: &[PlanLayer] = if packed { &plan.packed } else { &plan.kept };
                 Reply::PlanRows(window(rows, start, count))
             }
-            Request::Convert { convert, calibrated } => return self.convert(id, convert, calibrated).await,
+            Request::Convert { convert, calibrated } => {
+                return self.convert(id, convert, calibrated, &attached).await;
+            }
+            Request::OpenResult { name } => self.open_result(id, &name).await?,
             Request::ResultRows { start, count } => {
                 Reply::ResultRows(window(&self.errors.borrow(), start, count))
             }
@@ -141,7 +152,7 @@ impl Desk {
         Ok(self.checkpoint()?.session)
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         id: RequestId,
         name: &str,
@@ -182,41 +193,7 @@ impl Desk {
         Ok(Reply::Verified { summary, overview })
     }
 
-    async fn convert(&self, id: RequestId, convert: ConvertRequest, calibrated: bool) -> Answer {
-        let control = self.jobs.begin(id);
-        let Checkpoint { session, sources } = self.checkpoint()?;
-        let convert = self.calibrated(convert, calibrated);
-        self.drop_output().await;
-        let plan = session.plan(&convert)?;
-        let packed: u64 = plan.packed.iter().map(|layer| layer.bytes_after).fold(0, u64::saturating_add);
-        let folder = self.output.begin(packed.saturating_add(HEADERS)).await?;
-        let mut sink = OpfsSink::new(folder.clone(), sources);
-        let engines = self.engines.ready().await;
-        let result = session.convert(&convert, engines.engines(), &mut sink, &control).await;
-        tell(Event::Engine(self.engines.status().await));
-        let summary = match result {
-            Ok(summary) => summary,
-            Err(error) => {
-                sink.abandon().await;
-                return Err(error);
-            }
-        };
-        let files = sink.into_files();
-        *self.written.borrow_mut() = Some(folder);
-        let (summary, errors) = split(summary, &files);
-        *self.errors.borrow_mut() = errors;
-        let blobs = files.into_iter().map(|(_, blob)| blob.into()).collect();
-        Ok((Reply::Converted(summary), blobs))
-    }
-
-    pub(super) async fn drop_output(&self) {
-        let folder = self.written.borrow_mut().take();
-        if let Some(folder) = folder {
-            folder.remove().await;
-        }
-    }
-
-    fn calibrated(&self, convert: ConvertRequest, calibrated: bool) -> ConvertRequest {
+    pub(super) fn calibrated(&self, convert: ConvertRequest, calibrated: bool) -> ConvertRequest {
         let calibration_json = calibrated.then(|| self.calibration.borrow().clone()).flatten();
         ConvertRequest { calibration_json, ..convert }
     }
@@ -264,30 +241,4 @@ fn summary_of(plan: &PlanView) -> PlanSummary {
         bits_after: plan.bits_after,
         warnings: plan.warnings.clone(),
     }
-}
-
-/// The result without its rows, which stay here, the worst layer first. All files that the sink holds are named,
-/// in its order: the blobs that travel beside have no names.
-fn split(summary: ConvertSummary, files: &[(String, Blob)]) -> (ResultSummary, Vec<LayerError>) {
-    let ConvertSummary {
-        packed, copied, bytes_written, engine, read_back_equal, mut errors, warnings, ..
-    } = summary;
-    let noise = |error: &LayerError| error.sqnr_db.unwrap_or(f64::INFINITY);
-    errors.sort_by(|a, b| noise(a).total_cmp(&noise(b)).then_with(|| a.name.cmp(&b.name)));
-    let worst = errors.first().and_then(|error| Some((error.name.clone(), error.sqnr_db?)));
-    let files =
-        files.iter().map(|(name, blob)| (name.clone(), js::to_u64(blob.size()).unwrap_or(0))).collect();
-    let error_rows = errors.len() as u64;
-    let result = ResultSummary {
-        files,
-        packed,
-        copied,
-        bytes_written,
-        engine,
-        read_back_equal,
-        error_rows,
-        worst,
-        warnings,
-    };
-    (result, errors)
 }

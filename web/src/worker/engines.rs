@@ -1,15 +1,16 @@
 //! Which engine a job runs on: the CPU twin always, a WebGPU device where one is wanted and there.
 
+use super::pool::{self, Pool};
 use crate::protocol::EngineStatus;
 use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_session::api::EngineChoice;
-use quantscope_session::{CpuEngine, Engine as _, Engines};
+use quantscope_session::{DividedEngine, Engine as _, Engines};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// The engines of this worker.
 pub(super) struct EngineRoom {
-    cpu: CpuEngine,
+    cpu: DividedEngine<Pool>,
     gpu: RefCell<Gpu>,
     choice: Cell<EngineChoice>,
 }
@@ -26,7 +27,7 @@ enum Gpu {
 
 /// Engines for one job.
 pub(super) struct Ready<'a> {
-    cpu: &'a CpuEngine,
+    cpu: &'a DividedEngine<Pool>,
     gpu: Option<Rc<GpuEngine>>,
 }
 
@@ -39,8 +40,15 @@ impl Ready<'_> {
 
 impl EngineRoom {
     /// A room in which nothing was looked for yet.
-    pub(super) fn new() -> Self {
-        Self { cpu: CpuEngine::default(), gpu: RefCell::new(Gpu::Unknown), choice: Cell::default() }
+    /// `workers` is how many compute workers are asked for.
+    pub(super) fn new(workers: Option<u32>) -> Self {
+        let cpu = DividedEngine::new(Pool::new(workers), pool::LEAST);
+        Self { cpu, gpu: RefCell::new(Gpu::Unknown), choice: Cell::default() }
+    }
+
+    /// Bytes of WebAssembly memory: of this worker, then of each compute worker.
+    pub(super) fn memory(&self) -> Vec<u64> {
+        self.cpu.helpers().memory()
     }
 
     /// Takes the user's choice. Answers what it comes to.
@@ -51,6 +59,7 @@ impl EngineRoom {
 
     /// Engines for a job that begins now.
     pub(super) async fn ready(&self) -> Ready<'_> {
+        self.cpu.helpers().start();
         Ready { cpu: &self.cpu, gpu: self.wanted().await.ok() }
     }
 

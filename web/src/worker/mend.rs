@@ -1,5 +1,6 @@
 //! The worker's part of the Findings view: the audit's runtimes, repairs, the report as a file.
 
+use super::convert::Written;
 use super::desk::{Answer, Checkpoint, Desk, HEADERS};
 use super::js;
 use super::sink::OpfsSink;
@@ -57,7 +58,7 @@ impl Desk {
             }
         };
         let files = sink.into_files();
-        *self.written.borrow_mut() = Some(folder);
+        *self.result.borrow_mut() = Some(Written { folder: Some(folder), files: files.clone() });
         let named = |(name, blob): &(String, Blob)| (name.clone(), js::to_u64(blob.size()).unwrap_or(0));
         let result = ResultSummary {
             files: files.iter().map(named).collect(),

@@ -1,12 +1,17 @@
 //! The worker: owns the session, the engines and every byte; answers the page's requests.
 
 mod blob;
+mod compute;
 mod control;
+mod convert;
 mod desk;
 mod engines;
+mod folder;
 mod js;
+mod locks;
 mod mend;
 mod output;
+mod pool;
 mod samples;
 mod segments;
 mod sink;
@@ -21,13 +26,21 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
-/// Starts the worker: listens, then says that it does.
+/// How many compute workers the name of the worker asks for.
+const WORKERS: &str = "workers=";
+
+/// Starts the worker: listens, then says that it does. By its name it is the page's, or one of a pool.
 pub fn start_worker() {
+    let name = scope().name();
+    if name.starts_with(pool::NAME) {
+        return compute::start(&name);
+    }
+    let workers = name.strip_prefix(WORKERS).and_then(|count| count.parse().ok());
     std::panic::set_hook(Box::new(|panic| {
         console_error_panic_hook::hook(panic);
         tell(Event::Failed(format!("{panic}. Reload the page to go on.")));
     }));
-    let desk = Rc::new(Desk::new());
+    let desk = Rc::new(Desk::new(workers));
     let listener = Rc::clone(&desk);
     let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
         match wire::unpack::<ToWorker>(&message.data()) {

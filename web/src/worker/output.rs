@@ -3,12 +3,11 @@
 //! A tab holds a lock by the name of its folder for as long as it lives. Whatever folder has no lock belongs to
 //! a tab that is gone, and is removed when the next one starts.
 
-use super::{js, scope};
-use js_sys::{Array, Function, Promise, Reflect};
+use super::{js, locks, scope};
+use js_sys::Reflect;
 use quantscope_session::SinkError;
 use quantscope_session::api::SessionError;
 use std::cell::Cell;
-use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -46,44 +45,23 @@ impl Output {
     /// # Errors
     /// If the browser has no private file system or refuses it; converting will say so when it is tried.
     pub(super) async fn clean_up(&self) -> Result<(), JsValue> {
-        let Some(held) = self.lock().await? else {
+        locks::hold(&self.tab, || {})?;
+        let Some(held) = locks::held().await? else {
             // Without locks it cannot be told whose folders these are.
             return Ok(());
         };
         let root = directory(&private_root().await?, ROOT).await?;
-        let mut gone = Vec::new();
-        let entries = root.keys();
-        loop {
-            let next = JsFuture::from(entries.next()?).await?;
-            if Reflect::get(&next, &"done".into())?.is_truthy() {
-                break;
+        for name in names(&root).await? {
+            if name != self.tab && !held.contains(&name) {
+                remove(&root, &name).await?;
             }
-            gone.extend(
-                Reflect::get(&next, &"value".into())?
-                    .as_string()
-                    .filter(|name| *name != self.tab && !held.contains(name)),
-            );
-        }
-        for name in gone {
-            remove(&root, &name).await?;
         }
         Ok(())
     }
 
-    /// Takes this tab's lock. Answers the names of all locks that are held; `None` if the browser has none.
-    async fn lock(&self) -> Result<Option<Vec<String>>, JsValue> {
-        let locks = Reflect::get(&scope().navigator(), &"locks".into())?;
-        if !locks.is_object() {
-            return Ok(None);
-        }
-        let method = |name: &str| Reflect::get(&locks, &name.into()).map(JsCast::unchecked_into::<Function>);
-        // The lock is held until the promise of its callback settles, which it never does: until the tab is gone.
-        let forever = Closure::once_into_js(|_lock: JsValue| JsValue::from(Promise::new(&mut |_, _| {})));
-        method("request")?.call2(&locks, &self.tab.as_str().into(), &forever)?;
-        let snapshot = JsFuture::from(method("query")?.call0(&locks)?.unchecked_into::<Promise>()).await?;
-        let held = Array::from(&Reflect::get(&snapshot, &"held".into())?);
-        let names = held.iter().filter_map(|lock| Reflect::get(&lock, &"name".into()).ok()?.as_string());
-        Ok(Some(names.collect()))
+    /// This tab's name, and that of its lock.
+    pub(super) fn tab(&self) -> &str {
+        &self.tab
     }
 
     /// Makes the folder of one conversion, if there is room for `needed` bytes.
@@ -153,6 +131,19 @@ impl Folder {
     }
 }
 
+/// Names of what is in a folder.
+pub(super) async fn names(folder: &FileSystemDirectoryHandle) -> Result<Vec<String>, JsValue> {
+    let mut names = Vec::new();
+    let entries = folder.keys();
+    loop {
+        let next = JsFuture::from(entries.next()?).await?;
+        if Reflect::get(&next, &"done".into())?.is_truthy() {
+            return Ok(names);
+        }
+        names.extend(Reflect::get(&next, &"value".into())?.as_string());
+    }
+}
+
 async fn private_root() -> Result<FileSystemDirectoryHandle, JsValue> {
     let storage = scope().navigator().storage();
     // Where storage is missing, calling it would throw; ask first.
@@ -171,7 +162,8 @@ async fn directory(
     Ok(JsFuture::from(parent.get_directory_handle_with_options(name, &options)).await?.unchecked_into())
 }
 
-async fn remove(parent: &FileSystemDirectoryHandle, name: &str) -> Result<(), JsValue> {
+/// Removes a file, or a folder with everything in it.
+pub(super) async fn remove(parent: &FileSystemDirectoryHandle, name: &str) -> Result<(), JsValue> {
     let options = FileSystemRemoveOptions::new();
     options.set_recursive(true);
     JsFuture::from(parent.remove_entry_with_options(name, &options)).await?;

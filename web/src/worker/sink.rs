@@ -234,6 +234,6 @@ fn place<T>(
     place(&mut part.segments.borrow_mut()).map_err(|error| io(&part.name, error.to_string()))
 }
 
-fn io(name: &str, reason: impl Into<String>) -> SinkError {
+pub(super) fn io(name: &str, reason: impl Into<String>) -> SinkError {
     SinkError::Io { name: name.into(), reason: reason.into() }
 }

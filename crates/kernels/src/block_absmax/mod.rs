@@ -8,12 +8,13 @@ pub(crate) mod cpu;
 
 use crate::engine::{AbsMax, EngineError, FloatTile, FloatType};
 use crate::spec::{Binding, Exactness, KernelSpec, params};
+use serde::{Deserialize, Serialize};
 
 /// Elements of a row that an invocation of the shader reads, at most.
 pub const RUN: u32 = 64;
 
 /// The extent of a block. `u32::MAX` means the whole extent of the tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockSize {
     /// Rows of a block. Not zero.
     pub rows: u32,

@@ -8,6 +8,7 @@ pub(crate) mod cpu;
 
 use crate::engine::NONE;
 use crate::spec::{Binding, Exactness, KernelSpec, first_of_rank, params};
+use serde::{Deserialize, Serialize};
 
 /// Words of four bytes an invocation of the shader reads.
 pub const WORDS_PER_INVOCATION: u32 = 16;
@@ -16,7 +17,7 @@ pub const WORDS_PER_INVOCATION: u32 = 16;
 pub const CENSUS_WORDS: u32 = 512;
 
 /// What a list of bytes holds. Counts add up over lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByteCensus {
     /// How often each of the 256 bytes occurs.
     pub counts: Vec<u64>,

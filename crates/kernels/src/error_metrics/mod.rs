@@ -14,6 +14,7 @@ pub(crate) mod cpu;
 
 use crate::engine::{EngineError, FloatTile};
 use crate::spec::{Binding, Exactness, KernelSpec, params};
+use serde::{Deserialize, Serialize};
 
 /// Exponents of F32 magnitudes, from 2^-149 to 2^127.
 pub const EXPONENTS: usize = EXPONENT_COUNT as usize;
@@ -60,7 +61,7 @@ pub static SPEC: KernelSpec = KernelSpec {
 };
 
 /// Sums of squares, one for each exponent of F32. In 128 bits, which no number of elements fills.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Squares {
     sums: Vec<u128>,
 }
@@ -103,7 +104,7 @@ impl Squares {
 ///
 /// Elements that are not finite, decoded or in the source, or whose difference is not, are counted and
 /// otherwise left out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ErrorMetrics {
     /// Elements that are left out.
     pub not_finite: u64,

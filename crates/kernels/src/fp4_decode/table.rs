@@ -2,9 +2,10 @@
 
 use crate::values;
 use quantscope_numeric::{e2m1, e4m3, e8m0};
+use serde::{Deserialize, Serialize};
 
 /// In which half of a byte the even column's code is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nibbles {
     /// In the low one: ModelOpt, compressed-tensors, gpt-oss.
     LowFirst,
@@ -42,6 +43,12 @@ impl Fp4DecodeTable {
     #[must_use]
     pub fn e8m0(nibbles: Nibbles) -> Self {
         Self::new(nibbles, e8m0::decode)
+    }
+
+    /// A table whose words are those that [`Self::words`] gives. Scale bytes that are missing decode to NaN.
+    #[must_use]
+    pub fn from_words(nibbles: Nibbles, words: &[u32]) -> Self {
+        Self { nibbles, products: words.as_chunks::<16>().0.to_vec() }
     }
 
     /// Where the even column's code is.

@@ -18,9 +18,10 @@ use crate::nvfp4_quantize::CodeCast;
 use crate::scale_grid::ScaleGrid;
 use crate::spec::{Binding, Exactness, KernelSpec, params};
 use crate::tile::{expect, product};
+use serde::{Deserialize, Serialize};
 
 /// What the quotient of a weight and its scale is rounded to before it becomes a code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QuotientRounding {
     /// It stays an F32.
     None,
@@ -42,7 +43,7 @@ impl QuotientRounding {
 }
 
 /// How an element becomes an FP8 code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fp8Rule {
     /// The cast before the division.
     pub cast: CodeCast,

@@ -23,12 +23,13 @@ pub use table::ScaleTable;
 use crate::engine::{EngineError, FloatTile};
 use crate::spec::{Binding, Exactness, KernelSpec, params};
 use crate::tile::{expect, product};
+use serde::{Deserialize, Serialize};
 
 /// Elements that share a scale.
 pub const BLOCK: u32 = 32;
 
 /// The element type of an MX format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MxElement {
     /// MXFP4: two codes to a byte, the even column in the low nibble.
     E2m1,

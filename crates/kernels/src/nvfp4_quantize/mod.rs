@@ -24,10 +24,11 @@ pub use table::Nvfp4Table;
 pub(crate) use threshold::last_below;
 
 use crate::spec::{Binding, Exactness, KernelSpec, params};
+use serde::{Deserialize, Serialize};
 
 /// The code dtype: the element type a weight is cast to before its codes are taken (`formats.md` a,
 /// "Export dtype"): block scales are taken from the source, codes from the cast value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CodeCast {
     /// Codes from the source values as they are.
     Keep,
@@ -50,7 +51,7 @@ impl CodeCast {
 }
 
 /// How many elements share a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nvfp4Block {
     /// 16: NVFP4 proper.
     Of16,

@@ -3,9 +3,10 @@
 
 use super::threshold::{ALWAYS, NEVER, last_below};
 use quantscope_numeric::e4m3;
+use serde::{Deserialize, Serialize};
 
 /// The largest block scale that a tensor's second scale makes room for under the static rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScaleRange {
     /// 448, the largest of E4M3.
     Full,
@@ -25,7 +26,7 @@ impl ScaleRange {
 }
 
 /// What the scale of a block is made of beside the block's largest magnitude.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum ScaleRule {
     /// `s = amax / (6 * ws2)`, 1 if that is 0; `E4M3(clamp(s, 2^-9, 448))`. Each step rounded to F32.
     Dynamic {

@@ -47,9 +47,10 @@ use crate::engine::{EngineError, FloatTile, FloatType};
 use crate::nvfp4_quantize::{BLOCK, Nvfp4Block};
 use crate::spec::{Binding, Exactness, KernelSpec, params};
 use crate::{cpu_engine, parts};
+use serde::{Deserialize, Serialize};
 
 /// Which scales are tried for a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SearchMethod {
     /// All 126 positive finite values of E4M3 (`nvfp4-mse`).
     SweepE4m3,
@@ -58,7 +59,7 @@ pub enum SearchMethod {
 }
 
 /// A search for the scales of one tensor.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScaleSearch {
     /// Which scales are tried.
     pub method: SearchMethod,

@@ -1,0 +1,62 @@
+//! What the user does in the Convert view beside filling in the form.
+
+use super::convert::Calibration;
+use super::job::JobKind;
+use super::{Command, Notice, Slot, State};
+use crate::protocol::Request;
+
+/// What the user, or the browser's own dialogs, did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Converting {
+    /// Convert into a folder, which is to be picked first.
+    PickFolder,
+    /// A folder was picked; the service holds it beside.
+    RunInto,
+    /// The browser gave no folder; why.
+    NoFolder(String),
+    /// Convert within the browser.
+    Run,
+    /// Look at the result as at any other checkpoint.
+    OpenResult,
+    /// A calibration file was picked; the service holds it beside. `None` takes it away.
+    SetCalibration(Option<String>),
+}
+
+impl State {
+    pub(super) fn converting(&mut self, action: Converting, now_ms: f64, commands: &mut Vec<Command>) {
+        match action {
+            Converting::PickFolder => commands.push(Command::PickFolder),
+            Converting::Run | Converting::RunInto => {
+                if !self.plan_is_fresh() {
+                    return;
+                }
+                let (convert, calibrated) = self.convert.form.request();
+                self.forget_result(commands);
+                let request = Request::Convert { convert, calibrated };
+                self.begin(Slot::Convert, JobKind::Convert, request, now_ms, commands);
+            }
+            Converting::NoFolder(text) => {
+                self.notice = Some(Notice { title: "No folder".into(), text, is_error: true });
+            }
+            Converting::OpenResult => {
+                let (None, Some(overview), Some(_)) =
+                    (&self.job, self.overview(), self.convert.result.as_ref())
+                else {
+                    return;
+                };
+                let name = format!("{} ({})", overview.name, self.convert.form.scheme);
+                // The worker keeps the files: they are what is opened.
+                self.convert.result = None;
+                commands.push(Command::ForgetOutput);
+                self.open(name.clone(), Request::OpenResult { name }, now_ms, commands);
+            }
+            Converting::SetCalibration(file) => {
+                self.convert.form.calibration = file.map(|file| Calibration { file, entries: None });
+                if self.convert.form.calibration.is_some() {
+                    self.send(Slot::Calibration, Request::Calibration, commands);
+                }
+                self.convert.plan.outdate();
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The worker's part of the Convert view: where the output goes, and what becomes of it.
+
+use super::desk::{Answer, Checkpoint, Desk, HEADERS};
+use super::folder::FolderSink;
+use super::output::Folder;
+use super::sink::OpfsSink;
+use super::{js, tell};
+use crate::protocol::{Event, Reply, RequestId, ResultSummary};
+use quantscope_session::Sink as _;
+use quantscope_session::api::{ConvertRequest, ConvertSummary, LayerError, PlanView, SessionError};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Blob, FileSystemDirectoryHandle};
+
+/// The files of a result.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Where they are in the private file system; `None` if they are in a folder of the user's.
+    pub(super) folder: Option<Folder>,
+    /// The files by name.
+    pub(super) files: Vec<(String, Blob)>,
+}
+
+impl Desk {
+    /// Converts into the folder that is attached, or into the private file system.
+    pub(super) async fn convert(
+        &self,
+        id: RequestId,
+        convert: ConvertRequest,
+        calibrated: bool,
+        attached: &[JsValue],
+    ) -> Answer {
+        let control = self.jobs.begin(id);
+        let Checkpoint { session, sources } = self.checkpoint()?;
+        let convert = self.calibrated(convert, calibrated);
+        self.drop_output().await;
+        let picked = attached.first().and_then(JsCast::dyn_ref::<FileSystemDirectoryHandle>);
+        let needed = needed(&session.plan(&convert)?);
+        let engines = self.engines.ready().await;
+        let (summary, written) = match picked {
+            Some(picked) => {
+                let refused = |error: JsValue| {
+                    let why = js::reason(&error);
+                    js::error("sink", format!("The folder {} cannot be written to: {why}", picked.name()))
+                };
+                let sink = FolderSink::new(picked.clone(), &self.output, sources).await.map_err(refused)?;
+                let mut sink = sink;
+                let summary = session.convert(&convert, engines.engines(), &mut sink, &control).await;
+                (summary, Written { folder: None, files: sink.into_files() })
+            }
+            None => {
+                let folder = self.output.begin(needed).await?;
+                let mut sink = OpfsSink::new(folder.clone(), sources);
+                let summary = session.convert(&convert, engines.engines(), &mut sink, &control).await;
+                if summary.is_err() {
+                    sink.abandon().await;
+                }
+                (summary, Written { folder: Some(folder), files: sink.into_files() })
+            }
+        };
+        tell(Event::Engine(self.engines.status().await));
+        let (mut summary, errors) = split(summary?, &written.files);
+        summary.memory = self.engines.memory();
+        summary.folder = picked.filter(|_| written.folder.is_none()).map(|picked| picked.name());
+        *self.errors.borrow_mut() = errors;
+        let blobs = written.files.iter().map(|(_, blob)| blob.clone().into()).collect();
+        *self.result.borrow_mut() = Some(written);
+        Ok((Reply::Converted(summary), blobs))
+    }
+
+    /// Opens the files of the last result.
+    pub(super) async fn open_result(&self, id: RequestId, name: &str) -> Result<Reply, SessionError> {
+        let files = self.result.borrow().as_ref().map(|written| written.files.clone());
+        let files =
+            files.ok_or_else(|| js::error("nothing", "The result is no longer there; convert again."))?;
+        let reply = self.open(id, name, files).await?;
+        self.forget_open_result().await;
+        let written = self.result.borrow_mut().take();
+        *self.open_result.borrow_mut() = written;
+        Ok(reply)
+    }
+
+    /// Frees the space that the last result takes in the browser. Files in a folder of the user's stay.
+    pub(super) async fn drop_output(&self) {
+        let written = self.result.borrow_mut().take();
+        free(written).await;
+    }
+
+    /// Frees the space of the result that was open, when something else is.
+    pub(super) async fn forget_open_result(&self) {
+        let written = self.open_result.borrow_mut().take();
+        free(written).await;
+    }
+}
+
+async fn free(written: Option<Written>) {
+    if let Some(folder) = written.and_then(|written| written.folder) {
+        folder.remove().await;
+    }
+}
+
+/// Room that an output takes in the private file system: what passes unchanged stays where it is.
+fn needed(plan: &PlanView) -> u64 {
+    let packed = plan.packed.iter().map(|layer| layer.bytes_after).fold(0, u64::saturating_add);
+    packed.saturating_add(HEADERS)
+}
+
+/// The result without its rows, which stay here, the worst layer first. All files that the sink holds are named,
+/// in its order: the blobs that travel beside have no names.
+fn split(summary: ConvertSummary, files: &[(String, Blob)]) -> (ResultSummary, Vec<LayerError>) {
+    let ConvertSummary {
+        packed, copied, bytes_written, engine, read_back_equal, mut errors, warnings, ..
+    } = summary;
+    let noise = |error: &LayerError| error.sqnr_db.unwrap_or(f64::INFINITY);
+    errors.sort_by(|a, b| noise(a).total_cmp(&noise(b)).then_with(|| a.name.cmp(&b.name)));
+    let worst = errors.first().and_then(|error| Some((error.name.clone(), error.sqnr_db?)));
+    let result = ResultSummary {
+        files: files
+            .iter()
+            .map(|(name, blob)| (name.clone(), js::to_u64(blob.size()).unwrap_or(0)))
+            .collect(),
+        packed,
+        copied,
+        bytes_written,
+        engine,
+        read_back_equal,
+        error_rows: errors.len() as u64,
+        worst,
+        warnings,
+        ..ResultSummary::default()
+    };
+    (result, errors)
+}

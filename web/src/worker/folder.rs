@@ -1,0 +1,276 @@
+//! A folder that the user picked, as a place to convert into.
+//!
+//! Files grow under temporary names and get their final ones when all of them were read back and compared. The
+//! temporary names begin with the name of the tab, so that what a dead tab left is known for what it is, and is
+//! removed when the folder is picked again.
+
+use super::blob::{self, BlobSource};
+use super::output::{self, Output};
+use super::sink::{Sources, io};
+use super::{js, locks};
+use futures_util::future::LocalBoxFuture;
+use js_sys::{Function, Promise, Reflect, Uint8Array};
+use quantscope_session::{Sink, SinkError, Source};
+use std::cell::RefCell;
+use std::ops::Range;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Blob, DomException, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetFileOptions,
+    FileSystemWritableFileStream, WriteCommandType, WriteParams,
+};
+
+/// One output file.
+#[derive(Debug)]
+struct Part {
+    name: String,
+    temporary: String,
+    len: u64,
+    handle: FileSystemFileHandle,
+    /// While bytes are taken. Nothing of them is in the file before it is closed.
+    stream: RefCell<Option<FileSystemWritableFileStream>>,
+    /// Whether it has its final name.
+    settled: bool,
+}
+
+/// A sink in a folder of the user's.
+#[derive(Debug)]
+pub(super) struct FolderSink {
+    folder: FileSystemDirectoryHandle,
+    prefix: String,
+    sources: Sources,
+    parts: Vec<Part>,
+    finished: Vec<(String, Blob)>,
+}
+
+impl FolderSink {
+    /// A sink in a folder, from which the leftovers of dead tabs are removed.
+    ///
+    /// # Errors
+    /// If the browser refuses the folder.
+    pub(super) async fn new(
+        folder: FileSystemDirectoryHandle,
+        output: &Output,
+        sources: Sources,
+    ) -> Result<Self, JsValue> {
+        let held = locks::held().await?;
+        for name in output::names(&folder).await? {
+            let Some((tab, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) else {
+                continue;
+            };
+            if held.as_ref().is_some_and(|held| !held.iter().any(|name| name == tab)) {
+                output::remove(&folder, &name).await?;
+            }
+        }
+        let prefix = format!("{PREFIX}{}", output.tab());
+        Ok(Self { folder, prefix, sources, parts: Vec::new(), finished: Vec::new() })
+    }
+
+    /// The finished files; empty before the sink was committed.
+    pub(super) fn into_files(self) -> Vec<(String, Blob)> {
+        self.finished
+    }
+
+    fn part(&self, name: &str) -> Result<&Part, SinkError> {
+        self.parts.iter().find(|part| part.name == name).ok_or_else(|| io(name, "it was not begun"))
+    }
+
+    async fn begin(&mut self, name: &str, len: u64) -> Result<(), SinkError> {
+        let failed = |error: JsValue| refused(name, len, &error);
+        if self.parts.iter().any(|part| part.name == name) || self.has(name).await? {
+            return Err(SinkError::Exists { name: name.into() });
+        }
+        let temporary = format!("{}.{}{SUFFIX}", self.prefix, name);
+        let handle = file(&self.folder, &temporary, true).await.map_err(failed)?;
+        let stream: FileSystemWritableFileStream =
+            JsFuture::from(handle.create_writable()).await.map_err(failed)?.unchecked_into();
+        let size = js::to_f64(len).ok_or_else(|| io(name, "it is larger than the browser can address"))?;
+        let part = Part {
+            name: name.into(),
+            temporary,
+            len,
+            handle,
+            stream: RefCell::new(Some(stream.clone())),
+            settled: false,
+        };
+        self.parts.push(part);
+        let sized = stream.truncate_with_f64(size).map_err(failed)?;
+        JsFuture::from(sized).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Whether the folder has a file of that name. Nothing of the user's is written over.
+    async fn has(&self, name: &str) -> Result<bool, SinkError> {
+        match file(&self.folder, name, false).await {
+            Ok(_) => Ok(true),
+            Err(error) if is(&error, "NotFoundError") => Ok(false),
+            Err(error) if is(&error, "TypeMismatchError") => Ok(true),
+            Err(error) => Err(refused(name, 0, &error)),
+        }
+    }
+
+    async fn write(&self, name: &str, offset: u64, data: &JsValue) -> Result<(), SinkError> {
+        let part = self.part(name)?;
+        let failed = |error: JsValue| refused(name, part.len, &error);
+        let stream = part.stream.borrow().clone().ok_or_else(|| io(name, "it was closed"))?;
+        let position =
+            js::to_f64(offset).ok_or_else(|| io(name, "it is larger than the browser can address"))?;
+        let order = WriteParams::new(WriteCommandType::Write);
+        order.set_position(Some(position));
+        order.set_data(data);
+        let written = stream.write_with_write_params(&order).map_err(failed)?;
+        JsFuture::from(written).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Gives each file its final name.
+    async fn settle(&mut self) -> Result<(), SinkError> {
+        for part in &mut self.parts {
+            let failed = |error: JsValue| refused(&part.name, part.len, &error);
+            close(part).await.map_err(failed)?;
+            // Someone else may have put a file there meanwhile.
+            match file(&self.folder, &part.name, false).await {
+                Err(error) if is(&error, "NotFoundError") => {}
+                Err(error) => return Err(refused(&part.name, part.len, &error)),
+                Ok(_) => return Err(SinkError::Exists { name: part.name.clone() }),
+            }
+            if !moved(&part.handle, &part.name).await {
+                part.settled = true;
+                part.handle = copied(&self.folder, part).await.map_err(failed)?;
+            }
+            part.settled = true;
+            let blob: Blob = JsFuture::from(part.handle.get_file()).await.map_err(failed)?.unchecked_into();
+            self.finished.push((part.name.clone(), blob));
+        }
+        Ok(())
+    }
+}
+
+const PREFIX: &str = ".quantscope-";
+const SUFFIX: &str = ".part";
+
+impl Sink for FolderSink {
+    fn create<'a>(&'a mut self, name: &'a str, len: u64) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.begin(name, len))
+    }
+
+    fn write_at<'a>(
+        &'a mut self,
+        name: &'a str,
+        offset: u64,
+        bytes: &'a [u8],
+    ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        // Copied out first: the browser reads it while this memory goes on changing.
+        Box::pin(async move { self.write(name, offset, &Uint8Array::from(bytes).into()).await })
+    }
+
+    fn splice<'a>(
+        &'a mut self,
+        name: &'a str,
+        offset: u64,
+        source_path: &'a str,
+        range: Range<u64>,
+    ) -> LocalBoxFuture<'a, Result<bool, SinkError>> {
+        Box::pin(async move {
+            let Some(source) = self.sources.get(source_path) else { return Ok(false) };
+            let slice = blob::slice(source, range).map_err(|error| refused(name, 0, &error))?;
+            self.write(name, offset, &slice.into()).await?;
+            Ok(true)
+        })
+    }
+
+    fn read_back<'a>(&'a mut self, name: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Source>, SinkError>> {
+        Box::pin(async move {
+            let part = self.part(name)?;
+            let failed = |error: JsValue| refused(name, part.len, &error);
+            close(part).await.map_err(failed)?;
+            let blob: Blob = JsFuture::from(part.handle.get_file()).await.map_err(failed)?.unchecked_into();
+            let source = BlobSource::new(name, blob).map_err(|error| io(name, error.to_string()))?;
+            let source: Box<dyn Source> = Box::new(source);
+            Ok(source)
+        })
+    }
+
+    fn commit<'a>(&'a mut self) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.settle())
+    }
+
+    fn abandon<'a>(&'a mut self) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.finished.clear();
+            for part in std::mem::take(&mut self.parts) {
+                let stream = part.stream.borrow_mut().take();
+                if let Some(stream) = stream {
+                    // One that broke is aborted already.
+                    let _ = JsFuture::from(stream.abort()).await;
+                }
+                let names = part.settled.then_some(&part.name).into_iter().chain([&part.temporary]);
+                for name in names {
+                    // Where the folder is gone, so is the file; else it goes when the folder is picked again.
+                    let _ = output::remove(&self.folder, name).await;
+                }
+            }
+        })
+    }
+}
+
+async fn close(part: &Part) -> Result<(), JsValue> {
+    let stream = part.stream.borrow_mut().take();
+    if let Some(stream) = stream {
+        JsFuture::from(stream.close()).await?;
+    }
+    Ok(())
+}
+
+async fn file(
+    folder: &FileSystemDirectoryHandle,
+    name: &str,
+    create: bool,
+) -> Result<FileSystemFileHandle, JsValue> {
+    let options = FileSystemGetFileOptions::new();
+    options.set_create(create);
+    Ok(JsFuture::from(folder.get_file_handle_with_options(name, &options)).await?.unchecked_into())
+}
+
+/// Moves a file to another name in its folder; `false` where the browser cannot, and then it stays as it was.
+async fn moved(handle: &FileSystemFileHandle, name: &str) -> bool {
+    let attempt = || -> Option<Promise> {
+        let method: Function = Reflect::get(handle, &"move".into()).ok()?.dyn_into().ok()?;
+        method.call1(handle, &name.into()).ok()?.dyn_into().ok()
+    };
+    match attempt() {
+        Some(promise) => JsFuture::from(promise).await.is_ok(),
+        None => false,
+    }
+}
+
+/// Copies a temporary file to its final name, where it appears whole when the stream is closed.
+async fn copied(folder: &FileSystemDirectoryHandle, part: &Part) -> Result<FileSystemFileHandle, JsValue> {
+    let source: Blob = JsFuture::from(part.handle.get_file()).await?.unchecked_into();
+    let handle = file(folder, &part.name, true).await?;
+    let stream: FileSystemWritableFileStream =
+        JsFuture::from(handle.create_writable()).await?.unchecked_into();
+    JsFuture::from(stream.write_with_blob(&source)?).await?;
+    JsFuture::from(stream.close()).await?;
+    output::remove(folder, &part.temporary).await?;
+    Ok(handle)
+}
+
+fn is(error: &JsValue, name: &str) -> bool {
+    error.dyn_ref::<DomException>().is_some_and(|error| error.name() == name)
+}
+
+/// What the browser said, and what helps.
+fn refused(name: &str, len: u64, error: &JsValue) -> SinkError {
+    if js::is_quota(error) {
+        return SinkError::Full { name: name.into(), needed: len, available: 0 };
+    }
+    let remedy = if is(error, "NotAllowedError") || is(error, "SecurityError") {
+        "; the browser no longer lets this page write there: convert again and pick the folder anew"
+    } else if is(error, "NotFoundError") {
+        "; the folder was moved or removed: convert again and pick another"
+    } else {
+        ""
+    };
+    io(name, format!("{}{remedy}", js::reason(error)))
+}
