@@ -15,6 +15,7 @@ mod json;
 mod remote;
 mod sink;
 mod source;
+mod space;
 mod text;
 
 use clap::Parser as _;

@@ -251,6 +251,47 @@ fn the_plan_is_the_output() {
     assert!(manifest.is_object());
 }
 
+/// A recipe with a flag over it, and what `--plan` says where it cannot be carried out.
+#[test]
+fn recipes_are_files_and_plans_tell_every_refusal() {
+    let source = data("golden/_src/llama");
+    let root = tempfile::tempdir().unwrap();
+    let recipe = root.path().join("r.toml");
+    fs::write(&recipe, "default = \"fp8\"\n[[layer]]\nmatch = \"*.self_attn.*\"\nscheme = \"keep\"\n")
+        .unwrap();
+    let recipe = recipe.to_str().unwrap();
+    let (_out, out) = convert(&source, &["--recipe", recipe, "--layer", "*.o_proj=fp8"]);
+    let expected = read_folder(&data("golden/e2e_llama_fp8/expected"));
+    let found = read_folder(&out);
+    let given = read_folder(&source);
+    for (name, tensor) in &found {
+        let is_kept = name.contains("self_attn") && !name.contains("o_proj");
+        let right = if is_kept { &given[name] } else { &expected[name] };
+        assert_eq!(tensor, right, "{name}");
+    }
+    let out = root.path().join("never");
+    let source = source.to_str().unwrap();
+    let flags = ["convert", source, "-o", out.to_str().unwrap(), "--to", "int4", "--group-size", "48"];
+    let (code, document) = run_json([&flags[..], &["--plan"]].concat());
+    let refused = document["plan"]["refused"].as_array().unwrap();
+    assert_eq!(code, 2, "{document}");
+    assert!(refused.len() > 5, "{refused:?}");
+    assert!(document["space"]["free"].as_u64().unwrap() > 0);
+    let (code, _, complaint) = run([&flags[..], &["--plan"]].concat());
+    assert_eq!(code, 2, "{complaint}");
+    let (code, _, complaint) = run(flags);
+    assert_eq!(code, 2);
+    for layer in refused {
+        let name = layer["name"].as_str().unwrap();
+        assert!(complaint.contains(&format!("`{name}`")), "{name} is not in {complaint}");
+    }
+    assert!(!out.exists());
+    fs::write(root.path().join("r.toml"), "default = \"fp8\"\n\nlayers = []\n").unwrap();
+    let (code, _, complaint) = run(["convert", source, "--plan", "--recipe", recipe]);
+    assert_eq!(code, 2);
+    assert!(complaint.contains("line 3: unknown field `layers`"), "{complaint}");
+}
+
 #[test]
 fn refused_conversions_write_nothing() {
     let source = data("golden/_src/wan_vae");
@@ -267,7 +308,7 @@ fn refused_conversions_write_nothing() {
         (&["--to", "nvfp4", "--calibration", &no_calibration], "none.json"),
         (&["--to", "nvfp4", "--dtype", "f64"], "f64"),
         (&["--to", "nvfp4", "--ties", "never"], "--ties"),
-        (&["--recipe", "r.toml"], "--recipe"),
+        (&["--recipe", "r.toml"], "r.toml"),
     ];
     for (flags, word) in cases {
         let (code, said, complaint) = run([&["convert", &source, "-o", &out], flags].concat());

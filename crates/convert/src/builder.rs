@@ -10,6 +10,7 @@ use crate::layout::{self, Entry};
 use crate::plain::{self, float_type};
 use crate::plan::{ChangedLayer, KeptLayer, PackedLayer, Plan, Step};
 use crate::recipe::{Recipe, Target};
+use crate::refused::{Refused, gather};
 use crate::select::{Choice, Selector};
 use crate::tied::Tied;
 use crate::views::{Module, Views};
@@ -18,7 +19,9 @@ use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::{TensorSpec, natural_cmp};
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
-use quantscope_schemes::{Family, Form, Kind, Matrix, Output, Presence, Recast, Role, Scheme, WEIGHT_LEAF};
+use quantscope_schemes::{
+    Family, Form, Kind, Lossless, Matrix, Output, Presence, Recast, Role, Scheme, WEIGHT_LEAF,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The cast that codes see. Widening is exact and changes no code, so it is none.
@@ -60,7 +63,8 @@ pub(crate) fn plan(
     ties: &Ties,
 ) -> Result<Plan, ConvertError> {
     let views = Views::new(checkpoint, model, recipe)?;
-    let choices = choose(checkpoint, model, recipe, &views)?;
+    let mut refused = Vec::new();
+    let choices = choose(checkpoint, model, recipe, &views, &mut refused)?;
     let tied = Tied::new(&views, ties, &choices);
     let mut builder = Builder {
         checkpoint,
@@ -69,7 +73,7 @@ pub(crate) fn plan(
         ties,
         views,
         tied,
-        plan: Plan::default(),
+        plan: Plan { refused, ..Plan::default() },
         packed: BTreeMap::new(),
         changed: BTreeMap::new(),
         casts: BTreeMap::new(),
@@ -81,10 +85,11 @@ pub(crate) fn plan(
     builder.apply_weights(&found)?;
     builder.plan.groups = fused::sharing_weights(&builder.plan.packed, &recipe.fuse_groups);
     builder.apply_inputs(&mut found);
-    builder.check_conv3d()?;
+    builder.check_conv3d();
     builder.warn(found);
     layout::lay_out(&mut builder)?;
     builder.write_texts()?;
+    builder.plan.refused.sort_by(|a, b| natural_cmp(&a.name, &b.name));
     Ok(builder.plan)
 }
 
@@ -93,11 +98,15 @@ fn choose(
     model: &Model,
     recipe: &Recipe,
     views: &Views,
+    refused: &mut Vec<Refused>,
 ) -> Result<Vec<Choice>, ConvertError> {
     let is_quantized = model.layers.iter().any(quantscope_audit::LayerInfo::is_quantized);
     let selector = Selector::new(checkpoint, recipe, is_quantized)?;
     let choose = |module: &Module| match model.layers.get(module.layer) {
-        Some(layer) => selector.choose(views, module, layer),
+        Some(layer) => {
+            let chosen = gather(refused, selector.choose(views, module, layer))?;
+            Ok(chosen.unwrap_or(Choice::PassOn))
+        }
         None => Ok(Choice::PassOn),
     };
     views.modules.iter().map(choose).collect()
@@ -127,18 +136,25 @@ impl Builder<'_> {
                     self.plan.kept.push(kept);
                 }
                 Choice::Pack(scheme) => {
-                    let packed = self.pack(module, scheme)?;
-                    self.packed.insert(i, self.plan.packed.len());
-                    self.plan.packed.push(packed);
+                    let packed = self.pack(module, scheme);
+                    if let Some(packed) = gather(&mut self.plan.refused, packed)? {
+                        self.packed.insert(i, self.plan.packed.len());
+                        self.plan.packed.push(packed);
+                    }
                 }
                 Choice::Recast(scheme, recast) => self.recast(i, scheme, recast.as_ref()),
-                Choice::Decode(float) => self.decode(i, float)?,
+                Choice::Decode(float) => {
+                    let decoded = self.decode(i, float);
+                    gather(&mut self.plan.refused, decoded)?;
+                }
                 Choice::Cast(float) => {
                     self.casts.insert(i, float);
                 }
             }
         }
-        if self.recipe.quantizes() && self.plan.packed.is_empty() && self.plan.changed.is_empty() {
+        let plan = &self.plan;
+        let is_idle = plan.packed.is_empty() && plan.changed.is_empty() && plan.refused.is_empty();
+        if self.recipe.quantizes() && is_idle {
             let reason = self.plan.kept.first().map(|k| format!("; `{}` is kept: {}", k.name, k.reason));
             let reason = reason.unwrap_or_else(|| "; there is no linear or Conv3d layer in it".into());
             return Err(ConvertError::Refused(format!("nothing would be packed{reason}")));
@@ -173,7 +189,8 @@ impl Builder<'_> {
         let entries = outputs.iter().enumerate().map(entry).collect();
         let bytes_after = outputs.iter().map(output_bytes).fold(0, u64::saturating_add);
         let note = recast.loss().unwrap_or_default();
-        let Some(changed) = self.changed_layer(module, to, bytes_after, note) else { return };
+        let Some(mut changed) = self.changed_layer(module, to, bytes_after, note) else { return };
+        changed.lossless = recast.lossless();
         self.changed.insert(i, (self.plan.changed.len(), entries));
         self.plan.changed.push(changed);
     }
@@ -207,6 +224,9 @@ impl Builder<'_> {
             return Ok(());
         };
         changed.shape = shape;
+        if float == FloatType::F32 {
+            changed.lossless = Lossless::Yes;
+        }
         self.casts.insert(i, float);
         self.changed.insert(i, (self.plan.changed.len(), entries));
         self.plan.changed.push(changed);
@@ -230,6 +250,7 @@ impl Builder<'_> {
             shape: layer.shape.clone(),
             bytes_before: module.bytes,
             bytes_after,
+            lossless: Lossless::DataDecides,
             note,
         })
     }

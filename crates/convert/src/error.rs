@@ -28,6 +28,9 @@ pub enum ConvertError {
         /// What to do.
         remedy: String,
     },
+    /// Several layers cannot be converted.
+    #[error("{}", crate::refused::lines(.0))]
+    Layers(Vec<crate::refused::Refused>),
     /// The output cannot be laid out.
     #[error(transparent)]
     Layout(#[from] LayoutError),

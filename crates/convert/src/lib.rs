@@ -5,6 +5,7 @@
 //! written is read back and compared with it.
 #![forbid(unsafe_code)]
 
+mod account;
 mod builder;
 mod calibrate;
 mod calibration;
@@ -28,6 +29,7 @@ mod plain;
 mod plan;
 mod recipe;
 mod rectangles;
+mod refused;
 pub mod repair;
 mod run;
 mod same;
@@ -48,6 +50,7 @@ pub use error::ConvertError;
 pub use noise::LayerError;
 pub use plan::{ChangedLayer, GivenBlocks, KeptLayer, PackedLayer, Place, Plan, PlanFile, PlanTensor, Step};
 pub use recipe::{Recipe, RecipeFields, ZeroTensors};
+pub use refused::Refused;
 pub use run::{Outcome, run};
 pub use size::parse as parse_size;
 pub use verify::{Problem, Verification, verify};

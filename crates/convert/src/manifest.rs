@@ -4,7 +4,7 @@ use crate::configs::producer;
 use crate::digest::Digest;
 use crate::noise::LayerError;
 use crate::passage::Passage;
-use crate::plan::{Place, Plan, Step};
+use crate::plan::{Plan, Step};
 use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Model};
@@ -33,45 +33,18 @@ pub(crate) fn write(
     passage: &Passage<'_>,
     errors: &[LayerError],
 ) -> Vec<u8> {
-    let source_name =
-        |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name.clone());
-    let layer_names = |layer: usize| -> Vec<String> {
-        let members = model.layers.get(layer).map(|l| l.members.as_slice()).unwrap_or_default();
-        members
-            .iter()
-            .filter_map(|m| checkpoint.tensor(m.shard, m.tensor))
-            .map(|(_, t)| t.name.clone())
-            .collect()
-    };
     let mut tensors = Vec::new();
     for file in &plan.files {
         for tensor in &file.tensors {
-            let packed = match tensor.step {
-                Step::Codes(i) | Step::BlockScales(i) | Step::Scalar(i, _) => {
-                    plan.packed.get(i).map(|p| (i, p))
-                }
-                _ => None,
-            };
-            let changed = match tensor.step {
-                Step::Decoded(i) | Step::Recast(i, _) => plan.changed.get(i),
-                _ => None,
-            };
-            let sources: Vec<String> = match (&tensor.step, changed) {
-                (Step::Copy(place) | Step::Cast(place, _), _) => source_name(place).into_iter().collect(),
-                (_, Some(changed)) => layer_names(changed.layer),
-                _ => packed.and_then(|(_, p)| source_name(&p.place)).into_iter().collect(),
-            };
-            let scheme = packed.map(|(_, p)| p.scheme.id()).or_else(|| changed.map(|c| c.to.id()));
-            let error =
-                packed.filter(|_| matches!(tensor.step, Step::Codes(_))).and_then(|(i, _)| errors.get(i));
+            let error = if let Step::Codes(i) = tensor.step { errors.get(i) } else { None };
             tensors.push(json!({
                 "name": tensor.spec.name,
                 "file": file.name,
                 "dtype": tensor.spec.dtype.tag(),
                 "shape": tensor.spec.shape,
                 "sha256": passage.hashes.get(&tensor.spec.name),
-                "source": sources,
-                "scheme": scheme,
+                "source": plan.inputs(checkpoint, model, &tensor.step),
+                "scheme": plan.scheme(&tensor.step),
                 "sqnr_db": error.and_then(|e| e.sqnr_db),
                 "max_abs_error": error.map(|e| e.max_abs),
             }));

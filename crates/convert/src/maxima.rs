@@ -9,7 +9,8 @@ use crate::error::ConvertError;
 use crate::fused;
 use crate::plan::{GivenBlocks, PackedLayer};
 use crate::recipe::{Conv3d, TiePolicy};
-use quantscope_schemes::{Kind, Role, kv};
+use crate::refused::{Refused, gather};
+use quantscope_schemes::{EncodeSettings, Kind, Role, kv};
 
 /// Whether the scheme of a layer writes an activation scale. Weight-only ones that may have a stray one do not.
 pub(crate) fn stores_input_scale(packed: &PackedLayer) -> bool {
@@ -24,50 +25,10 @@ impl Builder<'_> {
 
     /// Maxima of weights: of the tensor, of its fused group, of its blocks.
     pub(crate) fn apply_weights(&mut self, found: &Found) -> Result<(), ConvertError> {
-        for (module, &i) in &self.packed {
+        for (&module, &i) in &self.packed {
             let Some(packed) = self.plan.packed.get_mut(i) else { continue };
-            packed.weight_amax = found.globals.get(module).or(found.weights.get(module)).copied();
-            // A list of one looks like the maximum of the tensor. Beside a global maximum it is that of the only
-            // block, if there is but one.
-            let single = found.weights.get(module).filter(|_| found.globals.contains_key(module));
-            let single = single.map(|&amax| Given {
-                key: packed.name.clone(),
-                blocks: Blocks::one(amax),
-                is_second: false,
-            });
-            let given = found.blocks.get(module).or(single.as_ref());
-            let Some((given, scheme)) = given.zip(packed.scheme.with_given_blocks()) else { continue };
-            let refuse = |reason: String, remedy: &str| ConvertError::Tensor {
-                tensor: packed.name.clone(),
-                reason,
-                remedy: remedy.into(),
-            };
-            let encoding = scheme
-                .encoding(packed.matrix, &self.recipe.settings)
-                .map_err(|r| refuse(r.reason, "calibrate without block maxima"))?;
-            let scales = encoding.outputs.iter().find(|o| o.role == Role::WeightScale && !o.shape.is_empty());
-            let expected = scales.map_or(0, |o| o.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d)));
-            let count = given.blocks.count();
-            if single.is_some() && !found.blocks.contains_key(module) && expected != 1 {
-                continue;
-            }
-            let first = match count {
-                n if n == expected => 0,
-                n if Some(n) == expected.checked_mul(2) && fused::is_half(&packed.name) => {
-                    if given.is_second { expected } else { 0 }
-                }
-                _ => {
-                    return Err(refuse(
-                        format!(
-                            "has {expected} blocks, and the calibration gives {count} maxima under {:?}",
-                            given.key
-                        ),
-                        "calibrate this model, or without block maxima",
-                    ));
-                }
-            };
-            packed.given = Some(GivenBlocks { key: given.key.clone(), blocks: given.blocks.clone(), first });
-            (packed.scheme, packed.encoding) = (scheme, encoding);
+            let applied = apply_weight(packed, module, found, &self.recipe.settings);
+            gather(&mut self.plan.refused, applied)?;
         }
         Ok(())
     }
@@ -131,7 +92,7 @@ impl Builder<'_> {
     }
 
     /// What the head of the reference's pull request demands of a convolution beyond its scheme.
-    pub(crate) fn check_conv3d(&self) -> Result<(), ConvertError> {
+    pub(crate) fn check_conv3d(&mut self) {
         let strict = self.recipe.conv3d == Conv3d::Strict;
         for packed in self.plan.packed.iter().filter(|p| strict && p.kind == Kind::Conv3d) {
             let reason = match packed.input_amax {
@@ -140,8 +101,8 @@ impl Builder<'_> {
                 Some(amax) if amax <= 0.0 => "has an activation maximum of 0, which --conv3d strict refuses",
                 Some(_) => continue,
             };
-            return Err(ConvertError::Tensor {
-                tensor: packed.name.clone(),
+            self.plan.refused.push(Refused {
+                name: packed.name.clone(),
                 reason: reason.into(),
                 remedy: format!(
                     "calibrate it, or choose --conv3d lenient, or keep it with --layer '{}=keep'",
@@ -149,6 +110,56 @@ impl Builder<'_> {
                 ),
             });
         }
-        Ok(())
     }
+}
+
+/// Gives a layer the maxima that its calibration has for its weight.
+fn apply_weight(
+    packed: &mut PackedLayer,
+    module: usize,
+    found: &Found,
+    settings: &EncodeSettings,
+) -> Result<(), ConvertError> {
+    packed.weight_amax = found.globals.get(&module).or(found.weights.get(&module)).copied();
+    // A list of one looks like the maximum of the tensor. Beside a global maximum it is that of the only block, if
+    // there is but one.
+    let single = found.weights.get(&module).filter(|_| found.globals.contains_key(&module));
+    let single =
+        single.map(|&amax| Given { key: packed.name.clone(), blocks: Blocks::one(amax), is_second: false });
+    let given = found.blocks.get(&module).or(single.as_ref());
+    let Some((given, scheme)) = given.zip(packed.scheme.with_given_blocks()) else { return Ok(()) };
+    let refuse = |reason: String, remedy: &str| ConvertError::Tensor {
+        tensor: packed.name.clone(),
+        reason,
+        remedy: remedy.into(),
+    };
+    let encoding = scheme
+        .encoding(packed.matrix, settings)
+        .map_err(|r| refuse(r.reason, "calibrate without block maxima"))?;
+    let scales = encoding.outputs.iter().find(|o| o.role == Role::WeightScale && !o.shape.is_empty());
+    let expected = scales.map_or(0, |o| o.shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d)));
+    let count = given.blocks.count();
+    if single.is_some() && !found.blocks.contains_key(&module) && expected != 1 {
+        return Ok(());
+    }
+    let first = match count {
+        n if n == expected => 0,
+        n if Some(n) == expected.checked_mul(2) && fused::is_half(&packed.name) => {
+            if given.is_second {
+                expected
+            } else {
+                0
+            }
+        }
+        _ => {
+            let found = format!("the calibration gives {count} maxima under {:?}", given.key);
+            return Err(refuse(
+                format!("has {expected} blocks, and {found}"),
+                "calibrate this model, or without block maxima",
+            ));
+        }
+    };
+    packed.given = Some(GivenBlocks { key: given.key.clone(), blocks: given.blocks.clone(), first });
+    (packed.scheme, packed.encoding) = (scheme, encoding);
+    Ok(())
 }

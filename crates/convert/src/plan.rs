@@ -4,12 +4,13 @@ use crate::builder;
 use crate::calibration::Blocks;
 use crate::error::ConvertError;
 use crate::recipe::Recipe;
+use crate::refused::Refused;
 use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::TensorSpec;
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Encoding, Kind, Matrix, Naming, Scheme};
+use quantscope_schemes::{Encoding, Kind, Lossless, Matrix, Naming, Scheme};
 use std::ops::Range;
 
 /// Bytes of a source tensor: all of it, or the part that one expert has.
@@ -148,6 +149,8 @@ pub struct ChangedLayer {
     pub bytes_before: u64,
     /// Bytes of what replaces them.
     pub bytes_after: u64,
+    /// Whether every value is the same afterwards.
+    pub lossless: Lossless,
     /// What is noteworthy: what is not exactly the same afterwards.
     pub note: String,
 }
@@ -186,6 +189,8 @@ pub struct Plan {
     pub changed: Vec<ChangedLayer>,
     /// Kept layers in natural order.
     pub kept: Vec<KeptLayer>,
+    /// Layers that cannot be converted as asked. While there are any, the plan is only to be looked at.
+    pub refused: Vec<Refused>,
     /// Bytes of the source's tensors.
     pub bytes_before: u64,
     /// Bytes of the output's tensors.
@@ -202,8 +207,10 @@ impl Plan {
     /// Lays out a conversion. Reads no tensor bytes: `ties` are pairs of tensors that [`crate::Ties`] has
     /// compared or takes for equal.
     ///
+    /// Layers that cannot be converted are listed in [`Plan::refused`]; [`Plan::check`] makes an error of them.
+    ///
     /// # Errors
-    /// If a tensor cannot be converted, naming it and what to do, or nothing would be packed.
+    /// If the request as a whole makes no sense for this checkpoint, or nothing would be packed.
     pub fn new(
         checkpoint: &Checkpoint,
         model: &Model,

@@ -36,7 +36,7 @@ pub struct Outcome {
 /// Carries a plan out.
 ///
 /// # Errors
-/// If a source, the sink or the engine fails, a tensor turns out not to be convertible, the user cancels,
+/// If the plan refuses layers, a source, the sink or the engine fails, a tensor turns out not to be convertible, the user cancels,
 /// or what is read back differs. Nothing is left under a final name then.
 #[allow(clippy::too_many_arguments, reason = "all that a conversion touches, each of it owned elsewhere")]
 pub async fn run(
@@ -49,6 +49,7 @@ pub async fn run(
     sink: &mut dyn Sink,
     control: &dyn Control,
 ) -> Result<Outcome, ConvertError> {
+    plan.check()?;
     let engine = FallbackEngine::new(engines);
     let mut job = Job {
         checkpoint,

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::conversion::{ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanView};
+pub use crate::conversion::{
+    ConvertRequest, ConvertSummary, LayerError, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView,
+};
 pub use crate::findings::FindingQuery;
 pub use crate::preview::PreviewRequest;
 pub use crate::proof::ProofView;

@@ -75,6 +75,9 @@ pub struct PlanView {
     pub packed: Vec<PlanLayer>,
     /// Layers that are kept although a scheme was asked for, with the reason. Norms are not listed.
     pub kept: Vec<PlanLayer>,
+    /// Layers that cannot be converted as asked. While there are any, nothing is written.
+    #[serde(default)]
+    pub refused: Vec<PlanRefusal>,
     /// Files that will be written, with their lengths (weights only; configs are small).
     pub files: Vec<(String, u64)>,
     /// Other files that are copied or written anew.
@@ -83,12 +86,62 @@ pub struct PlanView {
     pub bytes_before: u64,
     /// Bytes of the output's tensors.
     pub bytes_after: u64,
+    /// Bytes of all files that are written, the manifest left out. They grow under temporary names beside each other,
+    /// so that no more room is needed while they are written.
+    #[serde(default)]
+    pub bytes_to_write: u64,
     /// Bits per weight before.
     pub bits_before: f64,
     /// Bits per weight after.
     pub bits_after: f64,
     /// What the user should know before going on.
     pub warnings: Vec<String>,
+}
+
+/// A layer that cannot be converted as asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRefusal {
+    /// Module path.
+    pub name: String,
+    /// What stands against it.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A plan in full, for scripts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanDocument {
+    /// Layers, files, sizes.
+    #[serde(flatten)]
+    pub view: PlanView,
+    /// Every output tensor, file by file in the order of their bytes.
+    pub tensors: Vec<PlanTensor>,
+}
+
+/// One output tensor of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTensor {
+    /// Name.
+    pub name: String,
+    /// Element type, as safetensors calls it.
+    pub dtype: String,
+    /// Dimensions.
+    pub shape: Vec<u64>,
+    /// File.
+    pub file: String,
+    /// First byte within the file.
+    pub begin: u64,
+    /// Byte after the last.
+    pub end: u64,
+    /// Source tensors whose values these are.
+    pub inputs: Vec<String>,
+    /// `copy`, `cast`, `encode`, `scale`, `calibration`, `decode` or `recast`.
+    pub step: String,
+    /// Scheme that it belongs to, where the step makes one.
+    pub scheme: Option<String>,
+    /// Whether every value stays the same; `None` if only the data tell.
+    pub lossless: Option<bool>,
 }
 
 /// One layer of a plan.
@@ -108,6 +161,9 @@ pub struct PlanLayer {
     pub bytes_before: u64,
     /// Bytes after.
     pub bytes_after: u64,
+    /// Whether every value stays the same; `None` if only the data tell.
+    #[serde(default)]
+    pub lossless: Option<bool>,
     /// Why it is kept, or what is noteworthy.
     pub reason: String,
 }

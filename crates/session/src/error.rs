@@ -32,6 +32,7 @@ impl From<ConvertError> for SessionError {
             ConvertError::Refused(_)
             | ConvertError::Recipe { .. }
             | ConvertError::Tensor { .. }
+            | ConvertError::Layers(_)
             | ConvertError::Layout(_) => "refused",
             ConvertError::Source(_) => "source",
             ConvertError::Sink(_) | ConvertError::ReadBack { .. } => "sink",

@@ -10,6 +10,7 @@ mod findings;
 mod histogram;
 mod layers;
 mod overview;
+mod plan;
 mod preview;
 mod proof;
 mod recipe;
@@ -34,7 +35,7 @@ pub use sweep::parse_size;
 
 use api::{
     AuditChoice, ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery,
-    LayerValues, Overview, PlanLayer, PlanView, Report, SessionError, TieReport, TieView, VerifySummary,
+    LayerValues, Overview, Report, SessionError, TieReport, TieView, VerifySummary,
 };
 use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
@@ -240,58 +241,6 @@ impl Session {
 
     fn recipe(&self, request: &ConvertRequest) -> Result<Recipe, SessionError> {
         Ok(Recipe::new(&request.into(), self.calibration.clone())?)
-    }
-
-    /// What a conversion would write. Reads no tensor bytes.
-    ///
-    /// # Errors
-    /// If the conversion is refused, naming tensor and remedy.
-    pub fn plan(&self, request: &ConvertRequest) -> Result<PlanView, SessionError> {
-        let recipe = self.recipe(request)?;
-        let ties = Ties::assumed(&self.checkpoint, &self.model, &recipe)?;
-        let plan = Plan::new(&self.checkpoint, &self.model, &recipe, &ties)?;
-        let changed = plan.changed.iter().map(|c| PlanLayer {
-            name: c.name.clone(),
-            kind: c.kind.id().into(),
-            from: c.from.into(),
-            to: c.to.id().into(),
-            shape: c.shape.clone(),
-            bytes_before: c.bytes_before,
-            bytes_after: c.bytes_after,
-            reason: c.note.clone(),
-        });
-        let packed = plan.packed.iter().map(|p| PlanLayer {
-            name: p.name.clone(),
-            kind: p.kind.id().into(),
-            from: p.from.into(),
-            to: p.scheme.id().into(),
-            shape: p.shape.clone(),
-            bytes_before: p.place.len(),
-            bytes_after: p.bytes_after,
-            reason: String::new(),
-        });
-        let kept = plan.kept.iter().map(|k| PlanLayer {
-            name: k.name.clone(),
-            kind: k.kind.id().into(),
-            from: k.scheme.into(),
-            to: k.scheme.into(),
-            shape: k.shape.clone(),
-            bytes_before: k.bytes,
-            bytes_after: k.bytes,
-            reason: k.reason.clone(),
-        });
-        let texts = plan.texts.iter().map(|(name, _)| name.clone());
-        Ok(PlanView {
-            packed: packed.chain(changed).collect(),
-            kept: kept.collect(),
-            files: plan.files.iter().map(|f| (f.name.clone(), f.len)).collect(),
-            other_files: texts.chain(plan.copies.iter().cloned()).collect(),
-            bytes_before: plan.bytes_before,
-            bytes_after: plan.bytes_after,
-            bits_before: plan.bits_before,
-            bits_after: plan.bits_after,
-            warnings: plan.warnings.clone(),
-        })
     }
 
     /// Converts into the sink, reads the result back, compares it with the plan, and commits.

@@ -7,9 +7,9 @@ use crate::exit::{Failure, Status};
 use crate::files::checkpoints;
 use crate::json::{print, tool};
 use crate::sink::FolderSink;
-use crate::{calibration, text};
+use crate::{calibration, space, text};
 use quantscope_format::Limits;
-use quantscope_session::api::ConvertRequest;
+use quantscope_session::api::{ConvertRequest, PlanDocument};
 use serde_json::json;
 use std::path::Path;
 
@@ -28,15 +28,10 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         None => None,
     };
     let request = request(command, calibration_json, limits)?;
-    let plan = session.plan(&request)?;
     if command.plan {
-        if command.json {
-            print(&json!({"schema": 1, "tool": tool(), "plan": plan}))?;
-        } else {
-            text::out(&text::plan::describe(&plan))?;
-        }
-        return Ok(Status::Fine);
+        return show_plan(command, &session.plan_document(&request)?);
     }
+    let plan = session.plan(&request)?;
     let output = output_folder(command.output.as_deref())?;
     if !command.json {
         text::note(&text::plan::in_one_line(&plan));
@@ -54,6 +49,19 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
         text::out(&text::plan::describe_done(&plan, &summary, output))?;
     }
     Ok(Status::Fine)
+}
+
+/// `--plan`: what would be written, and whether there is room for it. What is refused makes the status that of a
+/// conversion that was refused.
+fn show_plan(command: &Convert, plan: &PlanDocument) -> Result<Status, Failure> {
+    let free = command.output.as_deref().and_then(space::free);
+    if command.json {
+        let space = json!({"needed": plan.view.bytes_to_write, "free": free});
+        print(&json!({"schema": 1, "tool": tool(), "plan": plan, "space": space}))?;
+    } else {
+        text::out(&text::plan::describe(&plan.view, free))?;
+    }
+    Ok(if plan.view.refused.is_empty() { Status::Fine } else { Status::Refused })
 }
 
 /// What is asked: the flags, over the recipe if there is one.

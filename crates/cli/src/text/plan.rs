@@ -9,8 +9,8 @@ use std::path::Path;
 /// Rows of a table of layers; `--json` has all.
 const LISTED: usize = 40;
 
-/// The plan in full.
-pub(crate) fn describe(plan: &PlanView) -> String {
+/// The plan in full. `free` is the room where it would be written.
+pub(crate) fn describe(plan: &PlanView, free: Option<u64>) -> String {
     let mut text = in_one_line(plan);
     text.push('\n');
     if !plan.packed.is_empty() {
@@ -21,13 +21,27 @@ pub(crate) fn describe(plan: &PlanView) -> String {
                 layer.kind.as_str().into(),
                 shape(&layer.shape).into(),
                 format!("{} -> {}", layer.from, layer.to).into(),
+                exactness(layer).into(),
                 change.into(),
             ]
         };
         let rows = plan.packed.iter().take(LISTED).map(row).collect();
-        let _ = write!(text, "\n{}", table(&["packed", "kind", "shape", "scheme", "size"], &[4], rows));
+        let _ = write!(
+            text,
+            "\n{}",
+            table(&["changed", "kind", "shape", "scheme", "values", "size"], &[5], rows)
+        );
         more(&mut text, plan.packed.len());
     }
+    if !plan.refused.is_empty() {
+        let count = plural(plan.refused.len() as u64, "layer");
+        let _ = writeln!(text, "\n{}: {count}; nothing would be written", paint(Paint::Bad, "refused"));
+    }
+    for layer in plan.refused.iter().take(LISTED) {
+        let (reason, remedy) = (printable(&layer.reason), printable(&layer.remedy));
+        let _ = writeln!(text, "  {} {reason}; {remedy}", printable(&layer.name));
+    }
+    more(&mut text, plan.refused.len());
     let mut reasons: BTreeMap<&str, Vec<&PlanLayer>> = BTreeMap::new();
     for layer in &plan.kept {
         reasons.entry(&layer.reason).or_default().push(layer);
@@ -46,8 +60,30 @@ pub(crate) fn describe(plan: &PlanView) -> String {
     for name in &plan.other_files {
         let _ = writeln!(text, "  {}", printable(name));
     }
+    let needed = bytes(plan.bytes_to_write);
+    let _ = match free {
+        Some(free) if free < plan.bytes_to_write => {
+            writeln!(
+                text,
+                "\n{}: {needed} are needed, {} are free",
+                paint(Paint::Bad, "no room"),
+                bytes(free)
+            )
+        }
+        Some(free) => writeln!(text, "\n{needed} are needed, {} are free", bytes(free)),
+        None => writeln!(text, "\n{needed} are needed"),
+    };
     warnings(&mut text, &plan.warnings);
     text
+}
+
+/// Whether the values of a layer stay what they are.
+fn exactness(layer: &PlanLayer) -> &'static str {
+    match layer.lossless {
+        Some(true) => "exact",
+        Some(false) => "rounded",
+        None => "as the data allow",
+    }
 }
 
 /// Layers and sizes before and after.

@@ -1,0 +1,112 @@
+//! Plans as plain data: what would be written, kept and refused, layer by layer; for scripts also tensor by tensor.
+
+use crate::Session;
+use crate::api::{ConvertRequest, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView, SessionError};
+use quantscope_convert::{Plan, Recipe, Ties};
+use quantscope_schemes::Lossless;
+
+/// `None` where only the data tell.
+fn known(lossless: Lossless) -> Option<bool> {
+    match lossless {
+        Lossless::Yes => Some(true),
+        Lossless::No => Some(false),
+        Lossless::DataDecides => None,
+    }
+}
+
+impl Session {
+    /// What a conversion would write. Reads no tensor bytes.
+    ///
+    /// # Errors
+    /// If the conversion is refused, naming each layer and its remedy.
+    pub fn plan(&self, request: &ConvertRequest) -> Result<PlanView, SessionError> {
+        let plan = self.planned(request)?;
+        plan.check()?;
+        Ok(self.view(&plan))
+    }
+
+    /// The same with every output tensor; refused layers are listed instead of failing. Reads no tensor bytes.
+    ///
+    /// # Errors
+    /// If the request as a whole makes no sense for this checkpoint.
+    pub fn plan_document(&self, request: &ConvertRequest) -> Result<PlanDocument, SessionError> {
+        let plan = self.planned(request)?;
+        let mut tensors = Vec::new();
+        for file in &plan.files {
+            tensors.extend(file.tensors.iter().map(|tensor| PlanTensor {
+                name: tensor.spec.name.clone(),
+                dtype: tensor.spec.dtype.tag().into(),
+                shape: tensor.spec.shape.clone(),
+                file: file.name.clone(),
+                begin: tensor.span.start,
+                end: tensor.span.end,
+                inputs: plan.inputs(&self.checkpoint, &self.model, &tensor.step),
+                step: tensor.step.word().into(),
+                scheme: plan.scheme(&tensor.step).map(str::to_string),
+                lossless: known(plan.lossless(&tensor.step, tensor.spec.dtype)),
+            }));
+        }
+        Ok(PlanDocument { view: self.view(&plan), tensors })
+    }
+
+    fn planned(&self, request: &ConvertRequest) -> Result<Plan, SessionError> {
+        let recipe: Recipe = self.recipe(request)?;
+        let ties = Ties::assumed(&self.checkpoint, &self.model, &recipe)?;
+        Ok(Plan::new(&self.checkpoint, &self.model, &recipe, &ties)?)
+    }
+
+    fn view(&self, plan: &Plan) -> PlanView {
+        let changed = plan.changed.iter().map(|c| PlanLayer {
+            name: c.name.clone(),
+            kind: c.kind.id().into(),
+            from: c.from.into(),
+            to: c.to.id().into(),
+            shape: c.shape.clone(),
+            bytes_before: c.bytes_before,
+            bytes_after: c.bytes_after,
+            lossless: known(c.lossless),
+            reason: c.note.clone(),
+        });
+        let packed = plan.packed.iter().map(|p| PlanLayer {
+            name: p.name.clone(),
+            kind: p.kind.id().into(),
+            from: p.from.into(),
+            to: p.scheme.id().into(),
+            shape: p.shape.clone(),
+            bytes_before: p.place.len(),
+            bytes_after: p.bytes_after,
+            lossless: Some(false),
+            reason: String::new(),
+        });
+        let kept = plan.kept.iter().map(|k| PlanLayer {
+            name: k.name.clone(),
+            kind: k.kind.id().into(),
+            from: k.scheme.into(),
+            to: k.scheme.into(),
+            shape: k.shape.clone(),
+            bytes_before: k.bytes,
+            bytes_after: k.bytes,
+            lossless: Some(true),
+            reason: k.reason.clone(),
+        });
+        let refused = plan.refused.iter().map(|r| PlanRefusal {
+            name: r.name.clone(),
+            reason: r.reason.clone(),
+            remedy: r.remedy.clone(),
+        });
+        let texts = plan.texts.iter().map(|(name, _)| name.clone());
+        PlanView {
+            packed: packed.chain(changed).collect(),
+            kept: kept.collect(),
+            refused: refused.collect(),
+            files: plan.files.iter().map(|f| (f.name.clone(), f.len)).collect(),
+            other_files: texts.chain(plan.copies.iter().cloned()).collect(),
+            bytes_before: plan.bytes_before,
+            bytes_after: plan.bytes_after,
+            bytes_to_write: plan.bytes_to_write(&self.checkpoint),
+            bits_before: plan.bits_before,
+            bits_after: plan.bits_after,
+            warnings: plan.warnings.clone(),
+        }
+    }
+}
