@@ -1,6 +1,7 @@
 //! Carrying out what changes a tensor's form without quantizing: casts, decoded layers, recast ones.
 
 use crate::error::ConvertError;
+use crate::noise::{self, LayerError};
 use crate::passage::{length, sized};
 use crate::plan::{Place, PlanFile, PlanTensor};
 use crate::run::Job;
@@ -8,6 +9,8 @@ use crate::write::TensorWriter;
 use quantscope_audit::LayerInfo;
 use quantscope_audit::decoded::{DecodeError, DecodedLayer, read_slab};
 use quantscope_format::Sink;
+use quantscope_kernels::error_metrics::ErrorMetrics;
+use quantscope_kernels::{FloatTile, FloatType};
 use quantscope_numeric::{Dtype, narrow, widen};
 use quantscope_schemes::{Recast, Scheme};
 
@@ -24,7 +27,27 @@ fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
     }
 }
 
+/// Whether numbers may lose something in this type.
+fn rounds(dtype: Dtype) -> bool {
+    !matches!(dtype, Dtype::F32 | Dtype::F64)
+}
+
 impl<'a> Job<'a> {
+    /// What values have lost in a type.
+    async fn rounding(
+        &self,
+        values: &[f32],
+        dtype: Dtype,
+        rounded: &[u8],
+    ) -> Result<ErrorMetrics, ConvertError> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let cols = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        let tile = FloatTile { dtype: FloatType::F32, bytes: &bytes, rows: 1, cols };
+        let mut decoded = Vec::new();
+        widen(dtype, rounded, &mut decoded);
+        Ok(noise::compare(self.engine, tile, &decoded, decoded.len()).await?)
+    }
+
     fn changed_layer(&self, i: usize) -> Option<(&'a LayerInfo, &'static dyn Scheme)> {
         let changed = self.plan.changed.get(i)?;
         Some((self.model.layers.get(changed.layer)?, changed.to))
@@ -41,6 +64,7 @@ impl<'a> Job<'a> {
         let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { return Ok(()) };
         let name = tensor.spec.name.as_str();
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        let mut metrics = rounds(tensor.spec.dtype).then(ErrorMetrics::default);
         let width = (from.bits() / 8).max(1);
         let step = (self.tile_bytes() / width).max(1) * width;
         let (mut at, end) =
@@ -53,8 +77,12 @@ impl<'a> Job<'a> {
             widen(from, &bytes, &mut values);
             narrow(tensor.spec.dtype, &values, &mut rounded);
             writer.write(sink, &rounded).await?;
+            if let Some(metrics) = &mut metrics {
+                metrics.add(&self.rounding(&values, tensor.spec.dtype, &rounded).await?);
+            }
             self.passage.step(name, length(&rounded))?;
         }
+        self.errors.extend(metrics.map(|m| (name.to_string(), LayerError::new(name, &m))));
         self.passage.hashes.insert(name.to_string(), writer.finish());
         Ok(())
     }
@@ -70,13 +98,19 @@ impl<'a> Job<'a> {
         let Some((layer, _)) = self.changed_layer(i) else { return Ok(()) };
         let decoded = DecodedLayer::new(self.checkpoint, layer).map_err(|e| named(layer, e.into()))?;
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        let mut metrics = rounds(tensor.spec.dtype).then(ErrorMetrics::default);
         for region in decoded.regions(self.tile_bytes()) {
             let values = decoded.values(self.engine, &region).await.map_err(|e| named(layer, e))?;
             let mut rounded = Vec::new();
             narrow(tensor.spec.dtype, &values, &mut rounded);
             writer.write(sink, &rounded).await?;
+            if let Some(metrics) = &mut metrics {
+                metrics.add(&self.rounding(&values, tensor.spec.dtype, &rounded).await?);
+            }
             self.passage.step(&layer.name, length(&rounded))?;
         }
+        let name = &tensor.spec.name;
+        self.errors.extend(metrics.map(|m| (name.clone(), LayerError::new(&layer.name, &m))));
         self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish());
         Ok(())
     }

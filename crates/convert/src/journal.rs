@@ -33,8 +33,8 @@ pub(crate) struct Finished {
     pub(crate) file: String,
     /// SHA-256 of its tensors by name.
     pub(crate) hashes: BTreeMap<String, String>,
-    /// Errors of the packed layers whose codes it holds, with their index in the plan.
-    pub(crate) errors: Vec<(usize, LayerError)>,
+    /// Errors by the tensor that has them.
+    pub(crate) errors: BTreeMap<String, LayerError>,
     /// What turned out while it was made.
     pub(crate) notes: Vec<String>,
     /// Tensors copied unchanged.
@@ -172,8 +172,12 @@ mod tests {
         journal.compare_sources(&source("s")).unwrap();
         for name in ["x", "y"] {
             let error = LayerError { name: "l".into(), sqnr_db: Some(20.1), max_abs: 0.1 };
-            let finished =
-                Finished { file: name.into(), errors: vec![(3, error)], copied: 2, ..Finished::default() };
+            let finished = Finished {
+                file: name.into(),
+                errors: [("l.weight".into(), error)].into(),
+                copied: 2,
+                ..Finished::default()
+            };
             journal.finished.insert(name.into(), finished);
         }
         journal

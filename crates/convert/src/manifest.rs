@@ -4,11 +4,12 @@ use crate::configs::producer;
 use crate::digest::Digest;
 use crate::noise::LayerError;
 use crate::passage::Passage;
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Model};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The reference whose bytes are reproduced.
 const EMULATES: &str =
@@ -31,12 +32,12 @@ pub(crate) fn write(
     recipe: &Recipe,
     sources: &[SourceFile],
     passage: &Passage<'_>,
-    errors: &[LayerError],
+    errors: &BTreeMap<String, LayerError>,
 ) -> Vec<u8> {
     let mut tensors = Vec::new();
     for file in &plan.files {
         for tensor in &file.tensors {
-            let error = if let Step::Codes(i) = tensor.step { errors.get(i) } else { None };
+            let error = errors.get(&tensor.spec.name);
             tensors.push(json!({
                 "name": tensor.spec.name,
                 "file": file.name,

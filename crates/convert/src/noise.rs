@@ -1,8 +1,8 @@
 //! What packing loses: signal to quantization noise and the largest error, taken while tiles pass by.
 
 use crate::plan::PackedLayer;
-use quantscope_kernels::{Engine, EngineError, FloatTile, FloatType};
-use quantscope_numeric::{Dtype, widen};
+use quantscope_kernels::error_metrics::ErrorMetrics;
+use quantscope_kernels::{Engine, EngineError, FloatTile};
 use quantscope_schemes::{Decoder, Encoding, Facts, LayerView, Region, Role, Scheme, Stored};
 use std::ops::Range;
 
@@ -17,47 +17,30 @@ pub struct LayerError {
     pub max_abs: f64,
 }
 
-/// Running sums of a layer's round-trip error.
-#[derive(Default)]
-pub(crate) struct Noise {
-    signal: f64,
-    noise: f64,
-    max_abs: f64,
+impl LayerError {
+    /// The figures of a layer. They are made of sums that no order changes, so that they are the same whatever the
+    /// tiles, threads and engine were.
+    pub(crate) fn new(name: &str, metrics: &ErrorMetrics) -> Self {
+        let known = metrics.error.total() > 0.0 && metrics.signal.total() > 0.0;
+        let sqnr_db = known.then(|| metrics.sqnr_db());
+        Self { name: name.to_string(), sqnr_db, max_abs: f64::from(metrics.max_abs()) }
+    }
 }
 
-impl Noise {
-    fn add(&mut self, source: f32, decoded: f32) {
-        let (source, decoded) = (f64::from(source), f64::from(decoded));
-        let error = source - decoded;
-        self.signal += source * source;
-        self.noise += error * error;
-        self.max_abs = self.max_abs.max(error.abs());
-    }
-
-    /// The figures of a layer.
-    pub(crate) fn finish(&self, name: &str) -> LayerError {
-        let known = self.noise > 0.0 && self.signal > 0.0;
-        let sqnr_db = known.then(|| 10.0 * (self.signal / self.noise).log10());
-        LayerError { name: name.to_string(), sqnr_db, max_abs: self.max_abs }
-    }
-
-    /// Adds rows of source values against rows of `stored_cols` decoded ones, whose padding is left out.
-    fn add_tile(&mut self, tile: FloatTile<'_>, decoded: &[f32], stored_cols: usize) {
-        let dtype = match tile.dtype {
-            FloatType::F32 => Dtype::F32,
-            FloatType::Bf16 => Dtype::BF16,
-            FloatType::F16 => Dtype::F16,
-        };
-        let row_bytes = usize::try_from(tile.cols).unwrap_or(usize::MAX).saturating_mul(tile.dtype.bytes());
-        let mut values = Vec::new();
-        for (row, decoded) in tile.bytes.chunks(row_bytes.max(1)).zip(decoded.chunks(stored_cols.max(1))) {
-            values.clear();
-            widen(dtype, row, &mut values);
-            for (&value, &decoded) in values.iter().zip(decoded) {
-                self.add(value, decoded);
-            }
-        }
-    }
+/// How far values are from those of a tile. Rows of them are `stored_cols` wide; padding is left out.
+///
+/// # Errors
+/// If the engine fails.
+pub(crate) async fn compare(
+    engine: &dyn Engine,
+    tile: FloatTile<'_>,
+    values: &[f32],
+    stored_cols: usize,
+) -> Result<ErrorMetrics, EngineError> {
+    let cols = usize::try_from(tile.cols).unwrap_or(usize::MAX);
+    let rows = values.chunks(stored_cols.max(1)).map(|row| row.get(..cols).unwrap_or(row));
+    let bits: Vec<u32> = rows.flatten().map(|value| value.to_bits()).collect();
+    engine.error_metrics(tile, &bits).await
 }
 
 /// What a tile was packed to, and where it lies in the matrix.
@@ -81,7 +64,8 @@ pub(crate) struct Gauge {
     scale: Option<&'static str>,
     scalars: Vec<(&'static str, f32)>,
     cols: u64,
-    pub(crate) noise: Noise,
+    /// What it has measured; `None` if the layer cannot be opened.
+    pub(crate) metrics: Option<ErrorMetrics>,
 }
 
 impl Gauge {
@@ -109,7 +93,7 @@ impl Gauge {
             scale: leaf(Role::WeightScale),
             scalars,
             cols,
-            noise: Noise::default(),
+            metrics: None,
         }
     }
 
@@ -133,7 +117,8 @@ impl Gauge {
     /// If the engine fails.
     pub(crate) async fn add(&mut self, engine: &dyn Engine, tile: PackedTile<'_>) -> Result<(), EngineError> {
         if let Some((values, stored)) = self.decode(engine, &tile).await? {
-            self.noise.add_tile(tile.source, &values, stored);
+            let found = compare(engine, tile.source, &values, stored).await?;
+            self.metrics.get_or_insert_default().add(&found);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use crate::error::ConvertError;
 use crate::measure::not_finite;
-use crate::noise::{Gauge, PackedTile};
+use crate::noise::{Gauge, LayerError, PackedTile};
 use crate::passage::{length, sized};
 use crate::plan::{PackedLayer, PlanFile, PlanTensor};
 use crate::rectangles::{BlockGrid, Rectangle, least_common_multiple, parts};
@@ -105,8 +105,8 @@ impl<'a> Job<'a> {
             Form::Stack { experts } => self.pack_stack(sink, &mut packing, experts).await?,
             Form::Linear | Form::Conv3d | Form::Experts { .. } => self.pack_rows(sink, &mut packing).await?,
         }
-        if let Some(error) = self.errors.get_mut(i) {
-            *error = packing.gauge.noise.finish(&packed.name);
+        if let Some(metrics) = &packing.gauge.metrics {
+            self.errors.insert(codes.spec.name.clone(), LayerError::new(&packed.name, metrics));
         }
         self.passage.hashes.insert(codes.spec.name.clone(), packing.codes.finish());
         if let Some(scales) = scales {

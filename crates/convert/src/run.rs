@@ -4,13 +4,13 @@
 use crate::error::ConvertError;
 use crate::journal::{self, Finished, Journal};
 use crate::manifest;
-use crate::noise::{LayerError, Noise};
+use crate::noise::LayerError;
 use crate::passage::{Passage, Promised, length, settle, sized};
 use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::write::TensorWriter;
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine, Model};
-use quantscope_format::{Control, Limits, Sink};
+use quantscope_format::{Control, Limits, Sink, natural_cmp};
 use quantscope_kernels::Engine;
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Outcome {
     pub engine: String,
     /// Why the engine changed on the way, if it did.
     pub engine_note: Option<String>,
-    /// Errors by packed layer.
+    /// Errors of what was packed, decoded or cast, by layer or tensor in natural order.
     pub errors: Vec<LayerError>,
     /// What turned out on the way that the plan could not know.
     pub notes: Vec<String>,
@@ -58,19 +58,21 @@ pub async fn run(
         recipe,
         engine: &engine,
         passage: Passage::new(checkpoint, limits, control),
-        errors: Vec::new(),
+        errors: BTreeMap::new(),
         notes: Vec::new(),
         copied: 0,
     };
     let written = job.carry_out(sink).await;
     let files = settle(sink, written).await?;
+    let mut errors: Vec<LayerError> = job.errors.into_values().collect();
+    errors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
     Ok(Outcome {
         files,
         copied: job.copied,
         bytes_written: job.passage.bytes_written,
         engine: engine.description(),
         engine_note: engine.note(),
-        errors: job.errors,
+        errors,
         notes: job.notes,
     })
 }
@@ -84,8 +86,8 @@ pub(crate) struct Job<'a> {
     pub(crate) engine: &'a FallbackEngine<'a>,
     /// Bytes on their way.
     pub(crate) passage: Passage<'a>,
-    /// Errors by packed layer, in the plan's order.
-    pub(crate) errors: Vec<LayerError>,
+    /// Errors by the tensor that has them.
+    pub(crate) errors: BTreeMap<String, LayerError>,
     /// What turned out on the way.
     pub(crate) notes: Vec<String>,
     copied: u64,
@@ -114,7 +116,6 @@ impl<'a> Job<'a> {
         sink.begin_journal(&journal.bytes()).await?;
         // Each byte is written once and read back once.
         self.passage.begin("Converting", total.saturating_mul(2));
-        self.errors = self.plan.packed.iter().map(|p| Noise::default().finish(&p.name)).collect();
         let mut files = Vec::new();
         for file in &self.plan.files {
             let finished = journal.finished.remove(&file.name);
@@ -159,11 +160,7 @@ impl<'a> Job<'a> {
             Err(error) => return Err(error),
         }
         self.passage.step(&file.name, file.len)?;
-        for (i, error) in finished.errors {
-            if let Some(slot) = self.errors.get_mut(i) {
-                *slot = error;
-            }
-        }
+        self.errors.extend(finished.errors);
         self.passage.hashes.extend(finished.hashes);
         self.notes.extend(finished.notes);
         self.copied = self.copied.saturating_add(finished.copied);
@@ -187,14 +184,16 @@ impl<'a> Job<'a> {
             let name = &t.spec.name;
             Some((name.clone(), self.passage.hashes.get(name)?.clone()))
         };
-        let error = |t: &PlanTensor| match t.step {
-            Step::Codes(i) => Some((i, self.errors.get(i)?.clone())),
-            _ => None,
-        };
+        let error = |t: &PlanTensor| self.errors.get_key_value(&t.spec.name);
         let finished = Finished {
             file: file.name.clone(),
             hashes: file.tensors.iter().filter_map(hash).collect(),
-            errors: file.tensors.iter().filter_map(error).collect(),
+            errors: file
+                .tensors
+                .iter()
+                .filter_map(error)
+                .map(|(name, e)| (name.clone(), e.clone()))
+                .collect(),
             notes: self.notes.get(notes..).unwrap_or_default().to_vec(),
             copied: self.copied.saturating_sub(copied),
         };
