@@ -101,6 +101,32 @@ fn e4m3(scales: &Stored) -> Vec<f32> {
     scales.bytes.iter().map(value).collect()
 }
 
+/// Layers of a group share their global scale, of the recipe's groups as of the usual ones; the others have their own.
+#[test]
+fn groups_of_a_recipe_share_a_global_scale() {
+    let files = files_of(&data("golden/_src/llama"));
+    let source = weights(&files);
+    let own = |name: &str| {
+        let values = floats(&source[&format!("{name}.weight")]).unwrap();
+        values.into_iter().fold(0.0_f32, |most, v| most.max(v.abs()))
+    };
+    let text = "default = \"nvfp4\"\n[[fuse]]\nmembers = [\"k_proj\", \"o_proj\"]";
+    let found = weights(&written(&files, &ConvertRequest::from_toml(text).unwrap()));
+    let global = |name: &str| floats(&found[&format!("{name}.weight_scale_2")]).unwrap()[0];
+    let path = |last: &str| format!("model.layers.0.self_attn.{last}");
+    let (k, o, q) = (path("k_proj"), path("o_proj"), path("q_proj"));
+    assert_ne!(own(&k), own(&o));
+    // NVFP4: the largest magnitude over 6 × 448.
+    assert_eq!(global(&k), own(&k).max(own(&o)) / 2688.0);
+    assert_eq!(global(&o), global(&k));
+    assert_eq!(global(&q), own(&q) / 2688.0);
+    assert_ne!(own(&q), own(&k));
+    let usual =
+        weights(&written(&files, &ConvertRequest { to: "nvfp4".into(), ..ConvertRequest::default() }));
+    let shared = floats(&usual[&format!("{q}.weight_scale_2")]).unwrap()[0];
+    assert_eq!(shared, own(&q).max(own(&k)).max(own(&path("v_proj"))) / 2688.0);
+}
+
 /// `--dtype` without a scheme casts every floating tensor, scales of quantized layers left out.
 #[test]
 fn a_dtype_alone_casts_what_is_plain() {

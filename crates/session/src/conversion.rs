@@ -75,6 +75,9 @@ pub struct PlanView {
     pub packed: Vec<PlanLayer>,
     /// Layers that are kept although a scheme was asked for, with the reason. Norms are not listed.
     pub kept: Vec<PlanLayer>,
+    /// Tensors whose numbers are only rounded to another float type.
+    #[serde(default)]
+    pub tensors_cast: u64,
     /// Layers that cannot be converted as asked. While there are any, nothing is written.
     #[serde(default)]
     pub refused: Vec<PlanRefusal>,

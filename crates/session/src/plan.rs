@@ -2,7 +2,7 @@
 
 use crate::Session;
 use crate::api::{ConvertRequest, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView, SessionError};
-use quantscope_convert::{Plan, Recipe, Ties};
+use quantscope_convert::{Plan, Recipe, Step, Ties};
 use quantscope_schemes::Lossless;
 
 /// `None` where only the data tell.
@@ -94,10 +94,13 @@ impl Session {
             reason: r.reason.clone(),
             remedy: r.remedy.clone(),
         });
+        let steps = plan.files.iter().flat_map(|f| &f.tensors).map(|t| &t.step);
+        let tensors_cast = crate::count(steps.filter(|step| matches!(step, Step::Cast(..))).count());
         let texts = plan.texts.iter().map(|(name, _)| name.clone());
         PlanView {
             packed: packed.chain(changed).collect(),
             kept: kept.collect(),
+            tensors_cast,
             refused: refused.collect(),
             files: plan.files.iter().map(|f| (f.name.clone(), f.len)).collect(),
             other_files: texts.chain(plan.copies.iter().cloned()).collect(),

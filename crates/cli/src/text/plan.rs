@@ -1,7 +1,7 @@
 //! `convert` for people: what would be written, what was.
 
 use super::{Paint, bytes, decimal, paint, plural, printable, table};
-use quantscope_session::api::{ConvertSummary, LayerError, PlanLayer, PlanView};
+use quantscope_session::api::{ConvertSummary, LayerError, PlanLayer, PlanRefusal, PlanView};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -37,11 +37,18 @@ pub(crate) fn describe(plan: &PlanView, free: Option<u64>) -> String {
         let count = plural(plan.refused.len() as u64, "layer");
         let _ = writeln!(text, "\n{}: {count}; nothing would be written", paint(Paint::Bad, "refused"));
     }
-    for layer in plan.refused.iter().take(LISTED) {
-        let (reason, remedy) = (printable(&layer.reason), printable(&layer.remedy));
-        let _ = writeln!(text, "  {} {reason}; {remedy}", printable(&layer.name));
+    let mut grounds: BTreeMap<&str, Vec<&PlanRefusal>> = BTreeMap::new();
+    for layer in &plan.refused {
+        grounds.entry(&layer.reason).or_default().push(layer);
     }
-    more(&mut text, plan.refused.len());
+    for (reason, layers) in grounds {
+        let count = plural(layers.len() as u64, "layer");
+        let _ = writeln!(text, "\nrefused, {}: {count}", printable(reason));
+        for layer in layers.iter().take(LISTED) {
+            let _ = writeln!(text, "  {}: {}", printable(&layer.name), printable(&layer.remedy));
+        }
+        more(&mut text, layers.len());
+    }
     let mut reasons: BTreeMap<&str, Vec<&PlanLayer>> = BTreeMap::new();
     for layer in &plan.kept {
         reasons.entry(&layer.reason).or_default().push(layer);
@@ -88,8 +95,12 @@ fn exactness(layer: &PlanLayer) -> &'static str {
 
 /// Layers and sizes before and after.
 pub(crate) fn in_one_line(plan: &PlanView) -> String {
+    let cast = match plan.tensors_cast {
+        0 => String::new(),
+        count => format!("{} cast, ", plural(count, "tensor")),
+    };
     format!(
-        "{} packed, {} kept: {} -> {}, {} -> {} bits per weight",
+        "{} changed, {} kept, {cast}{} -> {}, {} -> {} bits per weight",
         plural(plan.packed.len() as u64, "layer"),
         plan.kept.len(),
         bytes(plan.bytes_before),
