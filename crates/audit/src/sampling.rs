@@ -72,8 +72,17 @@ pub(crate) async fn check(
     let mut profiles: BTreeMap<&str, ColumnProfile> = BTreeMap::new();
     for layer in &chosen {
         let scales = scales(reader, layer).await?;
-        if let Some((order @ Order::Tiled, evidence)) = scales {
-            findings.push(layout::scale_order(layer.layer, order, &evidence));
+        // What a header says of the order is expected; else rows are, since that is how most readers take them.
+        let form = layer.layer.scheme.packed_form(&layer.layer.view(reader.checkpoint()));
+        let noted = form.filter(|f| f.is_shape_known).map(|f| f.scales.1.is_tiled);
+        match scales {
+            Some((order @ Order::Tiled, evidence)) if noted != Some(true) => {
+                findings.push(layout::scale_order(layer.layer, order, &evidence));
+            }
+            Some((order @ Order::Linear, evidence)) if noted == Some(true) => {
+                findings.push(layout::scale_order(layer.layer, order, &evidence));
+            }
+            _ => {}
         }
         let bytes = codes(reader, layer).await?;
         let sample = CodeSample { bytes: &bytes, row_bytes: layer.row_bytes };

@@ -131,8 +131,8 @@ pub(crate) struct Convert {
     /// Join q, k and v, and gate and up, into one tensor each.
     #[arg(long)]
     pub(crate) fuse: bool,
-    /// Pad packed weights: their rows, or rows and columns.
-    #[arg(long, value_parser = ["row", "row_col"])]
+    /// Pad packed weights: their rows, or rows and columns; none takes padding and tiles off.
+    #[arg(long, value_parser = ["none", "row", "row_col"])]
     pub(crate) pad: Option<String>,
     /// Write block scales in the tiles that GPUs read.
     #[arg(long)]

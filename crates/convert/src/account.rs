@@ -12,6 +12,7 @@ impl Step {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Copy(_) => "copy",
+            Self::Rows { .. } => "arrange",
             Self::Cast(..) => "cast",
             Self::Codes(_) => "encode",
             Self::BlockScales(_) | Self::Scalar(..) => "scale",
@@ -29,7 +30,9 @@ impl Plan {
     pub fn inputs(&self, checkpoint: &Checkpoint, model: &Model, step: &Step) -> Vec<String> {
         let name = |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name.clone());
         let layer = match step {
-            Step::Copy(place) | Step::Cast(place, _) => return name(place).into_iter().collect(),
+            Step::Copy(place) | Step::Rows { place, .. } | Step::Cast(place, _) => {
+                return name(place).into_iter().collect();
+            }
             Step::Codes(i) | Step::BlockScales(i) | Step::Scalar(i, _) => {
                 return self.packed.get(*i).and_then(|p| name(&p.place)).into_iter().collect();
             }
@@ -49,7 +52,7 @@ impl Plan {
                 self.packed.get(*i).map(|p| p.scheme.id())
             }
             Step::Decoded(i) | Step::Recast(i, _) => self.changed.get(*i).map(|c| c.to.id()),
-            Step::Copy(_) | Step::Cast(..) | Step::Constant(_) => None,
+            Step::Copy(_) | Step::Rows { .. } | Step::Cast(..) | Step::Constant(_) => None,
         }
     }
 
@@ -57,7 +60,8 @@ impl Plan {
     #[must_use]
     pub fn lossless(&self, step: &Step, to: Dtype) -> Lossless {
         match step {
-            Step::Copy(_) | Step::Constant(_) => Lossless::Yes,
+            // Padding is no value of a weight.
+            Step::Copy(_) | Step::Rows { .. } | Step::Constant(_) => Lossless::Yes,
             // Both narrower types fit into F32; neither fits into the other, but the values at hand may.
             Step::Cast(_, from) if to == Dtype::F32 || *from == to => Lossless::Yes,
             Step::Cast(..) => Lossless::DataDecides,

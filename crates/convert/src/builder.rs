@@ -343,7 +343,7 @@ impl Builder<'_> {
     }
 
     /// What configs say of the output: its quantized layers, and the modules that are plain.
-    fn declared(&self) -> (Vec<Quantized>, BTreeSet<String>) {
+    pub(crate) fn declared(&self) -> (Vec<Quantized>, BTreeSet<String>) {
         let settings = self.recipe.settings;
         let made = |name: &str, scheme, kind| Quantized {
             module: name.to_string(),
@@ -373,15 +373,21 @@ impl Builder<'_> {
         (quantized, plain)
     }
 
+    /// Whether configs and headers say anew how layers are quantized; if not, those of the source hold.
+    pub(crate) fn declares_anew(&self) -> bool {
+        self.recipe.quantizes()
+            || matches!(self.recipe.default, Target::Float(_))
+            || !self.plan.changed.is_empty()
+    }
+
     fn write_texts(&mut self) -> Result<(), ConvertError> {
         let dtype = self.recipe.casts_all().map(plain::config_word);
-        let is_new = self.recipe.quantizes()
-            || matches!(self.recipe.default, Target::Float(_))
-            || !self.plan.changed.is_empty();
+        let is_new = self.declares_anew();
         let mut texts = if is_new {
             let (quantized, plain) = self.declared();
             let aliases = self.tied.aliases(self.ties);
-            let kv = configs::kv_cache(self.checkpoint, &self.plan.files);
+            let written = self.plan.files.iter().flat_map(|f| &f.tensors).map(|t| t.spec.name.as_str());
+            let kv = configs::kv_cache(self.checkpoint, written);
             configs::write(self.checkpoint, &quantized, plain, &aliases, kv, dtype)?
         } else {
             self.same_configs(dtype)?

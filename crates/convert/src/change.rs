@@ -1,5 +1,6 @@
 //! Carrying out what changes a tensor's form without quantizing: casts, decoded layers, recast ones.
 
+use crate::arranged::ArrangedWriter;
 use crate::error::ConvertError;
 use crate::noise::{self, LayerError};
 use crate::passage::{length, sized};
@@ -12,7 +13,7 @@ use quantscope_format::Sink;
 use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::{FloatTile, FloatType};
 use quantscope_numeric::{Dtype, narrow, widen};
-use quantscope_schemes::{Recast, Scheme};
+use quantscope_schemes::{Output, Recast, Scheme};
 
 /// A failure of decoding, with the layer's name.
 fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
@@ -30,6 +31,12 @@ fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
 /// Whether numbers may lose something in this type.
 fn rounds(dtype: Dtype) -> bool {
     !matches!(dtype, Dtype::F32 | Dtype::F64)
+}
+
+/// Bytes of an output as they come.
+fn stored_len(output: &Output) -> u64 {
+    let elements = output.shape.iter().fold(1_u64, |n, &side| n.saturating_mul(side));
+    output.dtype.byte_len(elements).unwrap_or(u64::MAX)
 }
 
 impl<'a> Job<'a> {
@@ -152,10 +159,10 @@ impl<'a> Job<'a> {
         if let Some(loss) = recast.loss().filter(|_| output == 0 && !planned) {
             self.notes.push(format!("{}: {loss}", layer.name));
         }
-        let len = tensor.span.end.saturating_sub(tensor.span.start);
+        let len = recast.outputs().get(output).map_or(0, stored_len);
         let unit = recast.unit(output).max(1);
         let step = (self.tile_bytes() / unit).max(1).saturating_mul(unit);
-        let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        let mut writer = ArrangedWriter::new(file, tensor, self.tile_bytes());
         let mut at = 0;
         while at < len {
             let span = at..at.saturating_add(step).min(len);
@@ -168,7 +175,7 @@ impl<'a> Job<'a> {
             self.passage.step(&layer.name, length(&bytes))?;
             at = span.end;
         }
-        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish());
+        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
         Ok(())
     }
 }

@@ -135,6 +135,16 @@ fn ignore_list(quantized: &[Quantized], mut plain: BTreeSet<String>, aliases: &A
     exclude::summarise(&plain, &packed)
 }
 
+/// The section of `config.json` alone, as headers of single files carry it.
+pub(crate) fn section(
+    quantized: &[Quantized],
+    plain: BTreeSet<String>,
+    aliases: &Aliases,
+    kv_cache: Option<&str>,
+) -> Result<Value, ConvertError> {
+    quantization_config(quantized, &ignore_list(quantized, plain, aliases), kv_cache)
+}
+
 fn algo(scheme: &dyn Scheme) -> &'static str {
     scheme.about().algos.first().copied().unwrap_or_else(|| scheme.id())
 }
@@ -263,9 +273,11 @@ pub(crate) fn kept_quantized(
     }
 }
 
-/// The algorithm of the KV cache whose scales the output holds.
-pub(crate) fn kv_cache<'a>(checkpoint: &'a Checkpoint, files: &[PlanFile]) -> Option<&'a str> {
-    let mut names = files.iter().flat_map(|f| &f.tensors).map(|t| t.spec.name.as_str());
+/// The algorithm of the KV cache whose scales are among the output's tensors.
+pub(crate) fn kv_cache<'a, 'n>(
+    checkpoint: &'a Checkpoint,
+    mut names: impl Iterator<Item = &'n str>,
+) -> Option<&'a str> {
     let has_scales = names.any(|name| name.ends_with(".k_scale") || name.ends_with(".v_scale"));
     has_scales.then(|| kv_algo(checkpoint))
 }

@@ -1,8 +1,10 @@
 //! Where each output tensor stands: files, names, dtypes, shapes, offsets.
 
+use crate::arrange::{Arranged, arrange};
 use crate::builder::Builder;
 use crate::configs;
 use crate::error::ConvertError;
+use crate::metadata::Metadata;
 use crate::plain::{dtype, float_type, is_remnant};
 use crate::plan::{PackedLayer, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Target;
@@ -102,6 +104,8 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
     if let Some(first) = files.first_mut() {
         first.extend(constants);
     }
+    let arranged = arrange((builder.checkpoint, builder.model), builder.recipe, &builder.plan, &mut files)?;
+    builder.plan.warnings.extend(arranged.warning());
     let (names, files) = match builder.recipe.shard_bytes {
         None => (configs::file_names(builder.checkpoint), files),
         Some(most) => {
@@ -109,7 +113,9 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
             (shards::names(&shards::stem(builder.checkpoint), files.len()), files)
         }
     };
-    place(builder.checkpoint, &mut builder.plan, names.into_iter().zip(files))?;
+    let metadata = builder.metadata(&arranged, &files)?;
+    let files = names.into_iter().zip(files).zip(metadata);
+    place(builder.checkpoint, &mut builder.plan, files, &arranged)?;
     builder.plan.bits_before = builder.model.bits_per_weight();
     builder.plan.bits_after = bits_after(builder);
     Ok(())
@@ -119,10 +125,11 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
 fn place(
     checkpoint: &Checkpoint,
     plan: &mut Plan,
-    files: impl Iterator<Item = (String, Vec<Entry>)>,
+    files: impl Iterator<Item = ((String, Vec<Entry>), Metadata)>,
+    arranged: &Arranged,
 ) -> Result<(), ConvertError> {
     let mut names: BTreeSet<String> = BTreeSet::new();
-    for (name, entries) in files {
+    for ((name, entries), metadata) in files {
         let specs: Vec<TensorSpec> = entries.iter().map(|(spec, _)| spec.clone()).collect();
         if let Some(spec) = specs.iter().find(|spec| !names.insert(spec.name.clone())) {
             return Err(ConvertError::Tensor {
@@ -131,10 +138,11 @@ fn place(
                 remedy: "rename or drop the tensor of that name in the source".into(),
             });
         }
-        let layout = HeaderLayout::new(&specs, &[("format".into(), "pt".into())])?;
+        let layout = HeaderLayout::new(&specs, &metadata)?;
         let placed = entries.into_iter().zip(layout.spans);
-        let mut tensors: Vec<PlanTensor> =
-            placed.map(|((spec, step), span)| PlanTensor { spec, span, step }).collect();
+        let mut tensors: Vec<PlanTensor> = placed
+            .map(|((spec, step), span)| PlanTensor { lie: arranged.of(&spec.name), spec, span, step })
+            .collect();
         tensors.sort_by_key(|t| t.span.start);
         let spans = tensors.iter().map(|t| t.span.end.saturating_sub(t.span.start));
         plan.bytes_after = spans.fold(plan.bytes_after, u64::saturating_add);

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod arrange;
+mod arranged;
 mod builder;
 mod calibrate;
 mod calibration;
@@ -21,6 +23,7 @@ mod layout;
 mod manifest;
 mod maxima;
 mod measure;
+mod metadata;
 mod names;
 mod noise;
 mod pack;
@@ -44,6 +47,7 @@ mod verify;
 mod views;
 mod write;
 
+pub use arrange::Lie;
 pub use calibration::{Blocks, Calibration};
 pub use dedup::Ties;
 pub use error::ConvertError;

@@ -3,6 +3,7 @@
 //! A tile holds whole blocks: a band of rows, as many as the budget takes, or a part of one row. Where blocks are
 //! larger than the budget, their maxima are found part by part first, then codes are made under the scales known.
 
+use crate::arranged::ArrangedWriter;
 use crate::error::ConvertError;
 use crate::measure::not_finite;
 use crate::noise::{Gauge, LayerError, PackedTile};
@@ -10,7 +11,6 @@ use crate::passage::{length, sized};
 use crate::plan::{PackedLayer, PlanFile, PlanTensor};
 use crate::rectangles::{BlockGrid, Rectangle, least_common_multiple, parts};
 use crate::run::Job;
-use crate::write::TensorWriter;
 use quantscope_format::{Sink, Source};
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::{Engine as _, FloatTile};
@@ -27,9 +27,23 @@ pub(crate) struct Packing<'a> {
     pub(crate) packed: &'a PackedLayer,
     pub(crate) encoder: Box<dyn Encoder>,
     pub(crate) grid: BlockGrid,
-    pub(crate) codes: TensorWriter<'a>,
-    pub(crate) scales: TensorWriter<'a>,
+    pub(crate) codes: ArrangedWriter<'a>,
+    pub(crate) scales: Option<ArrangedWriter<'a>>,
     pub(crate) gauge: Gauge,
+}
+
+impl Packing<'_> {
+    /// Writes the next block scales, where they are stored one by one.
+    pub(crate) async fn put_scales(
+        &mut self,
+        sink: &mut dyn Sink,
+        scales: &[u8],
+    ) -> Result<(), ConvertError> {
+        match &mut self.scales {
+            Some(writer) => writer.write(sink, scales).await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Some values as the engine takes them.
@@ -97,8 +111,8 @@ impl<'a> Job<'a> {
             packed,
             encoder,
             grid: BlockGrid::new(packed),
-            codes: TensorWriter::new(&file.name, codes.span.start),
-            scales: TensorWriter::new(&file.name, scales.map_or(0, |s| s.span.start)),
+            codes: ArrangedWriter::new(file, codes, self.tile_bytes()),
+            scales: scales.map(|scales| ArrangedWriter::new(file, scales, self.tile_bytes())),
             gauge,
         };
         match packed.matrix.form {
@@ -108,9 +122,9 @@ impl<'a> Job<'a> {
         if let Some(metrics) = &packing.gauge.metrics {
             self.errors.insert(codes.spec.name.clone(), LayerError::new(&packed.name, metrics));
         }
-        self.passage.hashes.insert(codes.spec.name.clone(), packing.codes.finish());
-        if let Some(scales) = scales {
-            self.passage.hashes.insert(scales.spec.name.clone(), packing.scales.finish());
+        self.passage.hashes.insert(codes.spec.name.clone(), packing.codes.finish(sink).await?);
+        if let Some((scales, writer)) = scales.zip(packing.scales) {
+            self.passage.hashes.insert(scales.spec.name.clone(), writer.finish(sink).await?);
         }
         Ok(())
     }
@@ -153,7 +167,7 @@ impl<'a> Job<'a> {
     ) -> Result<(), ConvertError> {
         let bytes = self.values(packing.packed, &rectangle).await?;
         let encoded = self.encode(packing, &rectangle, &bytes).await?;
-        packing.scales.write(sink, &encoded.scales).await?;
+        packing.put_scales(sink, &encoded.scales).await?;
         self.put(sink, packing, rectangle, &bytes, &encoded).await
     }
 
@@ -214,7 +228,7 @@ impl<'a> Job<'a> {
             (None, true) => self.maxima_of_band(packing, band).await?,
         };
         let scales = packing.encoder.scales(&maxima);
-        packing.scales.write(sink, &scales).await?;
+        packing.put_scales(sink, &scales).await?;
         let elements = self.tile_bytes() / packed.dtype.bytes() as u64;
         for part in parts(band, elements, packed.encoding.row_unit, packing.grid.column_unit, u64::MAX) {
             let bytes = self.values(packed, &part).await?;

@@ -1,5 +1,6 @@
 //! The plan: every output tensor with its dtype, shape, place and step, before anything is read.
 
+use crate::arrange::Lie;
 use crate::builder;
 use crate::calibration::Blocks;
 use crate::error::ConvertError;
@@ -10,7 +11,7 @@ use quantscope_format::TensorSpec;
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Encoding, Kind, Lossless, Matrix, Naming, Scheme};
+use quantscope_schemes::{Arrangement, Encoding, Kind, Lossless, Matrix, Naming, Scheme};
 use std::ops::Range;
 
 /// Bytes of a source tensor: all of it, or the part that one expert has.
@@ -43,6 +44,15 @@ impl Place {
 pub enum Step {
     /// Bytes of a source tensor as they are.
     Copy(Place),
+    /// Rows of a source tensor that lies otherwise, padding left out.
+    Rows {
+        /// All of it.
+        place: Place,
+        /// How it lies.
+        from: Arrangement,
+        /// Rows, and bytes of a row, that are no padding.
+        kept: [u64; 2],
+    },
     /// Numbers of a source tensor, rounded to the output's type.
     Cast(Place, Dtype),
     /// Codes of a packed layer, by its index in [`Plan::packed`].
@@ -69,6 +79,8 @@ pub struct PlanTensor {
     pub span: Range<u64>,
     /// What makes it.
     pub step: Step,
+    /// How it lies, where its bytes are not stored as they come.
+    pub lie: Option<Lie>,
 }
 
 /// One output file of weights.

@@ -11,7 +11,7 @@ use crate::names::Rules;
 use crate::size;
 use quantscope_format::Glob;
 use quantscope_kernels::FloatType;
-use quantscope_schemes::{EncodeSettings, Family, Fp8Rounding, Kind, Scheme, by_id, schemes};
+use quantscope_schemes::{EncodeSettings, Family, Fp8Rounding, Kind, Padding, Scheme, by_id, schemes};
 use std::collections::BTreeMap;
 
 /// What is done with a tensor that is zero everywhere.
@@ -60,15 +60,6 @@ pub(crate) enum Target {
     Keep,
 }
 
-/// To what the rows of a quantized weight are padded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pad {
-    /// Rows to a multiple of 16.
-    Row,
-    /// Rows and columns.
-    RowCol,
-}
-
 /// A checked request.
 pub struct Recipe {
     /// What everything becomes that no rule says otherwise of.
@@ -105,7 +96,7 @@ pub struct Recipe {
     /// Rules of renaming, in place of the preset of the model type.
     pub(crate) rename: Option<Rules>,
     /// To what quantized weights are padded.
-    pub(crate) pad: Option<Pad>,
+    pub(crate) pad: Option<Padding>,
     /// Whether block scales are written in tiles.
     pub(crate) swizzle: bool,
     /// Largest shard: bytes of its tensors.
@@ -157,7 +148,7 @@ fn float(id: &str) -> Option<FloatType> {
 
 /// The choices that are words.
 mod given_choices {
-    use super::{Conv3d, ConvertError, Fp8Rounding, Pad, TiePolicy, choice};
+    use super::{Conv3d, ConvertError, Fp8Rounding, Padding, TiePolicy, choice};
 
     pub(super) fn fp8_rounding(word: &str) -> Result<Fp8Rounding, ConvertError> {
         choice("rounding", word, &[("cpu", Fp8Rounding::Cpu), ("cuda", Fp8Rounding::Cuda)])
@@ -176,8 +167,12 @@ mod given_choices {
         choice("policy of ties", word, &policies)
     }
 
-    pub(super) fn pad(word: &str) -> Result<Pad, ConvertError> {
-        choice("padding", word, &[("row", Pad::Row), ("row_col", Pad::RowCol)])
+    pub(super) fn pad(word: &str) -> Result<Padding, ConvertError> {
+        choice(
+            "padding",
+            word,
+            &[("none", Padding::None), ("row", Padding::Row), ("row_col", Padding::RowCol)],
+        )
     }
 }
 
@@ -304,12 +299,7 @@ impl Recipe {
 
     /// Refuses what no stage carries out yet, so that nothing that was asked for is left undone silently.
     pub(crate) fn refuse_what_is_missing(&self) -> Result<(), ConvertError> {
-        let asked = [
-            (self.pad.is_some(), "padding (--pad)"),
-            (self.swizzle, "swizzled scales (--swizzle)"),
-            (self.expand_ties, "expanding ties (--expand-ties)"),
-            (self.fuse, "fusing (--fuse)"),
-        ];
+        let asked = [(self.expand_ties, "expanding ties (--expand-ties)"), (self.fuse, "fusing (--fuse)")];
         match asked.iter().find(|(is_asked, _)| *is_asked) {
             Some((_, what)) => refuse(format!("{what} cannot be done by this version; leave it out")),
             None => Ok(()),

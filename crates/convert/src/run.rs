@@ -229,6 +229,9 @@ impl<'a> Job<'a> {
             }
             match &tensor.step {
                 Step::Copy(place) => self.copy_tensor(sink, file, tensor, place).await?,
+                Step::Rows { place, from, kept } => {
+                    self.copy_rows(sink, file, tensor, (place, *from, *kept)).await?;
+                }
                 Step::Cast(place, from) => self.cast_tensor(sink, file, tensor, (place, *from)).await?,
                 Step::Decoded(i) => self.decode_layer(sink, file, tensor, *i).await?,
                 Step::Recast(i, output) => self.recast_layer(sink, file, tensor, (*i, *output)).await?,

@@ -225,6 +225,11 @@ fn said(recipe: &Recipe, names: [&str; 2]) -> Said {
     }
 }
 
+/// Whether a rule or `--exclude` keeps a layer.
+pub(crate) fn is_kept_by_rule(recipe: &Recipe, name: &str) -> bool {
+    matches!(said(recipe, [name, name]), Said::Keep(_))
+}
+
 /// The weight of a module, if it is one that schemes are for.
 fn packable<'v>(views: &'v Views, module: &Module) -> Option<&'v View> {
     views.weight(module).filter(|weight| weight.shape.len() >= 2 && module.kind.is_counted())

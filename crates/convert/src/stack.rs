@@ -120,7 +120,7 @@ impl<'a> Job<'a> {
             packing.gauge.add(self.engine, packed_tile).await?;
         }
         packing.codes.write(sink, &codes).await?;
-        packing.scales.write(sink, &scales).await?;
+        packing.put_scales(sink, &scales).await?;
         self.passage.step(&packed.name, length(&codes) + length(&scales))
     }
 }

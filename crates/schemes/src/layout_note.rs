@@ -30,6 +30,12 @@ impl LayoutNote {
     }
 }
 
+/// The key of the entry.
+#[must_use]
+pub const fn layout_notes_key() -> &'static str {
+    KEY
+}
+
 /// The entry of a header for these layers: its key and its text.
 #[must_use]
 pub fn layout_notes<'a>(notes: impl IntoIterator<Item = (&'a str, LayoutNote)>) -> (String, String) {

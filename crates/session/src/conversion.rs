@@ -54,7 +54,7 @@ pub struct ConvertRequest {
     /// Join groups such as q, k and v into one tensor.
     #[serde(default)]
     pub fuse: bool,
-    /// `row` or `row_col`: pad quantized weights.
+    /// `row` or `row_col`: pad quantized weights; `none`: take padding and tiles off.
     #[serde(default)]
     pub pad: Option<String>,
     /// Write block scales in the tiles that GPUs read.

@@ -66,6 +66,18 @@ fn label_of(context: HeaderContext<'_>) -> Option<(String, Family, bool)> {
         .then(|| ("4-bit floats, by its name,".to_string(), Family::Fp4, false))
 }
 
+/// Bits of codes and block scales; without those of padding, where the header tells what is.
+fn bits_of(context: HeaderContext<'_>, layer: &LayerInfo) -> u64 {
+    match layer.scheme.packed_form(&layer.view(context.checkpoint)).filter(|form| form.is_shape_known) {
+        Some(form) => {
+            let [rows, cols] = form.shape;
+            let row = cols.saturating_mul(4).saturating_add((cols / form.block.max(1)).saturating_mul(8));
+            rows.saturating_mul(row)
+        }
+        None => layer.weight_bits,
+    }
+}
+
 fn label(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     let Some((label, family, by_config)) = label_of(context) else { return };
     let Some(limit) = widest(family) else { return };
@@ -75,7 +87,7 @@ fn label(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     };
     let (mut bits, mut weights, mut widest_layer) = (0_u64, 0_u64, None::<&LayerInfo>);
     for layer in context.model.layers.iter().filter(covered) {
-        bits = bits.saturating_add(layer.weight_bits);
+        bits = bits.saturating_add(bits_of(context, layer));
         weights = weights.saturating_add(layer.weights);
         if widest_layer.is_none_or(|w| layer.bits_per_weight() > w.bits_per_weight()) {
             widest_layer = Some(layer);

@@ -41,7 +41,7 @@ pub struct RecipeFields {
     pub declared_ties: Vec<String>,
     /// Whether the aliases of ties are written again, for runtimes that need both copies.
     pub expand_ties: bool,
-    /// `row` or `row_col`.
+    /// `none` takes padding and tiles off, `row` pads rows, `row_col` both sides.
     pub pad: Option<String>,
     /// Whether block scales are written in the tiles that GPUs read.
     pub swizzle: bool,
