@@ -2,7 +2,7 @@
 
 use crate::components::SEARCH_ID;
 use crate::pages::Frame;
-use crate::protocol::{FromWorker, Reply, Request, RequestId};
+use crate::protocol::{FromWorker, RecipeReply, RecipeRequest, Reply, Request, RequestId};
 use crate::services::files::{self, PickedFile};
 use crate::services::worker_link::{Incoming, WorkerLink};
 use crate::services::{address, clock, dom, download, theme};
@@ -32,6 +32,8 @@ enum Msg {
     Files(Result<Vec<PickedFile>, String>),
     /// A calibration file was picked.
     Calibration(Vec<PickedFile>),
+    /// A recipe file was picked.
+    Recipe(Vec<PickedFile>),
     /// A folder to convert into was picked.
     Folder(JsValue),
     /// The worker said something.
@@ -100,6 +102,10 @@ impl Component for App {
                     self.act(ctx, Action::Converting(Converting::SetCalibration(Some(file.path))));
                 }
             }
+            Msg::Recipe(picked) => {
+                self.held = picked.into_iter().take(1).map(|file| file.file.into()).collect();
+                self.act(ctx, Action::Converting(Converting::LoadRecipe));
+            }
             Msg::Folder(folder) => {
                 self.held = vec![folder];
                 self.act(ctx, Action::Converting(Converting::RunInto));
@@ -126,9 +132,10 @@ impl Component for App {
             async move { Msg::Files(files.await) }
         });
         let on_pick = ctx.link().callback(|event: Event| Msg::Files(Ok(files::from_input(&event))));
+        let on_recipe = ctx.link().callback(|event: Event| Msg::Recipe(files::from_input(&event)));
         let on_calibration = ctx.link().callback(|event: Event| Msg::Calibration(files::from_input(&event)));
         let dispatch = ctx.link().callback(Msg::Act);
-        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {on_pick} {on_drop} {on_calibration} /> }
+        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {on_pick} {on_drop} {on_calibration} {on_recipe} /> }
     }
 }
 
@@ -182,9 +189,10 @@ impl App {
 
     fn send(&mut self, ctx: &Context<Self>, id: RequestId, request: Request) {
         let attached = match request {
-            Request::Open { .. } | Request::Calibration | Request::Convert { .. } => {
-                std::mem::take(&mut self.held)
-            }
+            Request::Open { .. }
+            | Request::Calibration
+            | Request::Convert { .. }
+            | Request::Recipe(RecipeRequest::Read) => std::mem::take(&mut self.held),
             _ => Vec::new(),
         };
         let sent = self
@@ -208,7 +216,7 @@ impl App {
                 self.output.clear();
                 result.files.iter().map(|(name, _)| name).collect()
             }
-            Reply::Report { file } => vec![file],
+            Reply::Report { file } | Reply::Recipe(RecipeReply::Written { file }) => vec![file],
             _ => return,
         };
         let blobs = attached.into_iter().filter_map(|blob| blob.dyn_into::<Blob>().ok());

@@ -5,11 +5,14 @@
 
 use quantscope_session::api::{
     AuditChoice, Change, ConvertRequest, EngineChoice, FindingGroup, FindingQuery, LayerDetail, LayerError,
-    LayerPage, LayerQuery, LayerValues, Overview, PlanLayer, Progress, SessionError, TieReport, Unmended,
-    VerifySummary,
+    LayerPage, LayerQuery, LayerValues, Overview, PlanLayer, PlanRefusal, Progress, SessionError, TieReport,
+    Unmended, VerifySummary,
 };
 use quantscope_session::render::Form;
+pub(crate) use recipe::{RecipeReply, RecipeRequest};
 use serde::{Deserialize, Serialize};
+
+mod recipe;
 
 /// Numbers the requests, so that an answer finds its question.
 pub(crate) type RequestId = u32;
@@ -95,6 +98,8 @@ pub(crate) enum Request {
         /// Whether the calibration given before is used.
         calibrated: bool,
     },
+    /// A recipe as a file.
+    Recipe(RecipeRequest),
     /// A window of the last plan's layers.
     PlanRows {
         /// Packed layers, or those that are kept.
@@ -175,6 +180,8 @@ pub(crate) enum Reply {
     },
     /// To [`Request::Plan`].
     Planned(PlanSummary),
+    /// To [`Request::Recipe`].
+    Recipe(RecipeReply),
     /// To [`Request::PlanRows`].
     PlanRows(Vec<PlanLayer>),
     /// To [`Request::Convert`].
@@ -235,6 +242,18 @@ pub(crate) struct PlanSummary {
     pub(crate) bits_after: f64,
     /// What to know before going on.
     pub(crate) warnings: Vec<String>,
+    /// The first layers that cannot be converted as asked. While there are any, nothing is written.
+    pub(crate) refused: Vec<PlanRefusal>,
+    /// Layers that cannot be converted as asked.
+    pub(crate) refused_count: u64,
+    /// Layers whose every value stays the same.
+    pub(crate) lossless_count: u64,
+    /// Bytes that a folder needs for it.
+    pub(crate) bytes_to_write: u64,
+    /// Bytes that the browser's own storage needs for it: what passes unchanged stays where it is.
+    pub(crate) bytes_here: u64,
+    /// Bytes that the browser has left for this page, if it says.
+    pub(crate) free_here: Option<u64>,
 }
 
 /// What a repair would do, its longest lists cut.

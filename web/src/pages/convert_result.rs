@@ -59,7 +59,7 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
                     <summary>{ "Round-trip error by layer" }
                         if let Some((name, db)) = &result.worst { <span class="faint">{ format!("  lowest {db:.1} dB, {name}") }</span> }
                     </summary>
-                    <table class="facts" data-testid="error-table"><thead><tr><th>{ "Layer" }</th><th class="n">{ "Signal to noise" }</th><th class="n">{ "Largest error" }</th></tr></thead>
+                    <table class="facts errors" data-testid="error-table"><thead><tr><th>{ "Layer" }</th><th class="n">{ "SQNR" }</th><th class="n">{ "Largest error" }</th></tr></thead>
                     <tbody>{ for props.result.rows.rows.iter().map(|row| html! {
                         <tr key={row.name.clone()}>
                             <td class="c-plan-name"><LayerName name={row.name.clone()} /></td>

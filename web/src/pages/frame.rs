@@ -26,12 +26,14 @@ pub(crate) struct FrameProps {
     pub(crate) on_drop: Callback<DragEvent>,
     /// A calibration file was picked.
     pub(crate) on_calibration: Callback<Event>,
+    /// A recipe file was picked.
+    pub(crate) on_recipe: Callback<Event>,
 }
 
 /// The whole page.
 #[component]
 pub(crate) fn Frame(props: &FrameProps) -> Html {
-    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration } = props;
+    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe } = props;
     use_shortcuts(dispatch.clone(), state.overview().is_some() && state.route.view == View::Layers);
     let engine = state.engine.status.as_ref().map(|status| status.label.clone()).unwrap_or_default();
     let view = state.route.view;
@@ -55,7 +57,7 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                             View::Findings => html! { <FindingsPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Ties => html! { <TiesPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Convert => html! {
-                                <ConvertPage state={state.clone()} dispatch={dispatch.clone()} on_calibration={on_calibration.clone()} />
+                                <ConvertPage state={state.clone()} dispatch={dispatch.clone()} on_calibration={on_calibration.clone()} on_recipe={on_recipe.clone()} />
                             },
                         } }
                     </div>

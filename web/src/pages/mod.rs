@@ -3,6 +3,7 @@
 mod arrival;
 mod convert;
 mod convert_plan;
+mod convert_recipe;
 mod convert_result;
 mod findings;
 mod findings_tools;

@@ -1,8 +1,8 @@
 //! What can happen to the page, and what it makes the services do.
 
 use super::Theme;
-use super::convert::Form;
 use super::converting::Converting;
+use super::form::Form;
 use super::mending::Mend;
 use super::route::{Filter, Route, View};
 use crate::protocol::{Event, Reply, Request, RequestId};
@@ -75,7 +75,7 @@ pub(crate) enum Action {
     /// The message was read.
     Dismiss,
     /// Another form.
-    SetForm(Form),
+    SetForm(Box<Form>),
     /// More rows of the plan.
     MorePlanRows {
         /// Packed layers, or kept ones.

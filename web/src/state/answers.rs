@@ -109,6 +109,7 @@ impl State {
                     }
                 }
             }
+            (Slot::Recipe, result) => self.settle_recipe(result, commands),
             (Slot::PlanRows { packed }, Ok(Reply::PlanRows(rows))) => {
                 // While another plan is on its way these rows may be of either.
                 if self.convert.plan.asked().is_none()

@@ -1,9 +1,10 @@
 //! What the user does in the Convert view beside filling in the form.
 
-use super::convert::Calibration;
+use super::form::{Calibration, Form};
 use super::job::JobKind;
 use super::{Command, Notice, Slot, State};
-use crate::protocol::Request;
+use crate::protocol::{RecipeReply, RecipeRequest, Reply, Request};
+use quantscope_session::api::SessionError;
 
 /// What the user, or the browser's own dialogs, did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,12 @@ pub(crate) enum Converting {
     OpenResult,
     /// A calibration file was picked; the service holds it beside. `None` takes it away.
     SetCalibration(Option<String>),
+    /// Save the recipe as a file.
+    SaveRecipe,
+    /// A recipe file was picked; the service holds it beside.
+    LoadRecipe,
+    /// The layer of the plan whose scheme is to be chosen, or none.
+    Choose(Option<String>),
 }
 
 impl State {
@@ -57,6 +64,34 @@ impl State {
                 }
                 self.convert.plan.outdate();
             }
+            Converting::SaveRecipe => {
+                let (convert, _) = self.convert.form.request();
+                let request = Request::Recipe(RecipeRequest::Write(Box::new(convert)));
+                self.send(Slot::Recipe, request, commands);
+            }
+            Converting::LoadRecipe => {
+                self.send(Slot::Recipe, Request::Recipe(RecipeRequest::Read), commands);
+            }
+            Converting::Choose(layer) => self.convert.choosing = layer,
+        }
+    }
+
+    /// Takes what the worker says of a recipe.
+    pub(super) fn settle_recipe(&mut self, result: Result<Reply, SessionError>, commands: &mut Vec<Command>) {
+        match result {
+            Ok(Reply::Recipe(RecipeReply::Written { file })) => commands.push(Command::Save(file)),
+            Ok(Reply::Recipe(RecipeReply::Read(request))) => {
+                // The calibration is a file of its own.
+                let calibration = self.convert.form.calibration.take();
+                self.convert.form = Form { calibration, ..Form::of(*request) };
+                self.convert.choosing = None;
+                self.convert.plan.outdate();
+            }
+            Err(error) => {
+                self.notice =
+                    Some(Notice { title: "Not a recipe".into(), text: error.message, is_error: true });
+            }
+            Ok(_) => {}
         }
     }
 }

@@ -10,6 +10,7 @@ mod answers;
 mod asking;
 pub(crate) mod convert;
 pub(crate) mod converting;
+pub(crate) mod form;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod load;
@@ -99,6 +100,7 @@ enum Slot {
     Plan,
     PlanRows { packed: bool },
     Convert,
+    Recipe,
     ResultRows,
     Quiet,
 }
@@ -280,8 +282,8 @@ impl State {
             Action::SystemDark(dark) => self.system_dark = dark,
             Action::Dismiss => self.notice = None,
             Action::SetForm(form) => {
-                if self.convert.form != form {
-                    self.convert.form = form;
+                if self.convert.form != *form {
+                    self.convert.form = *form;
                     self.convert.plan.outdate();
                 }
             }

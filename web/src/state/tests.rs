@@ -1,6 +1,6 @@
 //! The page's behaviour, action by action.
 
-use super::convert::Form;
+use super::form::Form;
 use super::*;
 use crate::protocol::{PlanSummary, Reply};
 use quantscope_session::api::{LayerPage, LayerRow, Progress, SessionError, Verdict};
@@ -209,7 +209,7 @@ fn a_changed_form_asks_for_its_plan_and_drops_the_older() {
     let mut state = open();
     let first = sent(&state.update(Action::Go(View::Convert), 0.0)).remove(0).0;
     let form = Form { exclude: "*conv_in*".into(), ..Form::default() };
-    let asked = sent(&state.update(Action::SetForm(form), 0.0));
+    let asked = sent(&state.update(Action::SetForm(Box::new(form)), 0.0));
     assert!(matches!(&asked[0].1, Request::Plan { convert, .. } if convert.exclude == ["*conv_in*"]));
     answer(&mut state, first, Reply::Planned(PlanSummary { packed_count: 9, ..PlanSummary::default() }));
     assert!(state.convert.shown.is_none());

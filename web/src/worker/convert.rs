@@ -2,12 +2,14 @@
 
 use super::desk::{Answer, Checkpoint, Desk, HEADERS};
 use super::folder::FolderSink;
-use super::output::Folder;
+use super::output::{self, Folder};
 use super::sink::OpfsSink;
 use super::{js, tell};
-use crate::protocol::{Event, Reply, RequestId, ResultSummary};
+use crate::protocol::{Event, PlanSummary, Reply, RequestId, ResultSummary};
 use quantscope_session::Sink as _;
-use quantscope_session::api::{ConvertRequest, ConvertSummary, LayerError, PlanView, SessionError};
+use quantscope_session::api::{
+    ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanView, SessionError,
+};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, FileSystemDirectoryHandle};
 
@@ -102,6 +104,31 @@ async fn free(written: Option<Written>) {
 fn needed(plan: &PlanView) -> u64 {
     let packed = plan.packed.iter().map(|layer| layer.bytes_after).fold(0, u64::saturating_add);
     packed.saturating_add(HEADERS)
+}
+
+/// Most refusals that travel.
+const REFUSALS: usize = 50;
+
+/// A plan without its rows, and the room there is for it.
+pub(super) async fn summary_of(plan: &PlanView) -> PlanSummary {
+    let lossless = |layer: &&PlanLayer| layer.lossless == Some(true);
+    PlanSummary {
+        packed_count: plan.packed.len() as u64,
+        kept_count: plan.kept.len() as u64,
+        files: plan.files.clone(),
+        other_files: plan.other_files.clone(),
+        bytes_before: plan.bytes_before,
+        bytes_after: plan.bytes_after,
+        bits_before: plan.bits_before,
+        bits_after: plan.bits_after,
+        warnings: plan.warnings.clone(),
+        refused: plan.refused.iter().take(REFUSALS).cloned().collect(),
+        refused_count: plan.refused.len() as u64,
+        lossless_count: plan.packed.iter().filter(lossless).count() as u64,
+        bytes_to_write: plan.bytes_to_write,
+        bytes_here: needed(plan),
+        free_here: output::free_bytes().await,
+    }
 }
 
 /// The result without its rows, which stay here, the worst layer first. All files that the sink holds are named,

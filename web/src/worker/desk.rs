@@ -2,14 +2,14 @@
 
 use super::blob::BlobSource;
 use super::control::Jobs;
-use super::convert::Written;
+use super::convert::{Written, summary_of};
 use super::engines::EngineRoom;
 use super::js;
 use super::output::Output;
 use super::samples;
 use super::sink::Sources;
 use super::tell;
-use crate::protocol::{Event, PlanSummary, Reply, Request, RequestId};
+use crate::protocol::{Event, Reply, Request, RequestId};
 use quantscope_session::api::{ConvertRequest, LayerError, PlanLayer, PlanView, SessionError};
 use quantscope_session::{InputFile, Limits, Session};
 use std::cell::RefCell;
@@ -109,10 +109,11 @@ impl Desk {
             Request::Calibration => self.take_calibration(&attached).await?,
             Request::Plan { convert, calibrated } => {
                 let plan = self.session()?.plan(&self.calibrated(convert, calibrated))?;
-                let summary = summary_of(&plan);
+                let summary = summary_of(&plan).await;
                 *self.plan.borrow_mut() = plan;
                 Reply::Planned(summary)
             }
+            Request::Recipe(request) => return super::recipe::answer(request, &attached).await,
             Request::PlanRows { packed, start, count } => {
                 let plan = self.plan.borrow();
                 let rows: &[PlanLayer] = if packed { &plan.packed } else { &plan.kept };
@@ -227,18 +228,4 @@ impl Desk {
 fn window<T: Clone>(rows: &[T], start: u64, count: u64) -> Vec<T> {
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     rows.iter().skip(start).take(usize::try_from(count).unwrap_or(usize::MAX)).cloned().collect()
-}
-
-fn summary_of(plan: &PlanView) -> PlanSummary {
-    PlanSummary {
-        packed_count: plan.packed.len() as u64,
-        kept_count: plan.kept.len() as u64,
-        files: plan.files.clone(),
-        other_files: plan.other_files.clone(),
-        bytes_before: plan.bytes_before,
-        bytes_after: plan.bytes_after,
-        bits_before: plan.bits_before,
-        bits_after: plan.bits_after,
-        warnings: plan.warnings.clone(),
-    }
 }

@@ -12,6 +12,7 @@ mod locks;
 mod mend;
 mod output;
 mod pool;
+mod recipe;
 mod samples;
 mod segments;
 mod sink;

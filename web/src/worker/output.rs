@@ -120,7 +120,9 @@ impl Folder {
 
     /// The error for a file that the browser has no room for.
     pub(super) async fn full(&self, name: &str, needed: u64) -> SinkError {
-        SinkError::Full { name: name.into(), needed, available: free_bytes().await.unwrap_or(0) }
+        // What the browser says is no promise: it may refuse a file that would fit.
+        let free = free_bytes().await.filter(|free| *free < needed).unwrap_or(0);
+        SinkError::Full { name: name.into(), needed, available: free }
     }
 
     /// Removes the folder with everything in it. What cannot be removed now goes when the next tab starts.
@@ -171,7 +173,7 @@ pub(super) async fn remove(parent: &FileSystemDirectoryHandle, name: &str) -> Re
 }
 
 /// Bytes that the browser says are left; `None` if it does not say.
-async fn free_bytes() -> Option<u64> {
+pub(super) async fn free_bytes() -> Option<u64> {
     let estimate: StorageEstimate =
         JsFuture::from(scope().navigator().storage().estimate().ok()?).await.ok()?.unchecked_into();
     js::to_u64((estimate.get_quota()? - estimate.get_usage()?).max(0.0).floor())

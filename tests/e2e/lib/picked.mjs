@@ -1,0 +1,56 @@
+// A folder of the user's, as far as a test without a person can have one: the browser's own picker asks for a click
+// in a window of the system, so here it gives a folder of the origin's private file system, whose handles are of the
+// same kind.
+
+/** Makes the picker give the folder `picked` in every page of a context. */
+export async function answerPicker(context) {
+  await context.addInitScript(() => {
+    window.showDirectoryPicker = async () => {
+      const root = await navigator.storage.getDirectory();
+      return root.getDirectoryHandle("picked", { create: true });
+    };
+  });
+}
+
+/** SHA-256 of every file in the picked folder, by name. */
+export const pickedFiles = (page) => page.evaluate(async () => {
+  const root = await navigator.storage.getDirectory();
+  const folder = await root.getDirectoryHandle("picked", { create: true });
+  const found = {};
+  for await (const [name, handle] of folder.entries()) {
+    const bytes = await (await handle.getFile()).arrayBuffer();
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    found[name] = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+  return found;
+});
+
+/** Puts a file of these words into the picked folder. */
+export const putIntoPicked = (page, name, text) => page.evaluate(async ([name, text]) => {
+  const root = await navigator.storage.getDirectory();
+  const folder = await root.getDirectoryHandle("picked", { create: true });
+  const stream = await (await folder.getFileHandle(name, { create: true })).createWritable();
+  await stream.write(text);
+  await stream.close();
+}, [name, text]);
+
+/** Takes the picked folder away with everything in it. */
+export const removePicked = (page) => page.evaluate(async () => {
+  const root = await navigator.storage.getDirectory();
+  await root.removeEntry("picked", { recursive: true });
+});
+
+/** Names of what tabs have in the browser's private file system: a folder for each that lives. */
+export const tabFolders = (page) => page.evaluate(async () => {
+  const root = await navigator.storage.getDirectory();
+  const names = [];
+  try {
+    const output = await root.getDirectoryHandle("quantscope-output");
+    for await (const [name, folder] of output.entries()) {
+      for await (const inner of folder.keys()) names.push(`${name}/${inner}`);
+    }
+  } catch (error) {
+    if (error.name !== "NotFoundError") throw error;
+  }
+  return names;
+});

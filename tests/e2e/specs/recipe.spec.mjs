@@ -1,0 +1,119 @@
+// The recipe built by clicking, saved and loaded as TOML, and the plan that follows it.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "../lib/fixtures.mjs";
+import { discard, golden, scratch } from "../lib/folders.mjs";
+import { arrive, openFolder, part, view } from "../lib/page.mjs";
+
+const LLAMA = "golden/_src/llama";
+
+const packed = (page, name) => page.locator(`[data-testid="plan-packed"][data-name="${name}"]`);
+const kept = (page, name) => page.locator(`[data-testid="plan-kept"][data-name="${name}"]`);
+const choose = (page, name) => page.locator(`[data-testid="plan-choose"][data-name="${name}"]`);
+
+async function convertView(page) {
+  await arrive(page, "cpu");
+  await openFolder(page, golden(LLAMA));
+  await view(page, "convert");
+  await expect(part(page, "plan-packed").first()).toBeVisible();
+}
+
+async function addRule(page, pattern, scheme) {
+  await part(page, "rule-pattern").fill(pattern);
+  await part(page, "rule-scheme").selectOption(scheme);
+  await part(page, "rule-add").click();
+}
+
+async function saveRecipe(page) {
+  const [download] = await Promise.all([page.waitForEvent("download"), part(page, "recipe-save").click()]);
+  return { name: download.suggestedFilename(), text: readFileSync(await download.path(), "utf8") };
+}
+
+test("by pattern, in order, and by layer", async ({ page }) => {
+  await convertView(page);
+  const names = await part(page, "plan-packed").evaluateAll((rows) => rows.map((row) => row.dataset.name));
+  const attention = names.find((name) => name.endsWith("q_proj"));
+  const gate = names.find((name) => name.endsWith("up_proj"));
+
+  await addRule(page, "*.self_attn.*", "keep");
+  await expect(kept(page, attention)).toBeVisible();
+  await addRule(page, "*.q_proj", "fp8");
+  await expect(part(page, "recipe-rule")).toHaveCount(2);
+  await expect(kept(page, attention), "the first rule that matches counts").toBeVisible();
+  await page.getByRole("button", { name: "Try *.q_proj earlier" }).click();
+  await expect(packed(page, attention)).toContainText("fp8");
+  await page.getByRole("button", { name: "Remove *.q_proj" }).click();
+  await expect(kept(page, attention)).toBeVisible();
+
+  await choose(page, gate).click();
+  await part(page, "plan-becomes").selectOption("fp8-block");
+  await expect(packed(page, gate)).toContainText("fp8-block");
+  await choose(page, gate).click();
+  await part(page, "plan-becomes").selectOption("keep");
+  await expect(kept(page, gate)).toBeVisible();
+  await choose(page, gate).click();
+  await part(page, "plan-becomes").selectOption("");
+  await expect(packed(page, gate)).toContainText("nvfp4");
+});
+
+test("by kind: what is not named is kept", async ({ page }) => {
+  await convertView(page);
+  await part(page, "convert-by-kind").check();
+  const linear = page.locator('[data-testid="convert-kind"][data-kind="linear"]');
+  await expect(linear).toHaveValue("nvfp4");
+  await linear.selectOption("fp8");
+  await expect(part(page, "plan-packed").first()).toContainText("fp8");
+  await linear.selectOption("");
+  await page.locator('[data-testid="convert-kind"][data-kind="embedding"]').selectOption("");
+  await expect(part(page, "plan-packed")).toHaveCount(0);
+});
+
+test("saved as TOML and loaded again", async ({ page }) => {
+  const folder = scratch("recipe");
+  await convertView(page);
+  await page.getByText("Layout of the output").click();
+  await part(page, "convert-name").fill("my mixed/recipe");
+  await part(page, "convert-shard").fill("5GB");
+  await page.getByText("Ties", { exact: true }).last().click();
+  await part(page, "convert-ties").selectOption("keep-input-scale");
+  await part(page, "convert-scheme").selectOption("fp8");
+  await part(page, "convert-dtype").selectOption("bf16");
+  await part(page, "convert-exclude").fill("*lm_head*, *.k_proj");
+  await addRule(page, "*.mlp.*", "nvfp4-mse");
+  const { name, text } = await saveRecipe(page);
+  expect(name).toBe("my-mixed-recipe.toml");
+  for (const line of ['name = "my mixed/recipe"', 'default = "fp8"', 'dtype = "bf16"', 'match = "*.mlp.*"', 'scheme = "nvfp4-mse"',
+    'policy = "keep-input-scale"', 'shard_size = "5GB"']) expect(text).toContain(line);
+
+  const file = join(folder, name);
+  writeFileSync(file, text);
+  await page.reload();
+  await openFolder(page, golden(LLAMA));
+  await view(page, "convert");
+  await part(page, "recipe-load").setInputFiles(file);
+  await expect(part(page, "convert-scheme")).toHaveValue("fp8");
+  await expect(part(page, "convert-exclude")).toHaveValue("*lm_head*, *.k_proj");
+  await expect(part(page, "recipe-rule")).toContainText("*.mlp.*");
+  expect((await saveRecipe(page)).text).toBe(text);
+
+  writeFileSync(file, 'default = "nvfp4"\nunheard = 3\n');
+  await part(page, "recipe-load").setInputFiles(file);
+  await expect(page.getByRole("alert")).toContainText(/unheard/);
+  await expect(part(page, "convert-scheme"), "the recipe stays as it was").toHaveValue("fp8");
+  discard(folder);
+});
+
+test("with the keyboard alone", async ({ page }) => {
+  await convertView(page);
+  await part(page, "rule-pattern").focus();
+  await page.keyboard.type("*.self_attn.*");
+  await page.keyboard.press("Enter");
+  await expect(part(page, "recipe-rule")).toContainText("keep");
+  const row = part(page, "plan-choose").first();
+  const name = await row.getAttribute("data-name");
+  await row.focus();
+  await page.keyboard.press("Enter");
+  await expect(part(page, "plan-becomes")).toBeFocused();
+  await part(page, "plan-becomes").selectOption("keep");
+  await expect(kept(page, name)).toBeVisible();
+});
