@@ -12,6 +12,7 @@ mod engine;
 mod exit;
 mod files;
 mod json;
+mod pace;
 mod remote;
 mod sink;
 mod source;

@@ -9,6 +9,7 @@ mod writer;
 use crate::control::set_unfinished;
 use crate::exit::Failure;
 use crate::source::FileSource;
+use crate::space;
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Sink, SinkError, Source, leaves_folder};
 use site::{Site, sync_folder, told};
@@ -72,7 +73,7 @@ impl FolderSink {
     }
 
     fn available(&self) -> Option<u64> {
-        fs4::available_space(&self.site.as_ref()?.growing).ok()
+        space::free(&self.site.as_ref()?.growing)
     }
 
     /// What a failure means: mostly that there is no room.

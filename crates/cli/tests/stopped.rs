@@ -166,6 +166,44 @@ fn a_file_that_cannot_be_written_ends_the_run() {
     assert_eq!(names(root.path()), ["source"], "{said}");
 }
 
+/// A small disk that fills up at the last files, since what is promised leaves no room for the rest of a page. Then
+/// the disk grows, and the run goes on.
+#[test]
+fn a_disk_that_fills_up_ends_the_run_until_there_is_room() {
+    const SCRIPT: &str = r#"
+        disk=$1; size=$2; whole=$3; shift 3
+        mount -t tmpfs -o size=$size none "$disk" 2>/dev/null || { echo "no mount"; exit 0; }
+        "$@"; echo "status $?"; ls -A "$disk"
+        mount -o remount,size=64m "$disk"
+        "$@" --resume >/dev/null; echo "status $?"; ls -A "$disk"
+        diff -r "$disk/out" "$whole" && echo "the same files"
+    "#;
+    let root = tempfile::tempdir().unwrap();
+    let source = source(root.path());
+    let (whole, disk) = (root.path().join("whole"), root.path().join("disk"));
+    assert_eq!(run(arguments(&source, &whole, &[])).0, 0);
+    fs::create_dir(&disk).unwrap();
+    let page = 4096;
+    let promised: usize =
+        files(&whole).iter().filter(|(n, _)| *n != "quantscope.manifest.json").map(|(_, b)| b.len()).sum();
+    let size = (promised.div_ceil(page) + 1) * page;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "bash", "-c", SCRIPT, "bash"]);
+    command.arg(&disk).arg(size.to_string()).arg(&whole).arg(env!("CARGO_BIN_EXE_quantscope"));
+    let Ok(output) = command.args(arguments(&source, &disk.join("out"), &[])).output() else {
+        println!("SKIPPED: this system has no unshare");
+        return;
+    };
+    let (told, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if told.is_empty() || told.starts_with("no mount") {
+        println!("SKIPPED: no disk can be mounted here: {said}");
+        return;
+    }
+    let expected = "status 2\n.out.journal\n.out.unfinished\nstatus 0\nout\nthe same files\n";
+    assert_eq!(told, expected, "{said}");
+    assert!(said.contains("no room for") && said.contains("continue with --resume"), "{said}");
+}
+
 #[test]
 fn a_source_too_large_for_the_disk_is_refused_before_it_is_read() {
     let root = tempfile::tempdir().unwrap();

@@ -109,7 +109,7 @@ impl<'a> Job<'a> {
         let done = |file: &&PlanFile| journal.finished.contains_key(&file.name);
         let total = lengths(&self.plan.files);
         let there = self.plan.files.iter().filter(done).map(|f| f.len).fold(0, u64::saturating_add);
-        sink.reserve(total.saturating_sub(there)).await?;
+        sink.reserve(self.plan.bytes_to_write(self.checkpoint).saturating_sub(there)).await?;
         let (sources, measured) = self.survey().await?;
         let maxima = self.shared_maxima(&measured)?;
         journal.compare_sources(&sources)?;

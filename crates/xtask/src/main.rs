@@ -5,6 +5,7 @@
 //! next time. Nothing here knows about quantization; heavy work runs in child processes.
 #![forbid(unsafe_code)]
 
+mod full_size;
 mod page;
 mod project;
 mod samples;
@@ -24,6 +25,9 @@ cargo xtask serve [--check] [--port N]   install what is missing, build the page
 cargo xtask test [--only STEP,STEP]      install what is missing for tests too, then check and test everything
 cargo xtask samples [--force]            make the sample checkpoints the page offers
 cargo xtask large DIR                    write a checkpoint of 671 billion weights, its data as holes
+cargo xtask full-size DIR [--gigabytes N] [--to ID]
+                                         write a checkpoint of 20 (N) GB, convert and verify it with the release
+                                         build, and measure time and memory; not part of the tests
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -35,6 +39,7 @@ enum Request {
     Test { only: Vec<steps::StepId> },
     Samples { force: bool },
     Large { folder: PathBuf },
+    FullSize(full_size::FullSize),
     Screenshots,
 }
 
@@ -71,6 +76,7 @@ fn run(request: &Request) -> Result<()> {
             }
         }
         Request::Large { folder } => samples::moe::write(folder),
+        Request::FullSize(job) => full_size::run(&project, job),
         Request::Screenshots => steps::screenshots(&project),
     }
 }
@@ -83,6 +89,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             "test" => Request::Test { only: Vec::new() },
             "samples" => Request::Samples { force: false },
             "large" => Request::Large { folder: parser.value()?.into() },
+            "full-size" => Request::FullSize(full_size::FullSize {
+                folder: parser.value()?.into(),
+                gigabytes: 20,
+                to: "nvfp4".into(),
+            }),
             "screenshots" => Request::Screenshots,
             "help" => Request::Help,
             other => bail!("there is no command {other:?}\n\n{USAGE}"),
@@ -95,6 +106,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (_, Long("help") | Short('h')) => return Ok(Request::Help),
             (Request::Serve { check, .. }, Long("check")) => *check = true,
             (Request::Serve { port, .. }, Long("port")) => *port = parser.value()?.parse()?,
+            (Request::FullSize(job), Long("gigabytes")) => job.gigabytes = parser.value()?.parse()?,
+            (Request::FullSize(job), Long("to")) => job.to = parser.value()?.string()?,
             (Request::Samples { force }, Long("force")) => *force = true,
             (Request::Test { only }, Long("only")) => {
                 for name in parser.value()?.string()?.split(',') {
@@ -124,6 +137,8 @@ mod tests {
             Request::Test { only: vec![steps::StepId::Fmt, steps::StepId::E2e] }
         );
         assert_eq!(parsed("large out/moe").unwrap(), Request::Large { folder: "out/moe".into() });
+        let job = full_size::FullSize { folder: "big".into(), gigabytes: 3, to: "fp8".into() };
+        assert_eq!(parsed("full-size big --gigabytes 3 --to fp8").unwrap(), Request::FullSize(job));
         assert_eq!(parsed("").unwrap(), Request::Help);
     }
 

@@ -6,12 +6,14 @@ use crate::engine::EngineSet;
 use crate::exit::{Failure, Status};
 use crate::files::checkpoints;
 use crate::json::{print, tool};
+use crate::pace::Pace;
 use crate::sink::FolderSink;
 use crate::{calibration, space, text};
 use quantscope_format::Limits;
 use quantscope_session::api::{ConvertRequest, PlanDocument};
 use serde_json::json;
 use std::path::Path;
+use std::time::Instant;
 
 pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Failure> {
     let bars = Bars::new();
@@ -38,15 +40,16 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
     }
     let engines = EngineSet::open(command.engine.into()).await?;
     let mut sink = FolderSink::new(output, command.resume)?;
+    let begun = Instant::now();
     let summary = session.convert(&request, engines.engines(), &mut sink, &bars).await;
     bars.clear();
     let summary = summary.map_err(|error| Failure::from(error).with(sink.kept()))?;
+    let pace = Pace::new(plan.bytes_before, begun.elapsed());
     if command.json {
-        print(
-            &json!({"schema": 1, "tool": tool(), "output": output.display().to_string(), "summary": summary}),
-        )?;
+        let output = output.display().to_string();
+        print(&json!({"schema": 1, "tool": tool(), "output": output, "summary": summary, "pace": pace}))?;
     } else {
-        text::out(&text::plan::describe_done(&plan, &summary, output))?;
+        text::out(&text::plan::describe_done(&plan, &summary, output, pace))?;
     }
     Ok(Status::Fine)
 }

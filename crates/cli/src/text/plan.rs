@@ -1,6 +1,7 @@
 //! `convert` for people: what would be written, what was.
 
 use super::{Paint, bytes, decimal, paint, plural, printable, table};
+use crate::pace::Pace;
 use quantscope_session::api::{ConvertSummary, LayerError, PlanLayer, PlanRefusal, PlanView};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -111,7 +112,7 @@ pub(crate) fn in_one_line(plan: &PlanView) -> String {
 }
 
 /// The finished conversion.
-pub(crate) fn describe_done(plan: &PlanView, summary: &ConvertSummary, output: &Path) -> String {
+pub(crate) fn describe_done(plan: &PlanView, summary: &ConvertSummary, output: &Path, pace: Pace) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -121,13 +122,15 @@ pub(crate) fn describe_done(plan: &PlanView, summary: &ConvertSummary, output: &
     );
     let _ = writeln!(
         text,
-        "{} packed, {} copied unchanged, {} written, {} -> {} bits per weight, engine {}",
+        "{} packed, {} copied unchanged, {} written, {} -> {} bits per weight, engine {}, {:.1} s ({}/s)",
         plural(summary.packed, "layer"),
         plural(summary.copied, "tensor"),
         bytes(summary.bytes_written),
         decimal(plan.bits_before),
         decimal(plan.bits_after),
         summary.engine,
+        pace.seconds,
+        bytes(pace.bytes_per_second),
     );
     let mut worst: Vec<&LayerError> = summary.errors.iter().filter(|layer| layer.sqnr_db.is_some()).collect();
     worst.sort_by(|a, b| a.sqnr_db.unwrap_or_default().total_cmp(&b.sqnr_db.unwrap_or_default()));

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod faults;
+pub(crate) mod full_size;
 pub(crate) mod moe;
 mod vae;
 mod weights;
