@@ -13,6 +13,7 @@ impl Step {
         match self {
             Self::Copy(_) => "copy",
             Self::Rows { .. } => "arrange",
+            Self::Largest(_) => "merge",
             Self::Cast(..) => "cast",
             Self::Codes(_) => "encode",
             Self::BlockScales(_) | Self::Scalar(..) => "scale",
@@ -33,6 +34,7 @@ impl Plan {
             Step::Copy(place) | Step::Rows { place, .. } | Step::Cast(place, _) => {
                 return name(place).into_iter().collect();
             }
+            Step::Largest(places) => return places.iter().filter_map(name).collect(),
             Step::Codes(i) | Step::BlockScales(i) | Step::Scalar(i, _) => {
                 return self.packed.get(*i).and_then(|p| name(&p.place)).into_iter().collect();
             }
@@ -52,7 +54,7 @@ impl Plan {
                 self.packed.get(*i).map(|p| p.scheme.id())
             }
             Step::Decoded(i) | Step::Recast(i, _) => self.changed.get(*i).map(|c| c.to.id()),
-            Step::Copy(_) | Step::Rows { .. } | Step::Cast(..) | Step::Constant(_) => None,
+            Step::Copy(_) | Step::Rows { .. } | Step::Largest(_) | Step::Cast(..) | Step::Constant(_) => None,
         }
     }
 
@@ -64,7 +66,8 @@ impl Plan {
             Step::Copy(_) | Step::Rows { .. } | Step::Constant(_) => Lossless::Yes,
             // Both narrower types fit into F32; neither fits into the other, but the values at hand may.
             Step::Cast(_, from) if to == Dtype::F32 || *from == to => Lossless::Yes,
-            Step::Cast(..) => Lossless::DataDecides,
+            // Equal scales stay what they are.
+            Step::Cast(..) | Step::Largest(_) => Lossless::DataDecides,
             Step::Codes(_) | Step::BlockScales(_) | Step::Scalar(..) => Lossless::No,
             Step::Decoded(i) | Step::Recast(i, _) => {
                 self.changed.get(*i).map_or(Lossless::No, |c| c.lossless)

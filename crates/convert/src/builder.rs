@@ -62,10 +62,13 @@ pub(crate) fn plan(
     recipe: &Recipe,
     ties: &Ties,
 ) -> Result<Plan, ConvertError> {
-    let views = Views::new(checkpoint, model, recipe)?;
-    let mut refused = Vec::new();
+    let mut views = Views::new(checkpoint, model, recipe)?;
+    for (alias, canonical) in ties.absent.iter().filter(|_| recipe.expand_ties) {
+        views.add_twin(model, alias, canonical)?;
+    }
+    let mut refused = ties.refused();
     let choices = choose(checkpoint, model, recipe, &views, &mut refused)?;
-    let tied = Tied::new(&views, ties, &choices);
+    let tied = Tied::new(&views, ties, &choices, recipe);
     let mut builder = Builder {
         checkpoint,
         model,
@@ -85,10 +88,12 @@ pub(crate) fn plan(
     builder.apply_weights(&found)?;
     builder.plan.groups = fused::sharing_weights(&builder.plan.packed, &recipe.fuse_groups);
     builder.apply_inputs(&mut found);
+    builder.share_with_twins();
     builder.check_conv3d();
     builder.warn(found);
     layout::lay_out(&mut builder)?;
     builder.write_texts()?;
+    builder.plan.bytes_tied = builder.tied.bytes;
     builder.plan.refused.sort_by(|a, b| natural_cmp(&a.name, &b.name));
     Ok(builder.plan)
 }
@@ -104,7 +109,9 @@ fn choose(
     let selector = Selector::new(checkpoint, recipe, is_quantized)?;
     let choose = |module: &Module| match model.layers.get(module.layer) {
         Some(layer) => {
-            let chosen = gather(refused, selector.choose(views, module, layer))?;
+            // What is written once more is treated as what it is of.
+            let judged = module.twin_of.and_then(|i| views.modules.get(i)).unwrap_or(module);
+            let chosen = gather(refused, selector.choose(views, judged, layer))?;
             Ok(chosen.unwrap_or(Choice::PassOn))
         }
         None => Ok(Choice::PassOn),

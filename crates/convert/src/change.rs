@@ -60,6 +60,19 @@ impl<'a> Job<'a> {
         Some((self.model.layers.get(changed.layer)?, changed.to))
     }
 
+    /// The largest of single numbers; what is no number counts for nothing.
+    pub(crate) async fn largest(&self, places: &[Place]) -> Result<f32, ConvertError> {
+        let mut largest: Option<f32> = None;
+        for place in places {
+            let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { continue };
+            let mut bytes = [0; 4];
+            shard.source.read(source.begin.saturating_add(place.bytes.start), &mut bytes).await?;
+            let number = f32::from_le_bytes(bytes);
+            largest = Some(largest.map_or(number, |known| known.max(number)));
+        }
+        Ok(largest.unwrap_or_default())
+    }
+
     /// Numbers of a source tensor in another float type.
     pub(crate) async fn cast_tensor(
         &mut self,

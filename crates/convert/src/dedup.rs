@@ -1,16 +1,30 @@
 //! Tensors that share their values: which pairs may, and whether their bytes are equal.
 //!
-//! Source: `formats.md` h, "What a file tells of its ties". Equal bytes alone are no tie.
+//! Source: `formats.md` h, "What a file tells of its ties" and "Dedup". Equal bytes alone are no tie. A layer that is
+//! quantized already is tied as a whole: weight and companions go all or none, activation scales become the largest.
 
 use crate::error::ConvertError;
 use crate::passage::{length, sized};
 use crate::plan::Place;
 use crate::recipe::{Recipe, TiePolicy};
+use crate::refused::Refused;
 use crate::views::{View, Views};
 use quantscope_audit::{Checkpoint, Model, ties};
 use quantscope_format::{Control, Limits, Progress};
-use quantscope_schemes::WEIGHT_LEAF;
+use quantscope_numeric::Dtype;
+use quantscope_schemes::{INPUT_SCALE_LEAF, Role, WEIGHT_LEAF, role_of};
 use std::collections::{BTreeSet, HashMap};
+
+/// Who says that two sides are tied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The config: sides that differ both stay.
+    Config,
+    /// The user, by name: sides that differ are refused.
+    Declared,
+    /// The user, by a prefix: what differs is not meant.
+    Prefix,
+}
 
 /// Two tensors, one of which stands for both if their bytes are equal.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +37,20 @@ pub(crate) struct Pair {
     pub(crate) gone: Place,
     /// Bytes that stay.
     pub(crate) kept: Place,
+    /// Who says so.
+    pub(crate) origin: Origin,
+    /// Pairs of one number go all or none.
+    group: usize,
+}
+
+/// Activation scales of two sides, which become the larger of both.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Merge {
+    /// That of the side that goes.
+    pub(crate) gone: Place,
+    /// That of the side that stays.
+    pub(crate) kept: Place,
+    group: usize,
 }
 
 /// Pairs of tensors that count as one, and what is known of the others.
@@ -32,12 +60,15 @@ pub struct Ties {
     pub(crate) pairs: Vec<Pair>,
     /// Pairs that turned out to differ.
     pub(crate) unequal: Vec<Pair>,
+    /// Activation scales of layers that are quantized already.
+    pub(crate) merges: Vec<Merge>,
     /// Modules that are not in the file, and those they share their values with.
     pub(crate) absent: Vec<(String, String)>,
     /// Whether bytes were compared.
     pub(crate) is_compared: bool,
     /// Places that a pair lets go.
     seen: BTreeSet<(u32, u32, u64)>,
+    groups: usize,
 }
 
 /// The name with its prefix replaced by the canonical one: `model.encoder.a` under `model.decoder` is
@@ -52,25 +83,13 @@ fn under_prefix(prefix: &str, name: &str) -> Option<String> {
     (other != side).then(|| format!("{prefix}.{rest}"))
 }
 
-/// What matches one pattern, put into another: `*` is the same text on both sides.
-fn translated(from: &str, to: &str, name: &str) -> Option<String> {
-    match (from.split_once('*'), to.split_once('*')) {
-        (Some((begin, end)), Some((to_begin, to_end))) => {
-            let text = name.strip_prefix(begin)?.strip_suffix(end)?;
-            Some(format!("{to_begin}{text}{to_end}"))
-        }
-        _ => (from == name).then(|| to.to_string()),
-    }
-}
-
 /// The module or tensor that stands for one of that name, as the recipe's prefix and patterns say.
 pub(crate) fn canonical_name(recipe: &Recipe, name: &str) -> Option<String> {
     if recipe.ties == TiePolicy::Off {
         return None;
     }
     let prefixed = recipe.canonical.as_deref().and_then(|prefix| under_prefix(prefix, name));
-    let declared =
-        || recipe.declared_ties.iter().find_map(|(alias, canonical)| translated(alias, canonical, name));
+    let declared = || recipe.declared_ties.iter().find_map(|tie| tie.canonical_of(name));
     prefixed.or_else(declared)
 }
 
@@ -88,59 +107,129 @@ impl Ties {
         if let Some(prefix) = &recipe.canonical {
             ties.add_prefixed(checkpoint, model, prefix);
         }
-        let weights: HashMap<&str, &View> = views
-            .modules
-            .iter()
-            .filter_map(|m| Some((m.name.as_str(), views.weight(m)?)))
-            .filter(|(_, view)| view.leaf == WEIGHT_LEAF && view.dtype.is_plain_float())
-            .collect();
-        for (alias, canonical) in &recipe.declared_ties {
+        let sides = Sides::new(model, &views);
+        for alias in 0..views.modules.len() {
+            let prefix = recipe.canonical.as_deref();
+            ties.add_quantized_under(&sides, prefix, alias);
+        }
+        for tie in &recipe.declared_ties {
             for module in &views.modules {
-                if let Some(other) = translated(canonical, alias, &module.name).filter(|o| *o != module.name)
-                {
-                    ties.add_module(&weights, &other, &module.name);
+                if let Some(other) = tie.alias_of(&module.name) {
+                    ties.add_module(&sides, Origin::Declared, &other, &module.name);
                 }
             }
         }
         for tie in ties::declared(checkpoint, model) {
             let [alias, own] = [&tie.alias, &tie.canonical].map(|name| views.applied.rules.module(name));
-            let canonical = canonical_name(recipe, &own).filter(|c| weights.contains_key(c.as_str()));
-            ties.add_module(&weights, &alias, &canonical.unwrap_or(own));
+            let canonical = canonical_name(recipe, &own).filter(|c| sides.has(c));
+            ties.add_module(&sides, Origin::Config, &alias, &canonical.unwrap_or(own));
         }
+        ties.settle();
         Ok(ties)
     }
 
-    fn add(&mut self, alias: (&str, &View), canonical: (&str, &View)) {
-        let ((alias, gone), (canonical, kept)) = (alias, canonical);
+    fn new_group(&mut self) -> usize {
+        self.groups += 1;
+        self.groups
+    }
+
+    fn add(&mut self, origin: Origin, group: usize, gone: &View, kept: &View) {
         if !self.seen.insert((gone.place.shard, gone.place.tensor, gone.place.bytes.start)) {
             return;
         }
         let pair = Pair {
-            alias: alias.to_string(),
-            canonical: canonical.to_string(),
+            alias: gone.name.clone(),
+            canonical: kept.name.clone(),
             gone: gone.place.clone(),
             kept: kept.place.clone(),
+            origin,
+            group,
         };
         let alike = gone.dtype == kept.dtype && gone.shape == kept.shape && gone.place != kept.place;
         if alike { self.pairs.push(pair) } else { self.unequal.push(pair) }
     }
 
-    fn add_module(&mut self, weights: &HashMap<&str, &View>, alias: &str, canonical: &str) {
-        let Some(kept) = weights.get(canonical) else { return };
-        match weights.get(alias) {
-            Some(gone) => self.add((&gone.name, gone), (&kept.name, kept)),
-            None => self.absent.push((alias.to_string(), canonical.to_string())),
+    fn add_module(&mut self, sides: &Sides<'_>, origin: Origin, alias: &str, canonical: &str) {
+        let Some(&kept) = sides.modules.get(canonical) else { return };
+        let Some(&gone) = sides.modules.get(alias) else {
+            if sides.has(canonical) {
+                self.absent.push((alias.to_string(), canonical.to_string()));
+            }
+            return;
+        };
+        let quantized = [gone, kept].map(|module| sides.is_quantized(module));
+        match (quantized, sides.weight(gone).zip(sides.weight(kept))) {
+            ([false, false], Some((gone, kept))) => {
+                let group = self.new_group();
+                self.add(origin, group, gone, kept);
+            }
+            ([true, true], _) => self.add_quantized(sides, origin, gone, kept),
+            // One side is quantized and the other is not: both stay.
+            _ => {}
         }
     }
 
-    /// Tensors under another prefix, stacks before they are taken apart. Layers that are quantized already stay
-    /// whole: dropping a part of one would break it.
+    /// Quantized layers under another prefix; their other tensors are paired as those of plain layers are.
+    fn add_quantized_under(&mut self, sides: &Sides<'_>, prefix: Option<&str>, alias: usize) {
+        let module = sides.views.modules.get(alias).filter(|_| sides.is_quantized(alias));
+        let name = prefix.zip(module).and_then(|(prefix, module)| under_prefix(prefix, &module.name));
+        let canonical = name.and_then(|name| sides.modules.get(name.as_str()).copied());
+        if let Some(canonical) = canonical.filter(|&c| sides.is_quantized(c)) {
+            self.add_quantized(sides, Origin::Prefix, alias, canonical);
+        }
+    }
+
+    /// Weight and companions of a quantized layer, if every one has its twin.
+    fn add_quantized(&mut self, sides: &Sides<'_>, origin: Origin, alias: usize, canonical: usize) {
+        let (own, other) = (sides.companions(alias), sides.companions(canonical));
+        let find = |leaf: &str| other.iter().copied().find(|view| view.leaf == leaf);
+        let twins: Option<Vec<(&View, &View)>> =
+            own.iter().map(|&view| Some((view, find(&view.leaf)?))).collect();
+        let parts = |views: &[&View]| views.iter().filter(|view| view.leaf != INPUT_SCALE_LEAF).count();
+        let whole = sides.scheme(alias) == sides.scheme(canonical) && parts(&own) == parts(&other);
+        let Some(twins) = twins.filter(|_| whole) else { return };
+        let place = |view: &View| (view.place.shard, view.place.tensor, view.place.bytes.start);
+        if twins.iter().any(|(gone, _)| self.seen.contains(&place(gone))) {
+            return;
+        }
+        let group = self.new_group();
+        for (gone, kept) in twins {
+            let is_number = |view: &View| view.dtype == Dtype::F32 && view.place.len() == 4;
+            if gone.leaf == INPUT_SCALE_LEAF && is_number(gone) && is_number(kept) {
+                self.merges.push(Merge { gone: gone.place.clone(), kept: kept.place.clone(), group });
+            } else {
+                self.add(origin, group, gone, kept);
+            }
+        }
+    }
+
+    /// Lets no part of a group go of which another part differs.
+    fn settle(&mut self) {
+        let broken: BTreeSet<usize> = self.unequal.iter().map(|pair| pair.group).collect();
+        self.merges.retain(|merge| !broken.contains(&merge.group));
+        self.pairs.retain(|pair| !broken.contains(&pair.group));
+    }
+
+    /// Declared ties whose sides differ.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        let declared = self.unequal.iter().filter(|pair| pair.origin == Origin::Declared);
+        let refused = declared.map(|pair| Refused {
+            name: pair.alias.clone(),
+            reason: format!("is declared tied to `{}`, but their values differ", pair.canonical),
+            remedy: "leave it out of the declared ties, or mend the source".into(),
+        });
+        refused.collect()
+    }
+
+    /// Tensors of plain layers under another prefix, stacks before they are taken apart; of quantized layers, what
+    /// is no part of their weight.
     fn add_prefixed(&mut self, checkpoint: &Checkpoint, model: &Model, prefix: &str) {
         let mut whole: Vec<View> = Vec::new();
-        for layer in model.layers.iter().filter(|l| !l.is_quantized()) {
+        for layer in &model.layers {
             for member in &layer.members {
                 let Some((_, tensor)) = checkpoint.tensor(member.shard, member.tensor) else { continue };
-                if quantscope_schemes::leak::is_state(&tensor.name) {
+                let is_part = layer.is_quantized() && is_part(role_of(layer.scheme, &member.leaf).0);
+                if is_part || quantscope_schemes::leak::is_state(&tensor.name) {
                     continue;
                 }
                 whole.push(View {
@@ -160,7 +249,8 @@ impl Ties {
                 continue;
             };
             if gone.dtype == kept.dtype && gone.shape == kept.shape {
-                self.add((&gone.name, gone), (&kept.name, kept));
+                let group = self.new_group();
+                self.add(Origin::Prefix, group, gone, kept);
             }
         }
     }
@@ -190,8 +280,69 @@ impl Ties {
             done = done.saturating_add(pair.gone.len());
             if equal { ties.pairs.push(pair) } else { ties.unequal.push(pair) }
         }
+        ties.settle();
         ties.is_compared = true;
         Ok(ties)
+    }
+}
+
+/// Whether a tensor of a quantized layer goes with its weight.
+fn is_part(role: Role) -> bool {
+    !matches!(role, Role::Bias | Role::Other | Role::KvScale | Role::QuantizerState)
+}
+
+/// Modules by name, as ties see them.
+struct Sides<'a> {
+    model: &'a Model,
+    views: &'a Views,
+    modules: HashMap<&'a str, usize>,
+    /// Tensors of each module of a quantized layer.
+    tensors: HashMap<usize, Vec<usize>>,
+}
+
+impl<'a> Sides<'a> {
+    fn new(model: &'a Model, views: &'a Views) -> Self {
+        let modules = views.modules.iter().enumerate().filter(|(_, m)| m.weight.is_some());
+        let modules = modules.map(|(i, m)| (m.name.as_str(), i)).collect();
+        let mut sides = Self { model, views, modules, tensors: HashMap::new() };
+        for (v, view) in views.tensors.iter().enumerate() {
+            if sides.is_quantized(view.module) {
+                sides.tensors.entry(view.module).or_default().push(v);
+            }
+        }
+        sides
+    }
+
+    fn layer(&self, module: usize) -> Option<&'a quantscope_audit::LayerInfo> {
+        self.model.layers.get(self.views.modules.get(module)?.layer)
+    }
+
+    fn is_quantized(&self, module: usize) -> bool {
+        self.layer(module).is_some_and(quantscope_audit::LayerInfo::is_quantized)
+    }
+
+    fn scheme(&self, module: usize) -> Option<&'static str> {
+        self.layer(module).map(|l| l.scheme.id())
+    }
+
+    /// The weight of a plain module.
+    fn weight(&self, module: usize) -> Option<&'a View> {
+        let weight = self.views.weight(self.views.modules.get(module)?)?;
+        Some(weight).filter(|w| w.leaf == WEIGHT_LEAF && w.dtype.is_plain_float())
+    }
+
+    /// Whether a module of that name has a weight that can be shared.
+    fn has(&self, name: &str) -> bool {
+        let module = self.modules.get(name).copied();
+        module.is_some_and(|m| self.is_quantized(m) || self.weight(m).is_some())
+    }
+
+    /// What goes with the weight of a quantized module, the weight included.
+    fn companions(&self, module: usize) -> Vec<&'a View> {
+        let Some(layer) = self.layer(module) else { return Vec::new() };
+        let views = self.tensors.get(&module).into_iter().flatten();
+        let views = views.filter_map(|&view| self.views.tensors.get(view));
+        views.filter(|view| is_part(role_of(layer.scheme, &view.leaf).0)).collect()
     }
 }
 
@@ -227,7 +378,7 @@ async fn are_equal(
 
 #[cfg(test)]
 mod tests {
-    use super::{translated, under_prefix};
+    use super::under_prefix;
 
     #[test]
     fn prefixes_pair_sides_of_one_parent() {
@@ -237,14 +388,5 @@ mod tests {
             assert_eq!(pair(none), None, "{none}");
         }
         assert_eq!(under_prefix("decoder", "encoder.a"), Some("decoder.a".into()));
-    }
-
-    #[test]
-    fn a_star_is_the_same_text_on_both_sides() {
-        assert_eq!(translated("encoder.*", "decoder.*", "encoder.a.b"), Some("decoder.a.b".into()));
-        assert_eq!(translated("e.*.fc", "d.*.fc", "e.1.fc"), Some("d.1.fc".into()));
-        assert_eq!(translated("e.*.fc", "d.*.fc", "e.fc"), None);
-        assert_eq!(translated("lm_head", "embed", "lm_head"), Some("embed".into()));
-        assert_eq!(translated("encoder.*", "decoder.*", "decoder.a"), None);
     }
 }

@@ -98,7 +98,14 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
         if drops_remnants && cast.is_some() && is_remnant(&view.leaf, &view.name) {
             continue;
         }
-        entries.push(unchanged(view, cast));
+        entries.push(match builder.tied.merged(v) {
+            Some(places) => {
+                let spec =
+                    TensorSpec { name: view.name.clone(), dtype: view.dtype, shape: view.shape.clone() };
+                (spec, Step::Largest(places.clone()))
+            }
+            None => unchanged(view, cast),
+        });
     }
     let constants = builder.constants();
     if let Some(first) = files.first_mut() {

@@ -41,6 +41,7 @@ mod shards;
 mod size;
 mod stack;
 mod survey;
+mod tie_pattern;
 mod tied;
 pub mod trial;
 mod verify;

@@ -20,7 +20,7 @@ pub(crate) fn stores_input_scale(packed: &PackedLayer) -> bool {
 
 impl Builder<'_> {
     pub(crate) fn resolve(&self) -> Found {
-        Resolver::new(&self.views, self.recipe, self.ties, &self.tied.dropped).resolve()
+        Resolver::new(&self.views, self.recipe, self.ties, &self.tied.shared()).resolve()
     }
 
     /// Maxima of weights: of the tensor, of its fused group, of its blocks.
@@ -68,6 +68,31 @@ impl Builder<'_> {
             .iter()
             .map(|((attention, side), &amax)| (kv::scale_name(attention, *side), kv::scale(amax)))
             .collect();
+    }
+
+    /// Layers that are written under two names have the same maxima under both; with a policy that keeps each side's
+    /// own, but those of activations.
+    pub(crate) fn share_with_twins(&mut self) {
+        let packed = |name: &str| self.packed.get(&self.views.find(name)?).copied();
+        let pairs: Vec<(String, usize, usize)> = self
+            .tied
+            .twins
+            .iter()
+            .filter_map(|(alias, canonical)| Some((alias.clone(), packed(alias)?, packed(canonical)?)))
+            .collect();
+        for (alias, own, other) in pairs {
+            let Some(other) = self.plan.packed.get(other).cloned() else { continue };
+            let kept = self.alias_inputs.remove(&alias).map(|(_, amax)| amax);
+            if let Some(own) = self.plan.packed.get_mut(own) {
+                *own = PackedLayer {
+                    name: own.name.clone(),
+                    place: own.place.clone(),
+                    naming: own.naming,
+                    input_amax: kept.or(other.input_amax),
+                    ..other
+                };
+            }
+        }
     }
 
     /// Aliases that keep their own scales share them in their own fused groups.

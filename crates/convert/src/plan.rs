@@ -53,6 +53,8 @@ pub enum Step {
         /// Rows, and bytes of a row, that are no padding.
         kept: [u64; 2],
     },
+    /// The largest of single F32 numbers: activation scales of layers that share a weight.
+    Largest(Vec<Place>),
     /// Numbers of a source tensor, rounded to the output's type.
     Cast(Place, Dtype),
     /// Codes of a packed layer, by its index in [`Plan::packed`].
@@ -207,6 +209,8 @@ pub struct Plan {
     pub bytes_before: u64,
     /// Bytes of the output's tensors.
     pub bytes_after: u64,
+    /// Bytes of the source's tensors that ties leave out.
+    pub bytes_tied: u64,
     /// Bits per weight of the source.
     pub bits_before: f64,
     /// Bits per weight of the output.

@@ -9,6 +9,7 @@ use crate::calibration::Calibration;
 use crate::error::ConvertError;
 use crate::names::Rules;
 use crate::size;
+use crate::tie_pattern::TiePattern;
 use quantscope_format::Glob;
 use quantscope_kernels::FloatType;
 use quantscope_schemes::{EncodeSettings, Family, Fp8Rounding, Kind, Padding, Scheme, by_id, schemes};
@@ -86,7 +87,7 @@ pub struct Recipe {
     /// Prefix of the sides that stay.
     pub(crate) canonical: Option<String>,
     /// Declared ties: pattern of the alias, pattern of the side that stays.
-    pub(crate) declared_ties: Vec<(String, String)>,
+    pub(crate) declared_ties: Vec<TiePattern>,
     /// Whether the aliases of ties are written again.
     pub(crate) expand_ties: bool,
     /// Groups of last path segments that share a global scale; none are the usual ones.
@@ -194,14 +195,11 @@ fn rule(text: &str) -> Result<(Glob, Target), ConvertError> {
 }
 
 /// A tie `ALIAS=CANONICAL`.
-fn tie(text: &str) -> Result<(String, String), ConvertError> {
-    let stars = |text: &str| text.matches('*').count();
-    match text.split_once('=') {
-        Some((alias, canonical)) if stars(alias) == stars(canonical) && stars(alias) < 2 => {
-            Ok((alias.to_string(), canonical.to_string()))
-        }
-        _ => refuse(format!("{text:?} is no tie; write ALIAS=CANONICAL, both with one * or none")),
-    }
+fn tie(text: &str) -> Result<TiePattern, ConvertError> {
+    let Some((alias, canonical)) = text.split_once('=') else {
+        return refuse(format!("{text:?} is no tie; write ALIAS=CANONICAL"));
+    };
+    TiePattern::new(alias, canonical).or_else(refuse)
 }
 
 fn kind(word: &str) -> Result<Kind, ConvertError> {
@@ -299,7 +297,7 @@ impl Recipe {
 
     /// Refuses what no stage carries out yet, so that nothing that was asked for is left undone silently.
     pub(crate) fn refuse_what_is_missing(&self) -> Result<(), ConvertError> {
-        let asked = [(self.expand_ties, "expanding ties (--expand-ties)"), (self.fuse, "fusing (--fuse)")];
+        let asked = [(self.fuse, "fusing (--fuse)")];
         match asked.iter().find(|(is_asked, _)| *is_asked) {
             Some((_, what)) => refuse(format!("{what} cannot be done by this version; leave it out")),
             None => Ok(()),

@@ -219,6 +219,7 @@ impl<'a> Job<'a> {
             let number = match &tensor.step {
                 Step::Scalar(i, leaf) => self.scalar(*i, leaf, maxima)?,
                 Step::Constant(value) => Some(*value),
+                Step::Largest(places) => Some(self.largest(places).await?),
                 _ => None,
             };
             if let Some(number) = number {
@@ -239,7 +240,7 @@ impl<'a> Job<'a> {
                     self.pack(sink, file, *i, (tensor, block_scales.get(i).copied()), maxima).await?;
                 }
                 // Written together with the codes; numbers are written above.
-                Step::BlockScales(_) | Step::Scalar(..) | Step::Constant(_) => {}
+                Step::BlockScales(_) | Step::Scalar(..) | Step::Constant(_) | Step::Largest(_) => {}
             }
         }
         Ok(())

@@ -2,8 +2,9 @@
 //!
 //! Source: `formats.md` h, "Dedup": a pair of which one side is quantized and the other is not stays a pair.
 
-use crate::dedup::{Pair, Ties};
+use crate::dedup::{Merge, Origin, Pair, Ties};
 use crate::plan::Place;
+use crate::recipe::{Recipe, TiePolicy};
 use crate::select::Choice;
 use crate::views::Views;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Tied {
     /// Modules whose weight is left out, and those that stand for them.
     pub(crate) dropped: BTreeMap<String, String>,
+    /// Modules whose weight is written once more, and those they share it with.
+    pub(crate) twins: BTreeMap<String, String>,
+    /// Activation scales that become the largest of several: by view, all their places.
+    merged: BTreeMap<usize, Vec<Place>>,
+    /// Of those that are written on every side, whose they share.
+    sides: BTreeMap<usize, usize>,
+    /// Bytes of the source that are left out.
+    pub(crate) bytes: u64,
     /// Views that are left out.
     gone: BTreeSet<usize>,
     /// Pairs that stay pairs, since their sides are treated differently.
@@ -35,9 +44,13 @@ fn sides(index: &Index, pair: &Pair) -> Vec<(usize, usize)> {
 
 impl Tied {
     /// Applies pairs of equal bytes, given what becomes of each module.
-    pub(crate) fn new(views: &Views, ties: &Ties, choices: &[Choice]) -> Self {
+    pub(crate) fn new(views: &Views, ties: &Ties, choices: &[Choice], recipe: &Recipe) -> Self {
         let place = |p: &Place| (p.shard, p.tensor, p.bytes.start);
-        let index: Index = views.tensors.iter().enumerate().map(|(i, v)| (place(&v.place), i)).collect();
+        let mut index = Index::new();
+        for (i, view) in views.tensors.iter().enumerate() {
+            // Twins of tensors come after them.
+            index.entry(place(&view.place)).or_insert(i);
+        }
         let mut tied = Self::default();
         let treated = |view: usize| {
             let module = views.tensors.get(view)?.module;
@@ -53,13 +66,63 @@ impl Tied {
                 continue;
             }
             for (gone, kept) in sides {
-                tied.gone.insert(gone);
+                if !recipe.expand_ties {
+                    tied.gone.insert(gone);
+                    tied.bytes =
+                        tied.bytes.saturating_add(views.tensors.get(gone).map_or(0, |v| v.place.len()));
+                }
                 if let (true, Some(alias), Some(canonical)) = (is_weight(gone), module(gone), module(kept)) {
-                    tied.dropped.insert(alias.name.clone(), canonical.name.clone());
+                    let known = if recipe.expand_ties { &mut tied.twins } else { &mut tied.dropped };
+                    known.insert(alias.name.clone(), canonical.name.clone());
                 }
             }
         }
+        for merge in &ties.merges {
+            let (Some(&gone), Some(&kept)) = (index.get(&place(&merge.gone)), index.get(&place(&merge.kept)))
+            else {
+                continue;
+            };
+            tied.merge(views, recipe, merge, [gone, kept]);
+        }
+        // Sides that are all written get the largest of all.
+        let of_kept: Vec<(usize, usize)> = tied.sides.iter().map(|(&gone, &kept)| (gone, kept)).collect();
+        for (gone, kept) in of_kept {
+            if let Some(places) = tied.merged.get(&kept).cloned() {
+                tied.merged.insert(gone, places);
+            }
+        }
+        if recipe.expand_ties {
+            tied.twins.extend(ties.absent.iter().cloned());
+        }
         tied
+    }
+
+    /// The activation scales of a layer that is quantized already.
+    fn merge(&mut self, views: &Views, recipe: &Recipe, merge: &Merge, [gone, kept]: [usize; 2]) {
+        let name = views.tensors.get(gone).and_then(|v| views.modules.get(v.module)).map(|m| m.name.as_str());
+        let Some(name) = name else { return };
+        let is_tied = self.dropped.contains_key(name) || self.twins.contains_key(name);
+        if !is_tied || recipe.ties == TiePolicy::KeepInputScale {
+            return;
+        }
+        let places = self.merged.entry(kept).or_insert_with(|| vec![merge.kept.clone()]);
+        places.push(merge.gone.clone());
+        if recipe.expand_ties {
+            self.sides.insert(gone, kept);
+        } else {
+            self.gone.insert(gone);
+            self.bytes = self.bytes.saturating_add(merge.gone.len());
+        }
+    }
+
+    /// The places whose largest number a view becomes, if it is one that several sides have.
+    pub(crate) fn merged(&self, view: usize) -> Option<&Vec<Place>> {
+        self.merged.get(&view)
+    }
+
+    /// Modules of the source, and those whose weight they share: dropped or written once more.
+    pub(crate) fn shared(&self) -> BTreeMap<String, String> {
+        self.dropped.iter().chain(&self.twins).map(|(a, c)| (a.clone(), c.clone())).collect()
     }
 
     /// Whether a view is left out.
@@ -69,7 +132,8 @@ impl Tied {
 
     /// Modules that share the weight of another, in the file or not.
     pub(crate) fn aliases(&self, ties: &Ties) -> Vec<(String, String)> {
-        self.dropped.clone().into_iter().chain(ties.absent.iter().cloned()).collect()
+        let absent = ties.absent.iter().filter(|(alias, _)| !self.twins.contains_key(alias)).cloned();
+        self.dropped.clone().into_iter().chain(absent).collect()
     }
 
     /// What the user should know of ties.
@@ -85,8 +149,12 @@ impl Tied {
         let different: Vec<(&str, &str)> =
             self.treated_differently.iter().map(|(a, c)| (a.as_str(), c.as_str())).collect();
         tell(&different, "are tied, but only one of them would be quantized: both stay");
-        let unequal: Vec<(&str, &str)> =
-            ties.unequal.iter().map(|p| (p.alias.as_str(), p.canonical.as_str())).collect();
+        let unequal: Vec<(&str, &str)> = ties
+            .unequal
+            .iter()
+            .filter(|p| p.origin != Origin::Declared)
+            .map(|p| (p.alias.as_str(), p.canonical.as_str()))
+            .collect();
         tell(&unequal, "should share their values, but differ: both stay");
         if !ties.is_compared && !self.gone.is_empty() {
             warnings.push(format!(

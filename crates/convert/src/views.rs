@@ -10,7 +10,7 @@ use crate::recipe::Recipe;
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
 use quantscope_format::TensorInfo;
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{Kind, Naming, WEIGHT_LEAF, leak, role_of};
+use quantscope_schemes::{Kind, Naming, Role, WEIGHT_LEAF, leak, role_of};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -55,6 +55,8 @@ pub(crate) struct Module {
     pub(crate) bytes: u64,
     /// For a stack that stays one: whether it is one of those that can be packed, or why nobody can tell.
     pub(crate) stack: Option<Form>,
+    /// The module whose weight it is, written once more under this name.
+    pub(crate) twin_of: Option<usize>,
 }
 
 /// The rules that apply: the user's, or the preset of the model type where layers are brought into a scheme.
@@ -149,6 +151,7 @@ impl Views {
             weight: None,
             bytes: 0,
             stack: form.cloned(),
+            twin_of: None,
         });
         if let Some(module) = self.modules.get(module) {
             self.applied.check_survivor(layer, &module.name)?;
@@ -193,6 +196,7 @@ impl Views {
                 weight: None,
                 bytes: 0,
                 stack: None,
+                twin_of: None,
             });
             let view = View {
                 name: self.applied.rules.tensor(&Naming::Dotted.tensor(path, leaf)),
@@ -242,6 +246,44 @@ impl Views {
             }
         }
         self.tensors.push(view);
+        Ok(())
+    }
+
+    /// Writes a module once more under another name: what goes with its weight.
+    ///
+    /// # Errors
+    /// If something else has that name.
+    pub(crate) fn add_twin(
+        &mut self,
+        model: &Model,
+        alias: &str,
+        canonical: &str,
+    ) -> Result<(), ConvertError> {
+        let Some(origin) = self.find(canonical).filter(|_| self.find(alias).is_none()) else { return Ok(()) };
+        let Some(found) = self.modules.get(origin).cloned() else { return Ok(()) };
+        let Some(layer) = model.layers.get(found.layer) else { return Ok(()) };
+        let goes = |view: &View| {
+            let role = role_of(layer.scheme, &view.leaf).0;
+            view.module == origin
+                && !matches!(role, Role::Bias | Role::Other | Role::KvScale | Role::QuantizerState)
+        };
+        let views: Vec<View> = self.tensors.iter().filter(|view| goes(view)).cloned().collect();
+        let module = self.modules.len();
+        self.by_name.insert(alias.to_string(), module);
+        let naming = found.naming;
+        self.modules.push(Module {
+            name: alias.to_string(),
+            before: alias.to_string(),
+            weight: None,
+            bytes: 0,
+            twin_of: Some(origin),
+            ..found
+        });
+        for view in views {
+            let name = naming.tensor(alias, &view.leaf);
+            let source = view.name.clone();
+            self.add(View { name, module, ..view }, layer.weight_leaf(), &source)?;
+        }
         Ok(())
     }
 

@@ -89,6 +89,9 @@ pub struct PlanView {
     pub bytes_before: u64,
     /// Bytes of the output's tensors.
     pub bytes_after: u64,
+    /// Bytes of the source's tensors that ties leave out: copies of others.
+    #[serde(default)]
+    pub bytes_tied: u64,
     /// Bytes of all files that are written, the manifest left out. They grow under temporary names beside each other,
     /// so that no more room is needed while they are written.
     #[serde(default)]

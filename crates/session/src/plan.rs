@@ -106,6 +106,7 @@ impl Session {
             other_files: texts.chain(plan.copies.iter().cloned()).collect(),
             bytes_before: plan.bytes_before,
             bytes_after: plan.bytes_after,
+            bytes_tied: plan.bytes_tied,
             bytes_to_write: plan.bytes_to_write(&self.checkpoint),
             bits_before: plan.bits_before,
             bits_after: plan.bits_after,

@@ -100,8 +100,12 @@ pub(crate) fn in_one_line(plan: &PlanView) -> String {
         0 => String::new(),
         count => format!("{} cast, ", plural(count, "tensor")),
     };
+    let tied = match plan.bytes_tied {
+        0 => String::new(),
+        count => format!("{} of copies left out, ", bytes(count)),
+    };
     format!(
-        "{} changed, {} kept, {cast}{} -> {}, {} -> {} bits per weight",
+        "{} changed, {} kept, {cast}{tied}{} -> {}, {} -> {} bits per weight",
         plural(plan.packed.len() as u64, "layer"),
         plan.kept.len(),
         bytes(plan.bytes_before),
