@@ -149,9 +149,8 @@ impl TiePattern {
             if is_expression { expression(side) } else { Some(starred(side)) }
         };
         let wrong = || {
-            format!(
-                "{alias:?} and {canonical:?} are no tie: write names, prefixes, or patterns with the same wildcards"
-            )
+            let pair = format!("{alias}={canonical}");
+            format!("{pair:?} is no tie: write names, prefixes, or patterns with the same wildcards")
         };
         let (own, other) = tokens(alias).zip(tokens(canonical)).ok_or_else(wrong)?;
         let wildcards = |tokens: &[Token]| -> Vec<String> {
