@@ -11,7 +11,8 @@ use crate::sink::FolderSink;
 use crate::{calibration, space, text};
 use quantscope_format::Limits;
 use quantscope_session::api::{ConvertRequest, PlanDocument};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 
@@ -54,13 +55,23 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
     Ok(Status::Fine)
 }
 
+/// `--plan --json`. Plans list every tensor, of which there may be a hundred thousand: written as they are, without a
+/// copy of the whole on the way.
+#[derive(Serialize)]
+struct PlanReport<'a> {
+    schema: u64,
+    tool: Value,
+    plan: &'a PlanDocument,
+    space: Value,
+}
+
 /// `--plan`: what would be written, and whether there is room for it. What is refused makes the status that of a
 /// conversion that was refused.
 fn show_plan(command: &Convert, plan: &PlanDocument) -> Result<Status, Failure> {
     let free = command.output.as_deref().and_then(space::free);
     if command.json {
         let space = json!({"needed": plan.view.bytes_to_write, "free": free});
-        print(&json!({"schema": 1, "tool": tool(), "plan": plan, "space": space}))?;
+        print(&PlanReport { schema: 1, tool: tool(), plan, space })?;
     } else {
         text::out(&text::plan::describe(&plan.view, free))?;
     }
