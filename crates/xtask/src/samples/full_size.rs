@@ -15,7 +15,7 @@ const HIDDEN: u64 = 8192;
 const WIDE: u64 = 28_672;
 const VOCABULARY: u64 = 128_256;
 /// Random bytes at either end of a tensor.
-const RANDOM_BYTES: u64 = 4 << 20;
+const RANDOM_BYTES: u64 = 1 << 20;
 /// Bytes of tensors in a file, about.
 const SHARD_BYTES: u64 = 5_000_000_000;
 
