@@ -14,6 +14,7 @@ pub use crate::proof::ProofView;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
 pub use crate::scope::AuditChoice;
 pub use crate::sweep::{Budget, Proposal};
+pub use crate::tree::{SchemeBytes, TreePage, TreeQuery, TreeRow};
 pub use quantscope_audit::report::{Finding, Report, Severity};
 pub use quantscope_convert::Problem as ProofProblem;
 pub use quantscope_convert::trial::{
@@ -117,6 +118,22 @@ pub struct SizeCell {
     pub bytes: u64,
 }
 
+/// Where the bytes of one module are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeView {
+    /// Path of the module; empty for the whole checkpoint.
+    pub path: String,
+    /// Modules below it, split by scheme, the largest first. What is too small for a picture is one cell without a
+    /// name.
+    pub cells: Vec<SizeCell>,
+    /// Layers.
+    pub layers: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// Logical weights.
+    pub parameters: u64,
+}
+
 /// Which layers the list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerQuery {
@@ -128,9 +145,15 @@ pub struct LayerQuery {
     pub kind: Option<String>,
     /// Only layers with findings.
     pub with_findings: bool,
+    /// Only layers with findings of this severity.
+    #[serde(default)]
+    pub severity: Option<Severity>,
+    /// Only layers that store this many bytes or more.
+    #[serde(default)]
+    pub at_least_bytes: u64,
     /// Only layers that this rule touches.
     pub rule: Option<String>,
-    /// `name` (default), `size`, `bits`, `scheme`, with a leading `-` for descending.
+    /// `name` (default), `size`, `weights`, `bits`, `scheme`, `kind`, `findings`, with a leading `-` for descending.
     pub sort: String,
     /// First row wanted.
     pub start: u64,

@@ -1,6 +1,6 @@
 //! The layer list by windows, and one layer in full.
 
-use crate::api::{LayerDetail, LayerPage, LayerQuery, LayerRow, Severity, TensorView};
+use crate::api::{Finding, LayerDetail, LayerPage, LayerQuery, LayerRow, Severity, TensorView};
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
 use quantscope_format::Glob;
@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// Most rows of one window.
-const MOST_ROWS: u64 = 500;
+pub(crate) const MOST_ROWS: u64 = 500;
 
 /// The search text: a glob if it looks like one, else part of a name, whatever the case.
 pub(crate) enum Text {
@@ -35,15 +35,14 @@ impl Text {
     pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Part(part) => name.to_lowercase().contains(part),
+            Self::Part(part) => contains(name, part),
             Self::Glob(glob) => glob.is_match(name),
         }
     }
 }
 
 fn row(session: &Session, index: usize, layer: &LayerInfo) -> LayerRow {
-    let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
-    let severities = own.iter().filter_map(|&i| finding(session, i)).map(|f| f.severity);
+    let own = own_findings(session, index);
     LayerRow {
         name: layer.name.clone(),
         kind: layer.kind.id().into(),
@@ -52,67 +51,108 @@ fn row(session: &Session, index: usize, layer: &LayerInfo) -> LayerRow {
         shape: layer.shape.clone(),
         bits_per_weight: layer.bits_per_weight(),
         bytes: layer.bytes,
-        worst: severities.min(),
-        findings: count(own.len()),
+        worst: own.clone().map(|f| f.severity).min(),
+        findings: count(own.count()),
     }
 }
 
-fn finding(session: &Session, i: u32) -> Option<&crate::api::Finding> {
-    session.findings.get(usize::try_from(i).ok()?)
+/// The findings that touch a layer.
+pub(crate) fn own_findings(session: &Session, index: usize) -> impl Iterator<Item = &Finding> + Clone {
+    let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
+    own.iter().filter_map(|&i| session.findings.get(usize::try_from(i).ok()?))
 }
 
-fn compare(sort: &str, a: &LayerInfo, b: &LayerInfo) -> Ordering {
-    let (key, reverse) = sort.strip_prefix('-').map_or((sort, false), |key| (key, true));
-    let order = match key {
+/// Whether a name holds a text that is in lower case already. Names are ASCII as a rule: nothing is copied for those.
+fn contains(name: &str, part: &str) -> bool {
+    if !name.is_ascii() || !part.is_ascii() {
+        return name.to_lowercase().contains(part);
+    }
+    let (name, part) = (name.as_bytes(), part.as_bytes());
+    let Some((&first, rest)) = part.split_first() else { return true };
+    name.windows(part.len()).any(|window| {
+        window.split_first().is_some_and(|(own, others)| {
+            own.to_ascii_lowercase() == first && others.eq_ignore_ascii_case(rest)
+        })
+    })
+}
+
+/// Puts layers in the order asked for; they are in natural order already, and sorts are stable.
+fn sort(session: &Session, key: &str, hits: &mut [usize]) {
+    let layers = &session.model.layers;
+    let (column, down) = key.strip_prefix('-').map_or((key, false), |column| (column, true));
+    let order = |a: &LayerInfo, b: &LayerInfo| match column {
         "size" => a.bytes.cmp(&b.bytes),
+        "weights" => a.parameters.cmp(&b.parameters),
         "bits" => a.bits_per_weight().total_cmp(&b.bits_per_weight()),
         "scheme" => a.scheme.id().cmp(b.scheme.id()),
-        // The layers are in natural order already; sorts are stable.
+        "kind" => a.kind.id().cmp(b.kind.id()),
         _ => Ordering::Equal,
     };
-    if reverse { order.reverse() } else { order }
+    let directed = |order: Ordering| if down { order.reverse() } else { order };
+    match column {
+        "" => {}
+        "name" if down => hits.reverse(),
+        "name" => {}
+        "findings" => hits.sort_by_cached_key(|&i| {
+            let own = own_findings(session, i);
+            let worst = own.clone().map(|f| f.severity).min().map_or(0, |worst| u8::MAX - worst as u8);
+            let key = (worst, own.count());
+            if down { (u8::MAX - key.0, usize::MAX - key.1) } else { key }
+        }),
+        _ => hits.sort_by(|&a, &b| match (layers.get(a), layers.get(b)) {
+            (Some(a), Some(b)) => directed(order(a, b)),
+            _ => Ordering::Equal,
+        }),
+    }
 }
 
-pub(crate) fn page(session: &Session, query: &LayerQuery) -> LayerPage {
+/// The layers that a query keeps, by index, in its order.
+pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
     let text = Text::new(&query.text);
-    let layers = &session.model.layers;
     let touched = |index: usize, severity: Option<Severity>, rule: Option<&str>| {
-        let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
-        own.iter()
-            .filter_map(|&i| finding(session, i))
+        own_findings(session, index)
             .any(|f| severity.is_none_or(|s| f.severity == s) && rule.is_none_or(|r| f.rule == r))
     };
-    let mut hits: Vec<usize> = (0..layers.len())
-        .zip(layers)
+    let mut hits: Vec<usize> = (0..)
+        .zip(&session.model.layers)
         .filter(|(i, l)| {
             query.scheme.as_deref().is_none_or(|s| s == l.scheme.id())
                 && query.kind.as_deref().is_none_or(|k| k == l.kind.id())
+                && l.bytes >= query.at_least_bytes
                 && (!query.with_findings || touched(*i, None, None))
+                && query.severity.is_none_or(|s| touched(*i, Some(s), None))
                 && query.rule.as_deref().is_none_or(|r| touched(*i, None, Some(r)))
                 && text.matches(&l.name)
         })
         .map(|(i, _)| i)
         .collect();
-    if query.sort == "-name" {
-        hits.reverse();
-    } else if !matches!(query.sort.as_str(), "" | "name") {
-        hits.sort_by(|&a, &b| match (layers.get(a), layers.get(b)) {
-            (Some(a), Some(b)) => compare(&query.sort, a, b),
-            _ => Ordering::Equal,
-        });
-    }
+    sort(session, &query.sort, &mut hits);
+    hits
+}
+
+/// Kinds and schemes that are there, for choices.
+pub(crate) fn kinds_and_schemes(session: &Session) -> (Vec<String>, Vec<String>) {
+    let layers = &session.model.layers;
+    let kinds: BTreeSet<Kind> = layers.iter().map(|l| l.kind).collect();
+    let schemes: BTreeSet<&str> = layers.iter().map(|l| l.scheme.id()).collect();
+    let kinds = kinds.into_iter().map(|k| k.id().to_string()).collect();
+    (kinds, schemes.into_iter().map(str::to_string).collect())
+}
+
+pub(crate) fn page(session: &Session, query: &LayerQuery) -> LayerPage {
+    let layers = &session.model.layers;
+    let hits = hits(session, query);
     let start = usize::try_from(query.start).unwrap_or(usize::MAX).min(hits.len());
     let rows = usize::try_from(query.count.min(MOST_ROWS)).unwrap_or(0);
     let window = hits.iter().skip(start).take(rows);
-    let kinds: BTreeSet<Kind> = layers.iter().map(|l| l.kind).collect();
-    let schemes: BTreeSet<&str> = layers.iter().map(|l| l.scheme.id()).collect();
+    let (kinds, schemes) = kinds_and_schemes(session);
     LayerPage {
         total: count(hits.len()),
         all: count(layers.len()),
         start: count(start),
         rows: window.filter_map(|&i| layers.get(i).map(|l| row(session, i, l))).collect(),
-        kinds: kinds.into_iter().map(|k| k.id().to_string()).collect(),
-        schemes: schemes.into_iter().map(str::to_string).collect(),
+        kinds,
+        schemes,
     }
 }
 
@@ -151,11 +191,10 @@ pub(crate) fn detail(session: &Session, name: &str) -> Option<LayerDetail> {
             end: tensor.end,
         })
     };
-    let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
     Some(LayerDetail {
         row: row(session, index, layer),
         stored_as: stored_as(session, layer),
         tensors: layer.members.iter().filter_map(tensor).collect(),
-        findings: own.iter().filter_map(|&i| finding(session, i)).cloned().collect(),
+        findings: own_findings(session, index).cloned().collect(),
     })
 }

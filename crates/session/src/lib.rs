@@ -22,6 +22,7 @@ mod scale_map;
 mod scope;
 mod size_map;
 mod sweep;
+mod tree;
 mod values;
 
 pub use api::EngineChoice;
@@ -64,6 +65,7 @@ pub struct Session {
     calibration: Calibration,
     /// For each layer of the model, by index: its findings, by index.
     by_layer: Vec<Vec<u32>>,
+    explorer: tree::Explorer,
 }
 
 impl Session {
@@ -100,6 +102,7 @@ impl Session {
             verified_by: None,
             calibration: Calibration::default(),
             by_layer,
+            explorer: tree::Explorer::default(),
         };
         session.gather();
         Ok(session)
@@ -118,6 +121,7 @@ impl Session {
     }
 
     fn index_findings(&mut self) {
+        self.explorer.forget_rows();
         self.by_layer = vec![Vec::new(); self.model.layers.len()];
         for (i, finding) in (0_u32..).zip(&self.findings) {
             for name in &finding.layers {

@@ -1,24 +1,32 @@
-//! Where the bytes are: layers summed up by module, at the depth at which a picture can still show them.
+//! Where the bytes are: layers summed up by module and scheme, at the depth at which a picture can still show them.
 
-use crate::api::SizeCell;
+use crate::api::{SizeCell, SizeView};
+use crate::tree::place;
+use crate::{Session, count};
 use quantscope_audit::LayerInfo;
 use std::collections::BTreeMap;
 
-/// Most cells of the picture.
+/// Most cells of a picture that goes deeper than one level.
 const MOST: usize = 150;
-/// Deepest module path that is tried.
+/// Most cells of one level; the smallest beyond are one cell together.
+const MOST_SIBLINGS: usize = 300;
+/// Levels that are tried.
 const DEEPEST: usize = 12;
 
 /// The first `depth` segments of a module path.
 fn prefix(name: &str, depth: usize) -> &str {
-    let end = name.match_indices('.').nth(depth - 1).map_or(name.len(), |(dot, _)| dot);
+    let end = name.match_indices('.').nth(depth.saturating_sub(1)).map_or(name.len(), |(dot, _)| dot);
     name.get(..end).unwrap_or(name)
 }
 
-/// Sums layers up by module and scheme; `None` if there are more cells than a picture shows.
-fn cells(layers: &[LayerInfo], depth: usize) -> Option<Vec<SizeCell>> {
+/// Sums layers up by module and scheme, the largest first; `None` if there are more than `most` cells.
+fn cells<'a>(
+    layers: impl Iterator<Item = &'a LayerInfo>,
+    depth: usize,
+    most: usize,
+) -> Option<Vec<SizeCell>> {
     let mut cells: BTreeMap<(&str, &str), SizeCell> = BTreeMap::new();
-    for layer in layers.iter().filter(|l| l.bytes > 0) {
+    for layer in layers.filter(|l| l.bytes > 0) {
         let key = (prefix(&layer.name, depth), layer.scheme.id());
         let cell = cells.entry(key).or_insert_with(|| SizeCell {
             name: layer.name.clone(),
@@ -33,24 +41,68 @@ fn cells(layers: &[LayerInfo], depth: usize) -> Option<Vec<SizeCell>> {
         }
         cell.layers += 1;
         cell.bytes = cell.bytes.saturating_add(layer.bytes);
-        if cells.len() > MOST && depth > 1 {
+        if cells.len() > most {
             return None;
         }
     }
     let mut cells: Vec<SizeCell> = cells.into_values().collect();
     cells.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    cells.truncate(MOST);
     Some(cells)
 }
 
-/// The cells at the greatest depth that a picture can show, the largest first.
-pub(crate) fn size_map(layers: &[LayerInfo]) -> Vec<SizeCell> {
-    let mut best = cells(layers, 1).unwrap_or_default();
-    for depth in 2..=DEEPEST {
-        match cells(layers, depth) {
+/// Puts the smallest together where there are more than a picture shows.
+fn with_rest(mut cells: Vec<SizeCell>) -> Vec<SizeCell> {
+    if cells.len() <= MOST_SIBLINGS {
+        return cells;
+    }
+    let rest = cells.split_off(MOST_SIBLINGS - 1);
+    let sum = |value: fn(&SizeCell) -> u64| rest.iter().map(value).fold(0, u64::saturating_add);
+    let (layers, bytes) = (sum(|cell| cell.layers), sum(|cell| cell.bytes));
+    cells.push(SizeCell {
+        name: String::new(),
+        scheme: String::new(),
+        family: "plain".into(),
+        layers,
+        bytes,
+    });
+    cells
+}
+
+/// The cells below a module whose path has `above` segments, at the greatest depth that a picture can show.
+fn picture<'a>(layers: &(impl Iterator<Item = &'a LayerInfo> + Clone), above: usize) -> Vec<SizeCell> {
+    let first = cells(layers.clone(), above + 1, usize::MAX).unwrap_or_default();
+    let mut best = with_rest(first);
+    for depth in above + 2..=above + DEEPEST {
+        match cells(layers.clone(), depth, MOST) {
             Some(finer) => best = finer,
             None => break,
         }
     }
     best
+}
+
+/// The picture of a whole checkpoint.
+pub(crate) fn size_map(layers: &[LayerInfo]) -> Vec<SizeCell> {
+    picture(&layers.iter(), 0)
+}
+
+impl Session {
+    /// Where the bytes of a module are; of the whole checkpoint, if the path is empty. `None` if there is no such
+    /// module.
+    #[must_use]
+    pub fn size_view(&self, path: &str) -> Option<SizeView> {
+        let forest = self.forest();
+        let all = &self.model.layers;
+        let node = forest.find(all, path)?;
+        let below = forest.layers_below(&[node]);
+        let layers = below.iter().filter_map(|&index| all.get(place(index)));
+        let segments = if path.is_empty() { 0 } else { path.split('.').count() };
+        Some(SizeView {
+            path: path.to_string(),
+            cells: picture(&layers, segments),
+            layers: count(below.len()),
+            bytes: layers.clone().map(|l| l.bytes).fold(0, u64::saturating_add),
+            parameters: layers.map(|l| l.parameters).fold(0, u64::saturating_add),
+        })
+    }
 }
