@@ -5,7 +5,7 @@ use crate::pages::Frame;
 use crate::protocol::{FromWorker, RecipeReply, RecipeRequest, Reply, Request, RequestId};
 use crate::services::files::{self, PickedFile};
 use crate::services::worker_link::{Incoming, WorkerLink};
-use crate::services::{address, clock, dom, download, theme};
+use crate::services::{address, clock, columns, dom, download, theme};
 use crate::state::converting::Converting;
 use crate::state::load::Shared;
 use crate::state::picked::checkpoint_of;
@@ -64,7 +64,8 @@ impl Component for App {
             address::watch(move |route| on_address.emit(Action::Navigated(Box::new(route)))),
             theme::watch_system(move |dark| act.emit(Action::SystemDark(dark))),
         ];
-        let state = State::new(address::route(), theme::stored(), theme::system_is_dark());
+        let mut state = State::new(address::route(), theme::stored(), theme::system_is_dark());
+        state.exploring.columns = columns::stored();
         let mut app =
             Self { state, worker: None, held: Vec::new(), output: BTreeMap::new(), _listeners: listeners };
         match worker {
@@ -151,6 +152,7 @@ impl App {
             Command::Send { id, request } => self.send(ctx, id, *request),
             Command::SetAddress { fragment, replace } => address::set(&fragment, replace),
             Command::SetTheme(chosen) => theme::apply(chosen),
+            Command::KeepColumns(text) => columns::keep(&text),
             Command::Save(file) => {
                 let saved = match self.output.get(&file) {
                     Some(blob) => download::save(&file, blob),

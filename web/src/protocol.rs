@@ -3,10 +3,13 @@
 //! Replies are small on purpose. Lists that grow with the checkpoint (layers, plan rows, error rows) are asked
 //! for in windows, so that a checkpoint of 100,000 layers costs the main thread no more than one of 30.
 
+mod explore;
+
+pub(crate) use explore::{ExploreReply, ExploreRequest};
 use quantscope_session::api::{
     AuditChoice, Change, ConvertRequest, EngineChoice, FindingGroup, FindingQuery, LayerDetail, LayerError,
-    LayerPage, LayerQuery, LayerValues, Overview, PlanLayer, PlanRefusal, Progress, SessionError, TieReport,
-    Unmended, VerifySummary,
+    LayerValues, Overview, PlanLayer, PlanRefusal, Progress, SessionError, TieReport, Unmended,
+    VerifySummary,
 };
 use quantscope_session::render::Form;
 pub(crate) use recipe::{RecipeReply, RecipeRequest};
@@ -57,8 +60,8 @@ pub(crate) enum Request {
         /// What to call it.
         name: String,
     },
-    /// A window of the layer list.
-    Layers(LayerQuery),
+    /// Something that shows while the user looks around.
+    Explore(ExploreRequest),
     /// One layer from headers.
     Layer {
         /// Module path.
@@ -145,8 +148,8 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// A checkpoint is open.
     Opened(Overview),
-    /// To [`Request::Layers`].
-    Layers(LayerPage),
+    /// To [`Request::Explore`].
+    Explore(ExploreReply),
     /// To [`Request::Layer`]; `None` if there is no layer of that name.
     Layer(Option<LayerDetail>),
     /// To [`Request::Values`].

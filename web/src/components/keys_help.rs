@@ -2,10 +2,12 @@
 
 use yew::{Callback, Html, MouseEvent, Properties, component, html};
 
-const KEYS: [(&str, &str); 6] = [
+const KEYS: [(&str, &str); 8] = [
     ("/ or Ctrl K", "search layers"),
     ("j or ↓", "next layer"),
     ("k or ↑", "previous layer"),
+    ("→", "open the module, or go into it"),
+    ("←", "close the module, or go out of it"),
     ("Enter", "open the layer"),
     ("Esc", "close the layer, or a message"),
     ("?", "this list"),

@@ -1,26 +1,23 @@
-//! The layer list: rows of one height, of which only those in sight are in the document.
+//! The layers as tree or list: rows of one height, of which only those in sight are in the document.
 
 use super::{LayerName, SchemeTag, SeverityMark};
 use crate::hooks::{RowWindow, use_css_vars, use_row_window};
 use crate::services::dom;
+use crate::state::columns::{Column, Columns};
 use crate::state::list::Rows;
 use crate::state::route::Filter;
 use crate::state::text;
-use quantscope_session::api::LayerRow;
+use quantscope_session::api::TreeRow;
 use web_sys::HtmlElement;
-use yew::{Callback, Html, Properties, classes, component, html, use_effect_with, use_node_ref};
+use yew::{
+    Callback, Classes, Html, MouseEvent, Properties, classes, component, html, use_effect_with, use_node_ref,
+};
 
 /// Height of a row; `--row` in the style sheet says the same.
 const ROW_PX: i32 = 30;
 
-/// Columns that can be sorted by: word, key, class.
-const COLUMNS: [(&str, &str, &str); 5] = [
-    ("Layer", "name", "c-name"),
-    ("Scheme", "scheme", "c-scheme"),
-    ("Shape", "", "c-shape"),
-    ("Bits", "bits", "c-bits n"),
-    ("Size", "size", "c-size n"),
-];
+/// Deepest indent that the style sheet knows.
+const DEEPEST: u32 = 12;
 
 /// Properties of [`LayerTable`].
 #[derive(Properties, PartialEq)]
@@ -29,6 +26,10 @@ pub(crate) struct LayerTableProps {
     pub(crate) rows: Rows,
     /// Filter, for the order.
     pub(crate) filter: Filter,
+    /// Whether the rows are no tree.
+    pub(crate) flat: bool,
+    /// Columns in sight.
+    pub(crate) columns: Columns,
     /// Row that the keyboard is on.
     pub(crate) cursor: Option<u64>,
     /// Layer in the panel.
@@ -37,6 +38,8 @@ pub(crate) struct LayerTableProps {
     pub(crate) on_window: Callback<(u64, u64)>,
     /// A row was clicked.
     pub(crate) on_row: Callback<u64>,
+    /// A row is to be opened or closed.
+    pub(crate) on_toggle: Callback<u64>,
     /// The keyboard came to a row by itself.
     pub(crate) on_focus: Callback<u64>,
     /// Another order.
@@ -68,7 +71,7 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
     }
     {
         let body = body.clone();
-        use_effect_with(props.rows.generation, move |_| {
+        use_effect_with(props.rows.epoch, move |_| {
             if let Some(list) = body.cast::<HtmlElement>() {
                 list.set_scroll_top(0);
             }
@@ -90,24 +93,35 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
             }
         });
     }
-    let heads = COLUMNS.iter().map(|(word, key, class)| heading(props, word, key, class));
+    let heads = props.columns.iter().map(|column| {
+        let key = column.sorts(props.flat).then(|| column.slug());
+        heading(
+            props,
+            column.label(),
+            key,
+            classes!(format!("c-{}", column.slug()), column.is_numeric().then_some("n")),
+        )
+    });
     let rows = (first..last).map(|index| {
         let row = props.rows.row(index);
-        let selected = row.is_some_and(|row| Some(&row.name) == props.selected.as_ref());
+        let selected = row.is_some_and(|row| row.layer.is_some() && row.layer == props.selected);
         let at_cursor = props.cursor == Some(index);
         let (on_row, on_focus) = (props.on_row.clone(), props.on_focus.clone());
+        let open = row.and_then(|row| row.open);
+        let level = row.filter(|_| !props.flat).map(|row| (row.depth + 1).to_string());
+        let depth = row.map(|row| format!("depth-{}", row.depth.min(DEEPEST)));
         html! {
-            <div key={index.to_string()} id={format!("row-{index}")} class={classes!("row", selected.then_some("selected"), at_cursor.then_some("cursor"))}
-                role="row" aria-rowindex={(index + 2).to_string()} aria-selected={selected.to_string()}
+            <div key={index.to_string()} id={format!("row-{index}")} class={classes!("row", depth, selected.then_some("selected"), at_cursor.then_some("cursor"))}
+                role="row" aria-rowindex={(index + 2).to_string()} aria-selected={selected.to_string()} aria-level={level} aria-expanded={open.map(|open| open.to_string())}
                 tabindex={if index == props.cursor.unwrap_or(0) { "0" } else { "-1" }} onfocus={move |_| on_focus.emit(index)}
-                data-testid="layer-row" data-name={row.map(|row| row.name.clone())} onclick={move |_| on_row.emit(index)}>
-                { row.map_or_else(|| html! { <span class="row-waits" role="gridcell">{ "…" }</span> }, cells) }
+                data-testid="layer-row" data-name={row.and_then(|row| row.layer.clone())} data-key={row.map(|row| row.key.clone())} onclick={move |_| on_row.emit(index)}>
+                { row.map_or_else(|| html! { <span class="row-waits" role="gridcell">{ "…" }</span> }, |row| cells(row, index, props)) }
             </div>
         }
     });
     html! {
-        <div class="table" role="grid" aria-label="Layers" aria-rowcount={(total + 1).to_string()}>
-            <div class="row head" role="row" aria-rowindex="1">{ for heads }<span role="columnheader" class="c-worst"><span class="read-out">{ "Findings" }</span></span></div>
+        <div class="table" role={if props.flat { "grid" } else { "treegrid" }} aria-label="Layers" aria-rowcount={(total + 1).to_string()}>
+            <div class="row head" role="row" aria-rowindex="1">{ heading(props, "Layer", Some("name"), classes!("c-name")) }{ for heads }</div>
             <div class="rows" ref={body} data-testid="layer-list" role="rowgroup">
                 <div class="rows-whole" ref={inner}><div class="rows-seen">{ for rows }</div></div>
             </div>
@@ -115,10 +129,8 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
     }
 }
 
-fn heading(props: &LayerTableProps, word: &str, key: &'static str, class: &'static str) -> Html {
-    if key.is_empty() {
-        return html! { <span role="columnheader" {class}>{ word }</span> };
-    }
+fn heading(props: &LayerTableProps, word: &str, key: Option<&'static str>, class: Classes) -> Html {
+    let Some(key) = key else { return html! { <span role="columnheader" {class}>{ word }</span> } };
     let current = props.filter.sort.trim_start_matches('-') == key;
     let (order, arrow) = match (current, props.filter.sort.starts_with('-')) {
         (true, true) => ("descending", " ↓"),
@@ -134,20 +146,67 @@ fn heading(props: &LayerTableProps, word: &str, key: &'static str, class: &'stat
     }
 }
 
-fn cells(row: &LayerRow) -> Html {
+fn cells(row: &TreeRow, index: u64, props: &LayerTableProps) -> Html {
+    let on_toggle = props.on_toggle.clone();
+    let on_caret = move |event: MouseEvent| {
+        event.stop_propagation();
+        on_toggle.emit(index);
+    };
     html! {
         <>
-            <span role="gridcell" class="c-name"><LayerName name={row.name.clone()} /></span>
-            <span role="gridcell" class="c-scheme"><SchemeTag scheme={row.scheme.clone()} family={row.family.clone()} /></span>
-            <span role="gridcell" class="c-shape">{ text::shape(&row.shape) }</span>
-            <span role="gridcell" class="c-bits n">{ text::bits(row.bits_per_weight) }</span>
-            <span role="gridcell" class="c-size n" title={text::exact_size(row.bytes)}>{ text::size(row.bytes) }</span>
-            <span role="gridcell" class="c-worst">
-                if let Some(severity) = row.worst {
-                    <SeverityMark {severity} />
-                    if row.findings > 1 { <span class="faint">{ row.findings }</span> }
+            <span role="gridcell" class="c-name">
+                if let Some(open) = row.open {
+                    <i class="caret" aria-hidden="true" onclick={on_caret}>{ if open { "▾" } else { "▸" } }</i>
+                } else if !props.flat {
+                    <i class="caret" aria-hidden="true" />
                 }
+                <LayerName name={row.label.clone()} title={row.layer.clone().unwrap_or_else(|| row.key.clone())} />
+                if row.folded > 1 { <span class="folded" title="blocks that look alike">{ format!("× {}", text::count(row.folded)) }</span> }
             </span>
+            { for props.columns.iter().map(|column| cell(row, column)) }
         </>
     }
+}
+
+fn cell(row: &TreeRow, column: Column) -> Html {
+    let class = classes!(format!("c-{}", column.slug()), column.is_numeric().then_some("n"));
+    let counted = text::counted(row.layers, "layer");
+    let (title, content) = match column {
+        Column::Scheme => (None, schemes(row)),
+        Column::Kind if row.layer.is_some() => (None, html! { { &row.kind } }),
+        Column::Shape if row.layer.is_some() => (None, html! { { text::shape(&row.shape) } }),
+        Column::Shape => (None, html! { <span class="faint">{ counted }</span> }),
+        Column::Kind => (None, Html::default()),
+        Column::Weights => {
+            (Some(text::count(row.parameters)), html! { { text::short_count(row.parameters) } })
+        }
+        Column::Bits => {
+            (Some(row.bits_per_weight.to_string()), html! { { text::bits(row.bits_per_weight) } })
+        }
+        Column::Size => (Some(text::exact_size(row.bytes)), html! { { text::size(row.bytes) } }),
+        Column::Findings => (None, findings(row)),
+    };
+    html! { <span role="gridcell" {class} {title}>{ content }</span> }
+}
+
+/// The largest scheme in words, the others as colours beside it.
+fn schemes(row: &TreeRow) -> Html {
+    let Some((first, others)) = row.schemes.split_first() else { return Html::default() };
+    let also: Vec<&str> = others.iter().map(|other| other.scheme.as_str()).collect();
+    html! {
+        <>
+            <SchemeTag scheme={first.scheme.clone()} family={first.family.clone()} />
+            if !others.is_empty() {
+                <span class="also" title={format!("and {}", also.join(", "))}>
+                    { for others.iter().map(|other| html! { <i class={classes!("swatch", format!("family-{}", other.family))} aria-hidden="true" /> }) }
+                    <span class="read-out">{ format!(" and {}", also.join(", ")) }</span>
+                </span>
+            }
+        </>
+    }
+}
+
+fn findings(row: &TreeRow) -> Html {
+    let Some(severity) = row.worst else { return Html::default() };
+    html! { <><SeverityMark {severity} />if row.findings > 1 { <span class="faint">{ text::count(row.findings) }</span> }</> }
 }

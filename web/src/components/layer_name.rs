@@ -11,13 +11,17 @@ const TAIL: usize = 22;
 pub(crate) struct LayerNameProps {
     /// Module path.
     pub(crate) name: AttrValue,
+    /// What the tooltip says, if not the name.
+    #[prop_or_default]
+    pub(crate) title: Option<AttrValue>,
 }
 
 /// A name; the whole of it is in the tooltip.
 #[component]
 pub(crate) fn LayerName(props: &LayerNameProps) -> Html {
     let (head, tail) = text::split_for_cut(&props.name, TAIL);
+    let title = props.title.clone().unwrap_or_else(|| props.name.clone());
     html! {
-        <span class="layer-name" title={props.name.clone()}><span class="layer-name-head">{ head }</span><span class="layer-name-tail">{ tail }</span></span>
+        <span class="layer-name" {title}><span class="layer-name-head">{ head }</span><span class="layer-name-tail">{ tail }</span></span>
     }
 }

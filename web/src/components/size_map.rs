@@ -1,39 +1,76 @@
-//! Where the bytes are: a rectangle for each module and scheme, its area in proportion to stored bytes.
+//! Where the bytes are: a rectangle for each module and scheme, its area in proportion to stored bytes, and the same
+//! as a table. A click or Enter goes into a module.
 
-use crate::state::load::Shared;
+use super::SchemeTag;
+use crate::hooks::use_width;
+use crate::services::dom;
 use crate::state::text;
-use crate::state::treemap::squarify;
-use quantscope_session::api::{Overview, SizeCell};
-use yew::{Callback, Html, Properties, component, html};
+use crate::state::treemap::{Rect, neighbour, squarify};
+use quantscope_session::api::SizeCell;
+use yew::{
+    AttrValue, Callback, Html, KeyboardEvent, Properties, classes, component, html, use_node_ref, use_state,
+};
 
-const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 220.0;
 
 /// Properties of [`SizeMap`].
 #[derive(Properties, PartialEq)]
 pub(crate) struct SizeMapProps {
-    /// The checkpoint.
-    pub(crate) overview: Shared<Overview>,
-    /// Goes to the layers of a cell.
+    /// Path of the module that is shown; empty for the whole checkpoint.
+    pub(crate) path: AttrValue,
+    /// Modules below it, the largest first.
+    pub(crate) cells: Vec<SizeCell>,
+    /// A cell was chosen.
     pub(crate) on_cell: Callback<SizeCell>,
+    /// Another module of those above; the whole checkpoint, if empty.
+    pub(crate) on_path: Callback<String>,
 }
 
-/// The picture.
+/// The picture with the way to it, and its table.
 #[component]
 #[expect(clippy::cast_precision_loss, reason = "pixels")]
 pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
-    let cells: Vec<&SizeCell> = props.overview.size_map.iter().filter(|cell| cell.bytes > 0).collect();
+    let frame = use_node_ref();
+    let width = use_width(frame.clone());
+    let focused = use_state(|| 0_usize);
+    let cells: Vec<&SizeCell> = props.cells.iter().filter(|cell| cell.bytes > 0).collect();
     let weights: Vec<f64> = cells.iter().map(|cell| cell.bytes as f64).collect();
-    let rects = squarify(&weights, WIDTH, HEIGHT);
-    let drawn = cells.iter().zip(&rects).map(|(&cell, rect)| {
-        let label = if rect.height > 18.0 { label_that_fits(&cell.name, rect.width) } else { None };
+    let rects = squarify(&weights, width, HEIGHT);
+    let at = if *focused < cells.len() { *focused } else { 0 };
+    let onkeydown = {
+        let (rects, focused, on_path, path) =
+            (rects.clone(), focused.clone(), props.on_path.clone(), props.path.clone());
+        let target = cells.get(at).map(|cell| SizeCell::clone(cell));
+        let on_cell = props.on_cell.clone();
+        Callback::from(move |event: KeyboardEvent| {
+            let step = match event.key().as_str() {
+                "ArrowLeft" => (-1.0, 0.0),
+                "ArrowRight" => (1.0, 0.0),
+                "ArrowUp" => (0.0, -1.0),
+                "ArrowDown" => (0.0, 1.0),
+                "Enter" | " " => {
+                    event.prevent_default();
+                    return target.iter().cloned().for_each(|cell| on_cell.emit(cell));
+                }
+                "Backspace" if !path.is_empty() => return on_path.emit(above(&path)),
+                _ => return,
+            };
+            event.prevent_default();
+            if let Some(next) = neighbour(&rects, at, step) {
+                focused.set(next);
+                dom::focus(&format!("size-cell-{next}"));
+            }
+        })
+    };
+    let drawn = cells.iter().zip(&rects).enumerate().map(|(index, (&cell, rect))| {
         let (on_cell, target) = (props.on_cell.clone(), cell.clone());
-        let layers = text::counted(cell.layers, "layer");
+        let label = if rect.height > 18.0 { label_that_fits(name_of(cell), rect.width) } else { None };
+        let words = words_of(cell);
         html! {
-            <g class="reach" onclick={move |_| on_cell.emit(target.clone())}>
-                <title>{ format!("{} · {} · {layers} · {}", cell.name, cell.scheme, text::size(cell.bytes)) }</title>
-                <rect class={format!("cell fill-{}", cell.family)} x={format!("{:.1}", rect.x)} y={format!("{:.1}", rect.y)}
-                    width={format!("{:.1}", (rect.width - 1.5).max(0.5))} height={format!("{:.1}", (rect.height - 1.5).max(0.5))} rx="2" />
+            <g key={format!("{}/{}", cell.name, cell.scheme)} id={format!("size-cell-{index}")} class="reach" role="button" aria-label={words.clone()} tabindex={if index == at { "0" } else { "-1" }}
+                data-testid="size-cell" data-name={cell.name.clone()} onclick={move |_| on_cell.emit(target.clone())}>
+                <title>{ words }</title>
+                { shape_of(rect, &cell.family) }
                 if let Some(label) = label {
                     <text class={format!("on-{}", cell.family)} x={format!("{:.1}", rect.x + 6.0)} y={format!("{:.1}", rect.y + 15.0)}>{ label }</text>
                 }
@@ -41,11 +78,83 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
         }
     });
     html! {
-        <svg class="size-map" viewBox={format!("0 0 {WIDTH} {HEIGHT}")} preserveAspectRatio="none" role="img"
-            aria-label={format!("Stored bytes of {} modules; the layer list sorted by size says the same in words", cells.len())}>
-            { for drawn }
-        </svg>
+        <div class="sizes" ref={frame} data-testid="size-map" data-path={props.path.clone()}>
+            { way(props) }
+            <svg class="size-map" viewBox={format!("0 0 {width} {HEIGHT}")} role="group" aria-label="Stored bytes by module and scheme" {onkeydown}>{ for drawn }</svg>
+            { table(&cells, &props.on_cell) }
+        </div>
     }
+}
+
+fn shape_of(rect: &Rect, family: &str) -> Html {
+    html! {
+        <rect class={classes!("cell", format!("fill-{family}"))} x={format!("{:.1}", rect.x)} y={format!("{:.1}", rect.y)}
+            width={format!("{:.1}", (rect.width - 1.5).max(0.5))} height={format!("{:.1}", (rect.height - 1.5).max(0.5))} rx="2" />
+    }
+}
+
+/// The modules above, each a button.
+fn way(props: &SizeMapProps) -> Html {
+    let path: &str = &props.path;
+    let ends = path.match_indices('.').map(|(dot, _)| dot).chain((!path.is_empty()).then_some(path.len()));
+    let mut begin = 0;
+    let steps = ends.map(|end| {
+        let word = path.get(begin..end).unwrap_or_default().to_owned();
+        begin = end + 1;
+        step(path.get(..end).unwrap_or_default(), word, end == path.len(), &props.on_path)
+    });
+    html! {
+        <nav class="way" aria-label="Module in the map">
+            { step("", "all layers".into(), path.is_empty(), &props.on_path) }
+            { for steps }
+        </nav>
+    }
+}
+
+fn step(path: &str, word: String, here: bool, on_path: &Callback<String>) -> Html {
+    let (on_path, path) = (on_path.clone(), path.to_owned());
+    html! { <button class="quiet" aria-current={here.then_some("true")} disabled={here} onclick={move |_| on_path.emit(path.clone())}>{ word }</button> }
+}
+
+fn table(cells: &[&SizeCell], on_cell: &Callback<SizeCell>) -> Html {
+    let whole: u64 = cells.iter().map(|cell| cell.bytes).fold(0, u64::saturating_add);
+    let rows = cells.iter().map(|&cell| {
+        let (on_cell, target) = (on_cell.clone(), cell.clone());
+        html! {
+            <tr>
+                <td>if cell.name.is_empty() { { name_of(cell) } } else { <button class="quiet" onclick={move |_| on_cell.emit(target.clone())}><code>{ name_of(cell) }</code></button> }</td>
+                <td>if !cell.scheme.is_empty() { <SchemeTag scheme={cell.scheme.clone()} family={cell.family.clone()} /> }</td>
+                <td class="n">{ text::count(cell.layers) }</td>
+                <td class="n" title={text::exact_size(cell.bytes)}>{ text::size(cell.bytes) }</td>
+                <td class="n">{ text::percent(cell.bytes, whole) }</td>
+            </tr>
+        }
+    });
+    html! {
+        <details class="sizes-table" data-testid="size-table">
+            <summary>{ "The same as a table" }</summary>
+            <table class="facts">
+                <thead><tr><th>{ "Module" }</th><th>{ "Scheme" }</th><th class="n">{ "Layers" }</th><th class="n">{ "Stored" }</th><th class="n">{ "Share" }</th></tr></thead>
+                <tbody>{ for rows }</tbody>
+            </table>
+        </details>
+    }
+}
+
+fn name_of(cell: &SizeCell) -> &str {
+    if cell.name.is_empty() { "smaller ones" } else { &cell.name }
+}
+
+fn words_of(cell: &SizeCell) -> String {
+    let mut words = vec![name_of(cell).to_owned(), cell.scheme.clone()];
+    words.retain(|word| !word.is_empty());
+    words.extend([text::counted(cell.layers, "layer"), text::size(cell.bytes)]);
+    words.join(" · ")
+}
+
+/// The module that holds another; empty for the whole checkpoint.
+fn above(path: &str) -> String {
+    path.rsplit_once('.').map_or_else(String::new, |(above, _)| above.to_owned())
 }
 
 /// As much of the end of a module path as fits; what does not is left to the tooltip.

@@ -1,7 +1,9 @@
-//! The keys: `/` and ⌘K search, `j` and `k` move, `Enter` opens, `Esc` closes, `?` shows them.
+//! The keys: `/` and ⌘K search, `j` and `k` move, arrows open and close modules, `Enter` opens, `Esc` closes, `?`
+//! shows them.
 
 use crate::services::dom;
 use crate::state::Action;
+use crate::state::exploring::Explore;
 use gloo_events::{EventListener, EventListenerOptions};
 use wasm_bindgen::JsCast;
 use web_sys::KeyboardEvent;
@@ -37,13 +39,15 @@ fn action_of(event: &KeyboardEvent, has_list: bool) -> Option<Action> {
     if key == "Escape" {
         return Some(Action::Escape);
     }
-    if dom::is_typing(event) {
+    if dom::is_typing(event) || dom::keeps_keys(event) {
         return None;
     }
     match key.as_str() {
         "/" => Some(Action::Search),
         "j" | "ArrowDown" if has_list => Some(Action::Move(1)),
         "k" | "ArrowUp" if has_list => Some(Action::Move(-1)),
+        "ArrowRight" if has_list => Some(Action::Explore(Explore::Inward)),
+        "ArrowLeft" if has_list => Some(Action::Explore(Explore::Outward)),
         "Enter" if has_list && !dom::is_on_control(event) => Some(Action::Enter),
         "?" => Some(Action::Keys(true)),
         _ => None,

@@ -2,8 +2,10 @@
 
 use crate::components::{ErrorBox, LayerPanel, LayerTable};
 use crate::services::dom;
+use crate::state::columns::Column;
+use crate::state::exploring::Explore;
 use crate::state::load::Shared;
-use crate::state::route::Filter;
+use crate::state::route::{Filter, severity_of, severity_word};
 use crate::state::{Action, State, text};
 use yew::{Callback, Event, Html, Properties, classes, component, html};
 
@@ -24,14 +26,14 @@ pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
     html! {
         <main class={classes!("layers", state.route.layer.is_some().then_some("with-panel"))}>
             <div class="layers-list">
-                { tools(state, &on_filter) }
+                { tools(state, &on_filter, dispatch) }
                 if let Some(error) = &state.list.failed {
                     <ErrorBox title="The list could not be read" error={error.clone()} on_retry={dispatch.reform(|_| Action::Retry)} />
                 }
                 if let Some(rows) = &state.list.shown {
-                    <LayerTable rows={rows.clone()} filter={state.route.filter.clone()} cursor={state.list.cursor} selected={state.route.layer.clone()}
+                    <LayerTable rows={rows.clone()} filter={state.route.filter.clone()} flat={state.route.flat} columns={state.exploring.columns.clone()} cursor={state.list.cursor} selected={state.route.layer.clone()}
                         on_window={dispatch.reform(|(first, count)| Action::ListWindow { first, count })}
-                        on_row={dispatch.reform(Action::SelectRow)} on_focus={dispatch.reform(Action::CursorAt)} {on_filter} />
+                        on_row={dispatch.reform(Action::SelectRow)} on_toggle={dispatch.reform(|index| Action::Explore(Explore::Toggle(index)))} on_focus={dispatch.reform(Action::CursorAt)} {on_filter} />
                     if rows.total == 0 {
                         <p class="empty" role="status">{ "No layer matches. Clear the search or a filter." }</p>
                     }
@@ -46,14 +48,14 @@ pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
     }
 }
 
-fn tools(state: &State, on_filter: &Callback<Filter>) -> Html {
+fn tools(state: &State, on_filter: &Callback<Filter>, dispatch: &Callback<Action>) -> Html {
     let filter = &state.route.filter;
     let rows = state.list.shown.as_ref();
     let count = rows.map_or_else(String::new, |rows| {
-        if rows.total == rows.all {
+        if rows.matching == rows.all {
             text::counted(rows.all, "layer")
         } else {
-            format!("{} of {}", text::count(rows.total), text::counted(rows.all, "layer"))
+            format!("{} of {}", text::count(rows.matching), text::counted(rows.all, "layer"))
         }
     });
     let choose = |set: fn(&mut Filter, Option<String>)| {
@@ -73,8 +75,16 @@ fn tools(state: &State, on_filter: &Callback<Filter>) -> Html {
     };
     html! {
         <div class="tools" role="search">
+            <span class="choice" role="group" aria-label="How layers are listed">
+                { for [(false, "Tree", "list-tree"), (true, "Flat", "list-flat")].map(|(flat, word, id)| html! {
+                    <button class={classes!("toggle", (state.route.flat == flat).then_some("on"))} aria-pressed={(state.route.flat == flat).to_string()} data-testid={id}
+                        onclick={dispatch.reform(move |_| Action::Explore(Explore::Flat(flat)))}>{ word }</button>
+                }) }
+            </span>
             { select("all kinds", "filter-kind", kinds, filter.kind.as_deref(), choose(|filter, kind| filter.kind = kind)) }
             { select("all schemes", "filter-scheme", schemes, filter.scheme.as_deref(), choose(|filter, scheme| filter.scheme = scheme)) }
+            { select_of("any size", "filter-size", &SIZES, &filter.at_least_bytes.to_string(), choose(|filter, least| filter.at_least_bytes = least.and_then(|least| least.parse().ok()).unwrap_or(0))) }
+            { select_of("found or not", "filter-severity", &FOUND, filter.severity.map_or("", severity_word), choose(|filter, word| filter.severity = word.as_deref().and_then(severity_of))) }
             <button class={classes!("toggle", filter.with_findings.then_some("on"))} aria-pressed={filter.with_findings.to_string()} data-testid="filter-findings"
                 onclick={emit(Filter { with_findings: !filter.with_findings, ..filter.clone() })}>{ "With findings" }</button>
             if let Some(rule) = &filter.rule {
@@ -85,8 +95,51 @@ fn tools(state: &State, on_filter: &Callback<Filter>) -> Html {
                 <button class="quiet" onclick={emit(Filter { sort: filter.sort.clone(), ..Filter::default() })}>{ "Clear" }</button>
             }
             <span class="grow" />
+            { columns(state, dispatch) }
             <span class="tools-count" role="status" data-testid="layer-count">{ count }</span>
         </div>
+    }
+}
+
+/// Sizes to filter by, in bytes.
+const SIZES: [(&str, &str); 4] = [
+    ("1048576", "1 MiB or more"),
+    ("16777216", "16 MiB or more"),
+    ("268435456", "256 MiB or more"),
+    ("1073741824", "1 GiB or more"),
+];
+
+/// Severities to filter by.
+const FOUND: [(&str, &str); 3] = [("error", "errors"), ("warning", "warnings"), ("info", "notes")];
+
+/// The menu of columns.
+fn columns(state: &State, dispatch: &Callback<Action>) -> Html {
+    html! {
+        <details class="menu" data-testid="columns">
+            <summary class="button">{ "Columns" }</summary>
+            <div class="menu-list" role="group" aria-label="Columns in sight">
+                { for Column::ALL.map(|column| html! {
+                    <label><input type="checkbox" data-testid={format!("column-{}", column.slug())} checked={state.exploring.columns.has(column)}
+                        onchange={dispatch.reform(move |_: Event| Action::Explore(Explore::Column(column)))} />{ column.label() }</label>
+                }) }
+            </div>
+        </details>
+    }
+}
+
+/// A choice of fixed values with words of their own.
+fn select_of(
+    every: &'static str,
+    id: &'static str,
+    choices: &[(&'static str, &'static str)],
+    chosen: &str,
+    onchange: Callback<Event>,
+) -> Html {
+    html! {
+        <select data-testid={id} {onchange} aria-label={format!("Show {every}, or a part")}>
+            <option value="" selected={!choices.iter().any(|(value, _)| *value == chosen)}>{ every }</option>
+            { for choices.iter().map(|&(value, word)| html! { <option {value} selected={value == chosen}>{ word }</option> }) }
+        </select>
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is this, and is it right: verdict, size by scheme and layer, declared against found, files.
 
-use crate::components::{SchemeTag, SizeMap, Words};
+use crate::components::{ErrorBox, SchemeTag, SizeMap, Words};
+use crate::state::exploring::Explore;
 use crate::state::load::Shared;
 use crate::state::route::{Filter, View};
 use crate::state::{Action, State, text};
@@ -26,8 +27,7 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
         <main class="page overview">
             { verdict(overview, dispatch) }
             <section>
-                <h2>{ "Where the bytes are" }<span>{ "by module and scheme" }</span></h2>
-                <SizeMap overview={overview.clone()} on_cell={dispatch.reform(cell_target)} />
+                { sizes(state, overview, dispatch) }
             </section>
             <div class="columns">
                 { schemes(overview) }
@@ -42,12 +42,43 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
     }
 }
 
-/// A layer that stands alone is opened; of a module the layers are listed.
+/// The map of the module that the address names, or of the whole checkpoint.
+fn sizes(state: &State, overview: &Overview, dispatch: &Callback<Action>) -> Html {
+    let path = state.route.at.clone();
+    let sizes = &state.exploring.sizes;
+    let on_path = dispatch.reform(|path| Action::Explore(Explore::Enter(path)));
+    if let Some(error) = sizes.failed.as_ref().filter(|_| !path.is_empty()) {
+        let on_retry = dispatch.reform(|_| Action::Retry);
+        return html! { <ErrorBox title="The sizes could not be read" error={error.clone()} {on_retry} /> };
+    }
+    let (cells, layers, bytes) = match sizes.value.as_deref().filter(|_| !path.is_empty()) {
+        Some(Some(view)) => (view.cells.clone(), view.layers, view.bytes),
+        Some(None) => (Vec::new(), 0, 0),
+        None if path.is_empty() => (overview.size_map.clone(), overview.layer_count, overview.bytes),
+        None => return html! { <p class="waits" role="status">{ "Reading" }</p> },
+    };
+    let on_layers = {
+        let text = if path.is_empty() { String::new() } else { format!("{path}*") };
+        dispatch.reform(move |_| Action::SetFilter(Filter { text: text.clone(), ..Filter::default() }))
+    };
+    html! {
+        <>
+            <h2>{ "Where the bytes are" }<span title={text::exact_size(bytes)}>{ format!("{}, by module and scheme", text::size(bytes)) }</span></h2>
+            <SizeMap {path} {cells} on_cell={dispatch.reform(cell_target)} {on_path} />
+            <p class="sizes-end"><button class="quiet" onclick={on_layers}>{ format!("List {}", text::counted(layers, "layer")) }</button></p>
+        </>
+    }
+}
+
+/// A layer that stands alone is opened; a module is entered.
 fn cell_target(cell: SizeCell) -> Action {
+    if cell.name.is_empty() {
+        return Action::Go(View::Layers);
+    }
     if cell.layers == 1 {
         return Action::Select(Some(cell.name));
     }
-    Action::SetFilter(Filter { text: cell.name, scheme: Some(cell.scheme), ..Filter::default() })
+    Action::Explore(Explore::Enter(cell.name))
 }
 
 fn verdict(overview: &Overview, dispatch: &Callback<Action>) -> Html {

@@ -36,6 +36,14 @@ pub(crate) fn is_typing(event: &KeyboardEvent) -> bool {
         .is_some_and(|element| matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"))
 }
 
+/// Whether keys belong to a picture that is worked with arrows: one marked with `data-keys`.
+pub(crate) fn keeps_keys(event: &KeyboardEvent) -> bool {
+    event
+        .target()
+        .and_then(|target| target.dyn_into::<Element>().ok())
+        .is_some_and(|element| matches!(element.closest("[data-keys]"), Ok(Some(_))))
+}
+
 /// Whether a key would press the control that has the focus.
 pub(crate) fn is_on_control(event: &KeyboardEvent) -> bool {
     event

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod clock;
+pub(crate) mod columns;
 pub(crate) mod dom;
 pub(crate) mod download;
 pub(crate) mod files;

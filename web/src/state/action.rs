@@ -3,6 +3,7 @@
 use super::Theme;
 use super::converting::Converting;
 use super::form::Form;
+use super::exploring::Explore;
 use super::mending::Mend;
 use super::route::{Filter, Route, View};
 use crate::protocol::{Event, Reply, Request, RequestId};
@@ -39,6 +40,8 @@ pub(crate) enum Action {
     SelectRow(u64),
     /// Another filter.
     SetFilter(Filter),
+    /// Something while looking around.
+    Explore(Explore),
     /// The layers a rule touches.
     ShowRule(String),
     /// Rows in sight.
@@ -129,6 +132,8 @@ pub(crate) enum Command {
     },
     /// Apply and remember the theme.
     SetTheme(Theme),
+    /// Remember the columns.
+    KeepColumns(String),
     /// Save a file of the result.
     Save(String),
     /// Let the user pick a folder to convert into.

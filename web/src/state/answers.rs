@@ -19,6 +19,7 @@ impl State {
             self.job = None;
         }
         let Some((slot, result)) = self.settle_mending(id, slot, result) else { return };
+        let Some((slot, result)) = self.settle_exploring(id, slot, result) else { return };
         match (slot, result) {
             (Slot::Open, Ok(Reply::Opened(overview))) => {
                 self.phase = Phase::Open(Shared::new(overview));
@@ -28,18 +29,6 @@ impl State {
             (Slot::Open, Err(error)) if self.job.is_none() => {
                 self.phase = Phase::Arrival;
                 self.tell_error("Not opened", error);
-            }
-            (Slot::Layers { generation, page }, result) => {
-                if let Some(answer) =
-                    expect(result, |reply| if let Reply::Layers(page) = reply { Some(page) } else { None })
-                {
-                    self.list.settle(generation, page, answer);
-                    if self.list.cursor.is_none()
-                        && let (Some(rows), Some(name)) = (&self.list.shown, &self.route.layer)
-                    {
-                        self.list.cursor = rows.position(name);
-                    }
-                }
             }
             (Slot::Detail, result) => {
                 if let Some(answer) =

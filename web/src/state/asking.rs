@@ -1,10 +1,9 @@
 //! What is asked of the worker: whatever the present view shows and is neither here nor under way.
 
 use super::convert::{Growing, PlanShown, ROWS};
-use super::list::PAGE;
 use super::route::View;
 use super::{Command, Panel, Slot, State};
-use crate::protocol::Request;
+use crate::protocol::{ExploreRequest, Request};
 
 impl State {
     /// Asks for everything that the present view shows and that is neither here nor under way.
@@ -13,16 +12,14 @@ impl State {
             return;
         }
         match self.route.view {
-            // The overview is all that it shows.
-            View::Overview => {}
+            View::Overview => self.ask_sizes(commands),
             View::Layers => {
-                let filter = self.route.filter.clone();
-                self.list.set_filter(&filter);
+                self.list.set_query(&self.route);
                 for page in self.list.wanted() {
                     let id = self.next_id();
                     let generation = self.list.ask(page, id);
-                    let request = Request::Layers(self.list.filter().query(page * PAGE, PAGE));
-                    self.waiting.insert(id, Slot::Layers { generation, page });
+                    let request = Request::Explore(ExploreRequest::Tree(self.list.query(page)));
+                    self.waiting.insert(id, Slot::Tree { generation, page });
                     commands.push(Command::Send { id, request: Box::new(request) });
                 }
                 self.ask_panel(commands);

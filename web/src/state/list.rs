@@ -1,13 +1,13 @@
 //! The layer list as the page holds it: the rows near the window, nothing else.
 //!
 //! Rows come in pages of [`PAGE`]. When the filter changes, the rows shown stay until the first page of the new
-//! filter is there. Pages far from the window are forgotten, so that scrolling through 100,000 rows holds a few
+//! filter is there; when a row of the tree is opened or closed, the list stays where it is. Pages far from the window are forgotten, so that scrolling through 100,000 rows holds a few
 //! hundred.
 
 use super::load::Shared;
-use super::route::Filter;
+use super::route::{Filter, Route};
 use crate::protocol::RequestId;
-use quantscope_session::api::{LayerPage, LayerRow, SessionError};
+use quantscope_session::api::{SessionError, TreePage, TreeQuery, TreeRow};
 use std::collections::BTreeMap;
 
 /// Rows asked for at once.
@@ -18,31 +18,45 @@ const KEEP: u64 = 4;
 /// Rows that belong to one filter.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Rows {
+    /// Changes with every new question.
+    generation: u32,
     /// Changes with every new filter, so that the list knows to scroll to its top.
-    pub(crate) generation: u32,
-    /// Rows that match.
+    pub(crate) epoch: u32,
+    /// Rows there are.
     pub(crate) total: u64,
-    /// Rows there are without a filter.
+    /// Layers that match.
+    pub(crate) matching: u64,
+    /// Layers there are without a filter.
     pub(crate) all: u64,
     /// Kinds to choose from.
     pub(crate) kinds: Vec<String>,
     /// Schemes to choose from.
     pub(crate) schemes: Vec<String>,
-    pages: BTreeMap<u64, Shared<Vec<LayerRow>>>,
+    pages: BTreeMap<u64, Shared<Vec<TreeRow>>>,
 }
 
 impl Rows {
     /// The row at an index, if it is here.
-    pub(crate) fn row(&self, index: u64) -> Option<&LayerRow> {
+    pub(crate) fn row(&self, index: u64) -> Option<&TreeRow> {
         self.pages.get(&(index / PAGE))?.get(usize::try_from(index % PAGE).ok()?)
     }
 
     /// Where a layer is, if it is here.
     pub(crate) fn position(&self, name: &str) -> Option<u64> {
         self.pages.iter().find_map(|(page, rows)| {
-            let within = rows.iter().position(|row| row.name == name)?;
+            let within = rows.iter().position(|row| row.layer.as_deref() == Some(name))?;
             Some(page * PAGE + u64::try_from(within).ok()?)
         })
+    }
+
+    /// The row that holds another in the tree, if it is here.
+    pub(crate) fn holder_of(&self, index: u64) -> Option<u64> {
+        let depth = self.row(index)?.depth;
+        (0..index)
+            .rev()
+            .map_while(|at| Some((at, self.row(at)?)))
+            .find(|(_, row)| row.depth < depth)
+            .map(|(at, _)| at)
     }
 }
 
@@ -56,21 +70,31 @@ pub(crate) struct LayerList {
     /// Row that the keyboard is on.
     pub(crate) cursor: Option<u64>,
     filter: Filter,
+    flat: bool,
+    toggled: Vec<String>,
     generation: u32,
+    epoch: u32,
     window: (u64, u64),
     asked: BTreeMap<u64, RequestId>,
 }
 
 impl LayerList {
-    /// The filter that pages are asked with.
-    pub(crate) fn filter(&self) -> &Filter {
-        &self.filter
+    /// The question for a page.
+    pub(crate) fn query(&self, page: u64) -> TreeQuery {
+        let filter = self.filter.query(page.saturating_mul(PAGE), PAGE);
+        TreeQuery { filter, flat: self.flat, toggled: self.toggled.clone() }
     }
 
-    /// Takes a filter; does nothing if it is the one already taken.
-    pub(crate) fn set_filter(&mut self, filter: &Filter) {
-        if self.filter != *filter || self.generation == 0 {
-            self.filter = filter.clone();
+    /// Takes filter and open rows of a route; does nothing if they are those already taken.
+    pub(crate) fn set_query(&mut self, route: &Route) {
+        if self.filter != route.filter || self.flat != route.flat || self.generation == 0 {
+            self.filter = route.filter.clone();
+            self.flat = route.flat;
+            self.toggled = route.toggled.clone();
+            self.epoch += 1;
+            self.outdate();
+        } else if self.toggled != route.toggled {
+            self.toggled = route.toggled.clone();
             self.outdate();
         }
     }
@@ -92,10 +116,15 @@ impl LayerList {
         if self.failed.is_some() {
             return Vec::new();
         }
-        let Some(shown) = self.shown.as_ref().filter(|shown| shown.generation == self.generation) else {
+        let Some(shown) = self.shown.as_ref().filter(|shown| shown.epoch == self.epoch) else {
             return if self.asked.contains_key(&0) { Vec::new() } else { vec![0] };
         };
         let (first, count) = self.window;
+        if shown.generation != self.generation {
+            // Rows were opened or closed: what is in sight comes first. How many there are is not known yet.
+            let pages = first / PAGE..=first.saturating_add(count) / PAGE;
+            return pages.filter(|page| !self.asked.contains_key(page)).collect();
+        }
         let last_page = shown.total.saturating_sub(1) / PAGE;
         let from = first.saturating_sub(PAGE / 2) / PAGE;
         let to = (first.saturating_add(count).saturating_add(PAGE / 2) / PAGE).min(last_page);
@@ -109,7 +138,7 @@ impl LayerList {
     }
 
     /// Takes a page, if it is of the present filter.
-    pub(crate) fn settle(&mut self, generation: u32, page: u64, answer: Result<LayerPage, SessionError>) {
+    pub(crate) fn settle(&mut self, generation: u32, page: u64, answer: Result<TreePage, SessionError>) {
         if generation != self.generation {
             return;
         }
@@ -117,12 +146,16 @@ impl LayerList {
         match answer {
             Err(error) => self.failed = Some(error),
             Ok(answer) => {
-                if self.shown.as_ref().is_none_or(|shown| shown.generation != generation) {
-                    self.shown = Some(Rows { generation, ..Rows::default() });
-                    self.cursor = None;
+                let before = self.shown.as_ref().map(|shown| (shown.generation, shown.epoch));
+                if before.is_none_or(|(known, _)| known != generation) {
+                    if before.is_none_or(|(_, epoch)| epoch != self.epoch) {
+                        self.cursor = None;
+                    }
+                    self.shown = Some(Rows { generation, epoch: self.epoch, ..Rows::default() });
                 }
                 if let Some(shown) = &mut self.shown {
                     shown.total = answer.total;
+                    shown.matching = answer.matching;
                     shown.all = answer.all;
                     shown.kinds = answer.kinds;
                     shown.schemes = answer.schemes;
@@ -136,8 +169,8 @@ impl LayerList {
         }
     }
 
-    /// Moves the cursor by some rows. Answers the name of the row it is on, if that row is here.
-    pub(crate) fn move_cursor(&mut self, rows: i64) -> Option<&str> {
+    /// Moves the cursor by some rows. Answers the row it is on, if that row is here.
+    pub(crate) fn move_cursor(&mut self, rows: i64) -> Option<&TreeRow> {
         let shown = self.shown.as_ref()?;
         let last = shown.total.checked_sub(1)?;
         let next = match self.cursor {
@@ -145,7 +178,7 @@ impl LayerList {
             Some(at) => at.saturating_add_signed(rows).min(last),
         };
         self.cursor = Some(next);
-        shown.row(next).map(|row| row.name.as_str())
+        shown.row(next)
     }
 }
 
@@ -153,26 +186,17 @@ impl LayerList {
 mod tests {
     use super::*;
 
-    fn page(start: u64, total: u64) -> LayerPage {
+    fn page(start: u64, total: u64) -> TreePage {
+        let name = |index| format!("layer.{index}");
         let rows = (start..total.min(start + PAGE))
-            .map(|index| LayerRow {
-                name: format!("layer.{index}"),
-                kind: "linear".into(),
-                scheme: "nvfp4".into(),
-                family: "fp4".into(),
-                shape: vec![16, 16],
-                bits_per_weight: 4.5,
-                bytes: 1,
-                worst: None,
-                findings: 0,
-            })
+            .map(|index| TreeRow { key: name(index), layer: Some(name(index)), ..TreeRow::default() })
             .collect();
-        LayerPage { total, all: total, start, rows, ..LayerPage::default() }
+        TreePage { total, all: total, start, rows, ..TreePage::default() }
     }
 
     fn open(total: u64) -> LayerList {
         let mut list = LayerList::default();
-        list.set_filter(&Filter::default());
+        list.set_query(&Route::default());
         assert_eq!(list.wanted(), [0]);
         let generation = list.ask(0, 1);
         assert_eq!(list.wanted(), [0u64; 0]);
@@ -192,7 +216,7 @@ mod tests {
             list.settle(generation, wanted, Ok(page(wanted * PAGE, 100_000)));
         }
         let rows = list.shown.as_ref().unwrap();
-        assert_eq!(rows.row(50_007).unwrap().name, "layer.50007");
+        assert_eq!(rows.row(50_007).unwrap().key, "layer.50007");
         assert_eq!(rows.position("layer.49900"), Some(49_900));
         assert!(rows.row(0).is_none(), "a page far from the window is forgotten");
         list.set_window(99_990, 30);
@@ -203,7 +227,7 @@ mod tests {
     fn a_page_of_an_older_filter_is_dropped_and_old_rows_stay_until_the_new_are_there() {
         let mut list = open(300);
         let filter = Filter { text: "conv".into(), ..Filter::default() };
-        list.set_filter(&filter);
+        list.set_query(&Route { filter, ..Route::default() });
         let old = list.ask(0, 5) - 1;
         list.settle(old, 0, Ok(page(0, 7)));
         assert_eq!(list.shown.as_ref().unwrap().total, 300);
@@ -214,9 +238,43 @@ mod tests {
     #[test]
     fn the_cursor_stops_at_both_ends() {
         let mut list = open(3);
-        assert_eq!(list.move_cursor(1), Some("layer.0"));
-        assert_eq!(list.move_cursor(-1), Some("layer.0"));
-        assert_eq!(list.move_cursor(9), Some("layer.2"));
+        for (rows, expected) in [(1, "layer.0"), (-1, "layer.0"), (9, "layer.2")] {
+            assert_eq!(list.move_cursor(rows).map(|row| row.key.as_str()), Some(expected));
+        }
         assert_eq!(open(0).move_cursor(1), None);
+    }
+
+    #[test]
+    fn opening_a_row_keeps_place_and_cursor_and_a_filter_does_not() {
+        let mut list = open(1000);
+        list.set_window(350, 30);
+        list.cursor = Some(360);
+        let toggled = Route { toggled: vec!["layer.360".into()], ..Route::default() };
+        list.set_query(&toggled);
+        assert_eq!(list.wanted(), [3], "the page in sight, not the first");
+        let before = list.shown.as_ref().unwrap().epoch;
+        let generation = list.ask(3, 7);
+        list.settle(generation, 3, Ok(page(300, 1040)));
+        let rows = list.shown.as_ref().unwrap();
+        assert_eq!((rows.total, rows.epoch, list.cursor), (1040, before, Some(360)));
+        list.set_query(&Route { flat: true, ..toggled });
+        assert_eq!(list.wanted(), [0]);
+        let generation = list.ask(0, 8);
+        list.settle(generation, 0, Ok(page(0, 9)));
+        assert_ne!(list.shown.as_ref().unwrap().epoch, before);
+        assert_eq!(list.cursor, None);
+    }
+
+    #[test]
+    fn the_row_that_holds_another_is_the_nearest_above_that_is_less_deep() {
+        let mut list = open(6);
+        let mut answer = page(0, 6);
+        for (row, depth) in answer.rows.iter_mut().zip([0, 1, 2, 2, 1, 0]) {
+            row.depth = depth;
+        }
+        list.settle(list.generation, 0, Ok(answer));
+        let rows = list.shown.as_ref().unwrap();
+        let holders: Vec<Option<u64>> = (0..6).map(|index| rows.holder_of(index)).collect();
+        assert_eq!(holders, [None, Some(0), Some(1), Some(1), Some(0), None]);
     }
 }

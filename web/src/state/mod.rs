@@ -8,8 +8,10 @@
 mod action;
 mod answers;
 mod asking;
+pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod converting;
+pub(crate) mod exploring;
 pub(crate) mod form;
 pub(crate) mod job;
 pub(crate) mod list;
@@ -24,6 +26,7 @@ pub(crate) mod treemap;
 use crate::protocol::{EngineStatus, Event, Request, RequestId};
 pub(crate) use action::{Action, Command};
 use convert::Convert;
+use exploring::Exploring;
 use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
@@ -86,7 +89,8 @@ pub(crate) struct EngineState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Slot {
     Open,
-    Layers { generation: u32, page: u64 },
+    Tree { generation: u32, page: u64 },
+    Sizes,
     Detail,
     Values,
     Findings,
@@ -114,6 +118,8 @@ pub(crate) struct State {
     pub(crate) route: Route,
     /// The layer list.
     pub(crate) list: LayerList,
+    /// Tree or list, columns, the map of sizes.
+    pub(crate) exploring: Exploring,
     /// The layer in the panel.
     pub(crate) panel: Panel,
     /// Findings by rule.
@@ -210,14 +216,8 @@ impl State {
                 self.route = self.route.navigated(*route);
             }
             Action::Select(layer) => self.select(layer, &mut commands),
-            Action::SelectRow(index) => {
-                self.list.cursor = Some(index);
-                let name =
-                    self.list.shown.as_ref().and_then(|rows| rows.row(index)).map(|row| row.name.clone());
-                if name.is_some() {
-                    self.select(name, &mut commands);
-                }
-            }
+            Action::SelectRow(index) => self.select_row(index, &mut commands),
+            Action::Explore(action) => self.explore(action, &mut commands),
             Action::SetFilter(filter) => {
                 let route = Route { view: View::Layers, filter, ..self.route.clone() };
                 let replace = self.route.view == View::Layers;
@@ -230,15 +230,12 @@ impl State {
             }
             Action::ListWindow { first, count } => self.list.set_window(first, count),
             Action::Move(rows) if self.route.view == View::Layers => {
-                let name = self.list.move_cursor(rows).map(str::to_owned);
-                if self.route.layer.is_some() && name.is_some() {
-                    self.go(Route { layer: name, ..self.route.clone() }, true, &mut commands);
-                }
+                self.move_cursor(rows, &mut commands);
             }
             Action::CursorAt(row) => self.list.cursor = Some(row),
             Action::Enter if self.route.view == View::Layers => {
                 if let Some(index) = self.list.cursor {
-                    return self.update(Action::SelectRow(index), now_ms);
+                    self.select_row(index, &mut commands);
                 }
             }
             Action::Escape => {
@@ -260,6 +257,7 @@ impl State {
             Action::Keys(open) => self.keys_open = open,
             Action::Retry => {
                 self.list.failed = None;
+                self.exploring.sizes.outdate();
                 self.panel.detail.outdate();
                 self.panel.values.outdate();
                 self.findings.outdate();
@@ -366,6 +364,7 @@ impl State {
     fn forget(&mut self, commands: &mut Vec<Command>) {
         self.forget_result(commands);
         self.list = LayerList::default();
+        self.exploring = Exploring { columns: self.exploring.columns.clone(), ..Exploring::default() };
         self.panel = Panel::default();
         self.findings = Load::default();
         self.ties = Load::default();

@@ -60,9 +60,13 @@ pub(crate) struct Filter {
     pub(crate) kind: Option<String>,
     /// Only layers with findings.
     pub(crate) with_findings: bool,
+    /// Only layers with findings of this severity.
+    pub(crate) severity: Option<Severity>,
+    /// Only layers that store this many bytes or more.
+    pub(crate) at_least_bytes: u64,
     /// Only layers that this rule touches.
     pub(crate) rule: Option<String>,
-    /// `name`, `size`, `bits`, `scheme`, with `-` for descending; empty for the default.
+    /// A column's word, with `-` for descending; empty for the default.
     pub(crate) sort: String,
 }
 
@@ -74,6 +78,8 @@ impl Filter {
             scheme: self.scheme.clone(),
             kind: self.kind.clone(),
             with_findings: self.with_findings,
+            severity: self.severity,
+            at_least_bytes: self.at_least_bytes,
             rule: self.rule.clone(),
             sort: self.sort.clone(),
             start,
@@ -105,6 +111,12 @@ pub(crate) struct Route {
     pub(crate) layer: Option<String>,
     /// Filters of the layer list.
     pub(crate) filter: Filter,
+    /// Layers as a flat list, not as a tree.
+    pub(crate) flat: bool,
+    /// Rows of the tree that are not open, or closed, as they are by themselves.
+    pub(crate) toggled: Vec<String>,
+    /// Module in the map of sizes; empty for the whole checkpoint.
+    pub(crate) at: String,
     /// Filters of the findings.
     pub(crate) findings: FindingQuery,
 }
@@ -127,6 +139,10 @@ impl Route {
     /// The address fragment, beginning with `#/`.
     pub(crate) fn fragment(&self) -> String {
         let mut pairs: Vec<(&str, &str)> = Vec::new();
+        let least = self.filter.at_least_bytes.to_string();
+        if self.view == View::Overview && !self.at.is_empty() {
+            pairs.push(("at", &self.at));
+        }
         if self.view == View::Layers {
             let filter = &self.filter;
             let optional = [
@@ -146,6 +162,14 @@ impl Route {
             if filter.with_findings {
                 pairs.push(("found", "1"));
             }
+            pairs.extend(filter.severity.map(|severity| ("severity", severity_word(severity))));
+            if filter.at_least_bytes > 0 {
+                pairs.push(("least", &least));
+            }
+            if self.flat {
+                pairs.push(("flat", "1"));
+            }
+            pairs.extend(self.toggled.iter().map(|key| ("toggled", key.as_str())));
         }
         if self.view == View::Findings {
             let findings = &self.findings;
@@ -163,7 +187,8 @@ impl Route {
     /// Where an address leads from here: what belongs to other views is not in it, and waits for the way back.
     pub(crate) fn navigated(&self, to: Self) -> Self {
         match to.view {
-            View::Layers => Self { findings: self.findings.clone(), ..to },
+            View::Layers => Self { findings: self.findings.clone(), at: self.at.clone(), ..to },
+            View::Overview => Self { view: to.view, at: to.at, ..self.clone() },
             View::Findings => Self { view: to.view, findings: to.findings, ..self.clone() },
             view => Self { view, ..self.clone() },
         }
@@ -195,6 +220,11 @@ impl Route {
                 "q" => route.filter.text = value,
                 "sort" => route.filter.sort = value,
                 "found" => route.filter.with_findings = value == "1",
+                "severity" => route.filter.severity = severity_of(&value),
+                "least" => route.filter.at_least_bytes = value.parse().unwrap_or(0),
+                "flat" => route.flat = value == "1",
+                "toggled" => route.toggled.push(value),
+                "at" if view == View::Overview => route.at = value,
                 _ => {}
             }
         }
@@ -245,12 +275,16 @@ mod tests {
                 scheme: Some("nvfp4".into()),
                 kind: None,
                 with_findings: true,
+                severity: Some(Severity::Error),
+                at_least_bytes: 1 << 20,
                 rule: Some("SH501".into()),
                 sort: "-size".into(),
             },
+            flat: true,
+            toggled: vec!["layers.3+".into(), "a,b&c".into()],
             ..Route::default()
         };
-        let fragment = "#/layers?layer=decoder.conv%20in%26%3D%25%C3%A9&scheme=nvfp4&rule=SH501&q=conv%2A&sort=-size&found=1";
+        let fragment = "#/layers?layer=decoder.conv%20in%26%3D%25%C3%A9&scheme=nvfp4&rule=SH501&q=conv%2A&sort=-size&found=1&severity=error&least=1048576&flat=1&toggled=layers.3%2B&toggled=a%2Cb%26c";
         assert_eq!(route.fragment(), fragment);
         assert_eq!(Route::parse(fragment), route);
     }
@@ -270,6 +304,16 @@ mod tests {
         let back = route.navigated(Route::parse("#/ties")).navigated(Route::parse("#/layers?q=a"));
         assert_eq!((back.view, back.filter.text.as_str()), (View::Layers, "a"));
         assert_eq!(back.findings, route.findings);
+    }
+
+    #[test]
+    fn the_map_of_sizes_has_a_place_that_other_views_keep() {
+        let route = Route { at: "model.layers.3".into(), ..Route::default() };
+        assert_eq!(route.fragment(), "#/overview?at=model.layers.3");
+        assert_eq!(Route::parse(&route.fragment()), route);
+        let back = route.navigated(Route::parse("#/layers?flat=1")).navigated(Route::parse("#/ties"));
+        assert_eq!((back.at.as_str(), back.flat), ("model.layers.3", true));
+        assert_eq!(back.navigated(Route::parse("#/overview")).at, "");
     }
 
     #[test]

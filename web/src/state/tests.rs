@@ -1,9 +1,10 @@
 //! The page's behaviour, action by action.
 
 use super::form::Form;
+use super::exploring::Explore;
 use super::*;
-use crate::protocol::{PlanSummary, Reply};
-use quantscope_session::api::{LayerPage, LayerRow, Progress, SessionError, Verdict};
+use crate::protocol::{ExploreReply, ExploreRequest, PlanSummary, Reply};
+use quantscope_session::api::{Progress, SessionError, TreePage, TreeRow, Verdict};
 
 fn overview() -> Overview {
     Overview {
@@ -77,7 +78,7 @@ fn an_address_opens_its_view_once_files_are_there() {
     let (id, _) = sent(&commands).remove(0);
     let asked: Vec<Request> =
         sent(&answer(&mut state, id, Reply::Opened(overview()))).into_iter().map(|(_, r)| r).collect();
-    assert!(matches!(&asked[0], Request::Layers(query) if query.text == "a"));
+    assert!(matches!(&asked[0], Request::Explore(ExploreRequest::Tree(query)) if query.filter.text == "a"));
     assert_eq!(asked[1..], [Request::Layer { name: "a.b".into() }, Request::Values { name: "a.b".into() }]);
 }
 
@@ -174,25 +175,7 @@ fn back_and_forward_keep_what_the_address_does_not_say() {
 fn the_keyboard_moves_opens_and_closes() {
     let mut state = open();
     let asked = sent(&state.update(Action::Go(View::Layers), 0.0));
-    let rows: Vec<LayerRow> = ["a", "b"]
-        .into_iter()
-        .map(|name| LayerRow {
-            name: name.into(),
-            kind: "linear".into(),
-            scheme: "bf16".into(),
-            family: "plain".into(),
-            shape: vec![],
-            bits_per_weight: 16.0,
-            bytes: 2,
-            worst: None,
-            findings: 0,
-        })
-        .collect();
-    answer(
-        &mut state,
-        asked[0].0,
-        Reply::Layers(LayerPage { total: 2, all: 2, rows, ..LayerPage::default() }),
-    );
+    answer(&mut state, asked[0].0, tree(vec![leaf("a"), leaf("b")]));
     state.update(Action::Move(1), 0.0);
     assert_eq!(state.route.layer, None, "moving does not open");
     state.update(Action::Enter, 0.0);
@@ -202,6 +185,51 @@ fn the_keyboard_moves_opens_and_closes() {
     state.update(Action::Escape, 0.0);
     assert_eq!(state.route.layer, None);
     assert_eq!(state.list.cursor, Some(1));
+}
+
+fn leaf(name: &str) -> TreeRow {
+    TreeRow { key: name.into(), layer: Some(name.into()), depth: 1, ..TreeRow::default() }
+}
+
+fn tree(rows: Vec<TreeRow>) -> Reply {
+    Reply::Explore(ExploreReply::Tree(TreePage { total: rows.len() as u64, rows, ..TreePage::default() }))
+}
+
+#[test]
+fn the_keyboard_opens_and_closes_modules() {
+    let module = |open| TreeRow { key: "m".into(), open: Some(open), ..TreeRow::default() };
+    let mut state = open();
+    let asked = sent(&state.update(Action::Go(View::Layers), 0.0));
+    answer(&mut state, asked[0].0, tree(vec![module(false)]));
+    state.update(Action::Move(1), 0.0);
+    let asked = sent(&state.update(Action::Explore(Explore::Inward), 0.0));
+    assert!(
+        matches!(&asked[0].1, Request::Explore(ExploreRequest::Tree(query)) if query.toggled == ["m"]),
+        "{asked:?}"
+    );
+    assert_eq!(state.route.fragment(), "#/layers?toggled=m");
+    answer(&mut state, asked[0].0, tree(vec![module(true), leaf("m.a"), leaf("m.b")]));
+    assert_eq!(state.list.cursor, Some(0), "the cursor stays on the row");
+    state.update(Action::Explore(Explore::Inward), 0.0);
+    state.update(Action::Move(1), 0.0);
+    assert_eq!(state.list.cursor, Some(2));
+    state.update(Action::Explore(Explore::Outward), 0.0);
+    assert_eq!(state.list.cursor, Some(0), "out of a layer is its module");
+    state.update(Action::Enter, 0.0);
+    assert_eq!((state.route.toggled.len(), state.route.layer.clone()), (0, None));
+}
+
+#[test]
+fn the_map_of_sizes_asks_for_modules_only() {
+    let mut state = open();
+    assert_eq!(sent(&state.update(Action::Go(View::Overview), 0.0)), []);
+    let asked = sent(&state.update(Action::Explore(Explore::Enter("model".into())), 0.0));
+    let expected = Request::Explore(ExploreRequest::Size { path: "model".into() });
+    assert_eq!(asked.iter().map(|(_, request)| request.clone()).collect::<Vec<_>>(), [expected]);
+    let late = asked[0].0;
+    state.update(Action::Explore(Explore::Enter("other".into())), 0.0);
+    answer(&mut state, late, Reply::Explore(ExploreReply::Size(None)));
+    assert!(state.exploring.sizes.value.is_none(), "an answer about another module is dropped");
 }
 
 #[test]

@@ -40,6 +40,20 @@ pub(crate) fn squarify(weights: &[f64], width: f64, height: f64) -> Vec<Rect> {
     rects
 }
 
+/// The rectangle that lies nearest in a direction, by centres; `None` where there is none.
+pub(crate) fn neighbour(rects: &[Rect], from: usize, (right, down): (f64, f64)) -> Option<usize> {
+    let centre = |rect: &Rect| (rect.x + rect.width / 2.0, rect.y + rect.height / 2.0);
+    let (x, y) = centre(rects.get(from)?);
+    let cost = |rect: &Rect| {
+        let (dx, dy) = (centre(rect).0 - x, centre(rect).1 - y);
+        let along = dx * right + dy * down;
+        // What lies aside counts double, so that a step goes where it points.
+        (along > 0.5).then_some(along + 2.0 * (dx * down).hypot(dy * right))
+    };
+    let costs = rects.iter().enumerate().filter_map(|(index, rect)| Some((index, cost(rect)?)));
+    costs.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
+}
+
 /// The worst ratio of sides in a row along `side`.
 fn worst(row: &[f64], scale: f64, side: f64) -> f64 {
     let area: f64 = row.iter().sum::<f64>() * scale;
@@ -105,6 +119,18 @@ mod tests {
             assert!(rect.x + rect.width < 640.001 && rect.y + rect.height < 200.001, "{rect:?}");
         }
         assert_eq!(rects.len(), 60);
+    }
+
+    #[test]
+    fn a_step_goes_where_it_points() {
+        let square = |x, y| Rect { x, y, width: 10.0, height: 10.0 };
+        let rects = [square(0.0, 0.0), square(10.0, 0.0), square(0.0, 10.0), square(10.0, 10.0)];
+        let to = |from, step| neighbour(&rects, from, step);
+        assert_eq!(
+            [to(0, (1.0, 0.0)), to(0, (0.0, 1.0)), to(3, (-1.0, 0.0)), to(3, (0.0, -1.0))],
+            [Some(1), Some(2), Some(2), Some(1)]
+        );
+        assert_eq!([to(0, (-1.0, 0.0)), to(9, (1.0, 0.0))], [None, None]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod control;
 mod convert;
 mod desk;
 mod engines;
+mod explore;
 mod folder;
 mod js;
 mod locks;
