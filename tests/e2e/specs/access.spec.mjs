@@ -24,7 +24,7 @@ for (const colorScheme of ["light", "dark"]) {
         await noSeriousFaults(page, `${name}, ${colorScheme}`);
       }
       await view(page, "layers");
-      await part(page, "layer-row").first().click();
+      await page.locator('[data-testid="layer-row"][data-name]').first().click();
       await expect(part(page, "layer-panel")).toBeVisible();
       await noSeriousFaults(page, `panel, ${colorScheme}`);
     });

@@ -3,7 +3,7 @@
 use wasm_bindgen::JsCast;
 use web_sys::{
     Element, Event, FocusOptions, HtmlElement, HtmlInputElement, HtmlSelectElement, HtmlTextAreaElement,
-    KeyboardEvent,
+    KeyboardEvent, SvgElement,
 };
 
 /// The text or choice of the control that an event is about.
@@ -71,7 +71,10 @@ pub(crate) fn focus(id: &str) {
     let element = web_sys::window()
         .and_then(|window| window.document())
         .and_then(|document| document.get_element_by_id(id));
-    if let Some(element) = element.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
+    if let Some(drawn) = element.as_ref().and_then(|element| element.dyn_ref::<SvgElement>()) {
+        // As below.
+        let _ = drawn.focus();
+    } else if let Some(element) = element.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
         // An element that cannot take the focus leaves it where it is.
         let _ = element.focus();
         if let Some(input) = element.dyn_ref::<HtmlInputElement>() {
