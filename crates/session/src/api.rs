@@ -5,10 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::block::Block;
+pub use crate::census::Census;
 pub use crate::conversion::{
     ConvertRequest, ConvertSummary, LayerError, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView,
 };
 pub use crate::findings::FindingQuery;
+pub use crate::heat::{HeatQuery, HeatTile};
+pub use crate::outliers::Outlier;
 pub use crate::preview::PreviewRequest;
 pub use crate::proof::ProofView;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
@@ -161,23 +165,6 @@ pub struct LayerQuery {
     pub count: u64,
 }
 
-/// A window of the layer list.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LayerPage {
-    /// Rows that match the query.
-    pub total: u64,
-    /// Layers there are without a query.
-    pub all: u64,
-    /// Index of the first row given.
-    pub start: u64,
-    /// The rows.
-    pub rows: Vec<LayerRow>,
-    /// Kinds present in the checkpoint.
-    pub kinds: Vec<String>,
-    /// Schemes present in the checkpoint.
-    pub schemes: Vec<String>,
-}
-
 /// One row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerRow {
@@ -212,6 +199,8 @@ pub struct LayerDetail {
     pub tensors: Vec<TensorView>,
     /// Its findings.
     pub findings: Vec<Finding>,
+    /// Lines of Python that load its tensors, by what they use.
+    pub python: Vec<(String, String)>,
 }
 
 /// One tensor.
@@ -237,7 +226,7 @@ pub struct TensorView {
     pub end: u64,
 }
 
-/// What a layer's bytes show: decoded values, scales, the first block.
+/// What a layer's bytes show: decoded values, codes, the first block.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerValues {
     /// Layer.
@@ -246,10 +235,14 @@ pub struct LayerValues {
     pub histogram: Histogram,
     /// Values of scalar companions by leaf, such as `weight_scale_2`, with their exact decimal form.
     pub scalars: Vec<(String, String)>,
-    /// Block scales as a picture; `None` where the scheme has none.
-    pub scale_map: Option<ScaleMap>,
-    /// The first block, code by code; `None` where the scheme has none.
-    pub first_block: Option<FirstBlock>,
+    /// How often each code occurs; `None` where codes are of a kind that is not counted.
+    pub census: Option<Census>,
+    /// The largest values, the largest first.
+    pub outliers: Vec<Outlier>,
+    /// Whether there are block scales that can be drawn.
+    pub has_scales: bool,
+    /// The first block; `None` where nothing decodes.
+    pub block: Option<Block>,
     /// Values decoded for this.
     pub values_read: u64,
     /// Values the layer has.
@@ -273,40 +266,6 @@ pub struct Histogram {
     pub mean: f64,
     /// Standard deviation of the finite values.
     pub std: f64,
-}
-
-/// Block scales, averaged down to a picture.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ScaleMap {
-    /// Rows of the picture.
-    pub rows: u32,
-    /// Columns of the picture.
-    pub cols: u32,
-    /// Rows of the scale tensor.
-    pub tensor_rows: u64,
-    /// Columns of the scale tensor.
-    pub tensor_cols: u64,
-    /// `log2` of the mean scale of each cell, row-major; NaN where a cell holds only zeros or NaN.
-    pub cells: Vec<f32>,
-    /// Smallest cell.
-    pub low: f32,
-    /// Largest cell.
-    pub high: f32,
-    /// Element type of the scales.
-    pub dtype: String,
-}
-
-/// The first block of a layer for checking by hand.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FirstBlock {
-    /// Stored bytes as hex.
-    pub raw_hex: String,
-    /// Codes, such as `3 9 1`.
-    pub codes: Vec<u8>,
-    /// Scale of the block, as stored and decoded, such as `0x5E = 112`.
-    pub scale: String,
-    /// Decoded values.
-    pub values: Vec<f32>,
 }
 
 /// Findings of one rule.

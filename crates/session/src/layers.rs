@@ -1,6 +1,6 @@
-//! The layer list by windows, and one layer in full.
+//! Which layers a query keeps, and one layer in full.
 
-use crate::api::{Finding, LayerDetail, LayerPage, LayerQuery, LayerRow, Severity, TensorView};
+use crate::api::{Finding, LayerDetail, LayerQuery, LayerRow, Severity, TensorView};
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
 use quantscope_format::Glob;
@@ -139,23 +139,6 @@ pub(crate) fn kinds_and_schemes(session: &Session) -> (Vec<String>, Vec<String>)
     (kinds, schemes.into_iter().map(str::to_string).collect())
 }
 
-pub(crate) fn page(session: &Session, query: &LayerQuery) -> LayerPage {
-    let layers = &session.model.layers;
-    let hits = hits(session, query);
-    let start = usize::try_from(query.start).unwrap_or(usize::MAX).min(hits.len());
-    let rows = usize::try_from(query.count.min(MOST_ROWS)).unwrap_or(0);
-    let window = hits.iter().skip(start).take(rows);
-    let (kinds, schemes) = kinds_and_schemes(session);
-    LayerPage {
-        total: count(hits.len()),
-        all: count(layers.len()),
-        start: count(start),
-        rows: window.filter_map(|&i| layers.get(i).map(|l| row(session, i, l))).collect(),
-        kinds,
-        schemes,
-    }
-}
-
 fn stored_as(session: &Session, layer: &LayerInfo) -> String {
     let weight = layer.tensor(&session.checkpoint, WEIGHT_LEAF).map(|(_, t)| t);
     let Some(weight) = weight.filter(|_| layer.scheme.family() == Family::Fp4) else { return String::new() };
@@ -191,10 +174,15 @@ pub(crate) fn detail(session: &Session, name: &str) -> Option<LayerDetail> {
             end: tensor.end,
         })
     };
+    let tensors: Vec<TensorView> = layer.members.iter().filter_map(tensor).collect();
     Some(LayerDetail {
         row: row(session, index, layer),
         stored_as: stored_as(session, layer),
-        tensors: layer.members.iter().filter_map(tensor).collect(),
+        python: vec![
+            ("torch".into(), crate::python::torch(&tensors)),
+            ("NumPy".into(), crate::python::numpy(&tensors)),
+        ],
+        tensors,
         findings: own_findings(session, index).cloned().collect(),
     })
 }

@@ -4,21 +4,25 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod block;
+mod census;
 mod conversion;
 mod error;
 mod findings;
+mod heat;
 mod histogram;
 mod layers;
+mod outliers;
 mod overview;
 mod plan;
 mod preview;
 mod proof;
+mod python;
 mod recipe;
 pub mod render;
 mod repair;
 mod report;
 mod sampler;
-mod scale_map;
 mod scope;
 mod size_map;
 mod sweep;
@@ -35,8 +39,8 @@ pub use quantscope_kernels::{CpuEngine, DividedEngine, Engine, EngineError, Engi
 pub use sweep::parse_size;
 
 use api::{
-    AuditChoice, ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerPage, LayerQuery,
-    LayerValues, Overview, Report, SessionError, TieReport, TieView, VerifySummary,
+    AuditChoice, ConvertRequest, ConvertSummary, FindingGroup, LayerDetail, LayerValues, Overview, Report,
+    SessionError, TieReport, TieView, VerifySummary,
 };
 use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
@@ -137,12 +141,6 @@ impl Session {
     #[must_use]
     pub fn overview(&self) -> Overview {
         overview::overview(self)
-    }
-
-    /// A window of the layer list.
-    #[must_use]
-    pub fn layers(&self, query: &LayerQuery) -> LayerPage {
-        layers::page(self, query)
     }
 
     /// Findings grouped by rule, the gravest first.

@@ -1,21 +1,20 @@
 //! Reading and decoding a sample of a layer: runs of whole rows, spread evenly, each in one read.
 
 use crate::Session;
-use crate::api::{FirstBlock, LayerValues, SessionError};
+use crate::api::{LayerValues, SessionError};
+use crate::census::{Codes, Counter};
 use crate::histogram::histogram;
-use crate::values::{SAMPLE_BYTES, scale_values};
+use crate::outliers::Largest;
+use crate::values::SAMPLE_BYTES;
 use quantscope_audit::LayerInfo;
 use quantscope_audit::decoded::{DecodeError, DecodedLayer};
-use quantscope_format::{Control, Progress};
+use quantscope_format::{Control, Progress, TensorInfo};
 use quantscope_kernels::CpuEngine;
-use quantscope_numeric::Dtype;
-use quantscope_schemes::{Region, ScaleLayout};
+use quantscope_schemes::Region;
 use std::ops::Range;
 
 /// Runs of a sample: each costs a read of the weight and one of the scales.
 const RUNS: u64 = 64;
-/// Values of the first block that are shown.
-const SHOWN: usize = 16;
 
 /// Runs of rows that stay under the budget together; all rows of a small matrix.
 fn sample_runs(rows: u64, row_bytes: u64) -> Vec<Range<u64>> {
@@ -33,7 +32,8 @@ fn sample_runs(rows: u64, row_bytes: u64) -> Vec<Range<u64>> {
 /// Reads and decodes rows of one layer.
 pub(crate) struct Sampler<'a> {
     decoded: DecodedLayer<'a>,
-    layout: ScaleLayout,
+    layer: &'a LayerInfo,
+    codes: Option<Codes>,
     rows: u64,
     /// Bytes that a row costs to read, about.
     row_bytes: u64,
@@ -43,7 +43,8 @@ pub(crate) struct Sampler<'a> {
     logical_cols: u64,
 }
 
-fn failed(error: DecodeError) -> SessionError {
+/// What reading and decoding can fail of, at the boundary.
+pub(crate) fn failed(error: DecodeError) -> SessionError {
     match error {
         DecodeError::Source(error) => error.into(),
         other => SessionError { kind: "refused".into(), message: other.to_string() },
@@ -52,14 +53,36 @@ fn failed(error: DecodeError) -> SessionError {
 
 impl<'a> Sampler<'a> {
     /// `None` where the tensors of the layer do not fit together, so that nothing can be decoded.
-    pub(crate) fn new(session: &'a Session, layer: &'a LayerInfo, weight_bytes: u64) -> Option<Self> {
+    pub(crate) fn new(session: &'a Session, layer: &'a LayerInfo, weight: &TensorInfo) -> Option<Self> {
         let decoded = DecodedLayer::new(&session.checkpoint, layer).ok()?;
+        let codes = Codes::of(layer, layer.scale_layout(&session.checkpoint), weight.dtype);
         let [rows, cols] = decoded.decoder().extent();
         let flattened = layer.shape.iter().skip(1).fold(1_u64, |n, &d| n.saturating_mul(d));
         let padded = layer.shape.first() == Some(&rows) && layer.shape.len() > 1;
         let logical_cols = if padded { flattened.min(cols) } else { cols };
-        let row_bytes = weight_bytes / rows.max(1);
-        Some(Self { decoded, layout: layer.scheme.scale_layout(), rows, row_bytes, cols, logical_cols })
+        let row_bytes = weight.byte_len() / rows.max(1);
+        Some(Self { decoded, layer, codes, rows, row_bytes, cols, logical_cols })
+    }
+
+    /// The layer, open for decoding.
+    pub(crate) fn decoded(&self) -> &DecodedLayer<'a> {
+        &self.decoded
+    }
+
+    /// Rows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Columns, padding left out.
+    pub(crate) fn logical_cols(&self) -> u64 {
+        self.logical_cols
+    }
+
+    /// The columns that have to be decoded for these.
+    pub(crate) fn aligned(&self, cols: &Range<u64>) -> Range<u64> {
+        let unit = self.decoded.decoder().column_unit().max(1);
+        cols.start / unit * unit..cols.end.div_ceil(unit).saturating_mul(unit).min(self.cols)
     }
 
     /// Columns that are read of each row: all, unless a single row is beyond the budget.
@@ -84,57 +107,40 @@ impl<'a> Sampler<'a> {
         let engine = CpuEngine::new();
         let mut done_bytes = 0;
         let mut values = Vec::new();
+        let mut counter = self.codes.map(Counter::new);
+        let mut largest = Largest::default();
         for run in runs {
             if control.is_cancelled() {
                 return Err(SessionError { kind: "cancelled".into(), message: "cancelled".into() });
             }
             done_bytes += length(&run);
             let region = Region { rows: run, cols: 0..cols };
-            let decoded = self.decoded.values(&engine, &region).await.map_err(failed)?;
+            let parts = self.decoded.stored(&region).await.map_err(failed)?;
+            if let Some(counter) = &mut counter {
+                let slabs = self.decoded.decoder().needs(&region);
+                let weight =
+                    slabs.iter().zip(&parts).filter(|(slab, _)| slab.leaf == self.layer.weight_leaf());
+                weight.for_each(|(_, bytes)| counter.add(bytes));
+            }
+            let mut decoded = Vec::new();
+            let decoding = self.decoded.decoder().decode(&engine, &region, &parts, &mut decoded);
+            decoding.await.map_err(|error| failed(error.into()))?;
             let stored = usize::try_from(cols).unwrap_or(usize::MAX).max(1);
             let logical = usize::try_from(self.logical_cols).unwrap_or(usize::MAX);
-            values.extend(decoded.chunks(stored).flat_map(|row| row.iter().take(logical)));
+            for (row, stored) in (region.rows.start..).zip(decoded.chunks(stored)) {
+                let row_values = stored.get(..logical).unwrap_or(stored);
+                largest.add(row, 0, row_values);
+                values.extend_from_slice(row_values);
+            }
             let (phase, item) = ("Reading values".into(), reply.name.clone());
             control.progress(&Progress { phase, item, done_bytes, total_bytes });
         }
         reply.values_read = crate::count(values.len());
         reply.values_total = self.rows.saturating_mul(self.logical_cols);
         reply.histogram = histogram(&values);
+        reply.census = counter.map(|counter| counter.census());
+        reply.outliers = largest.places(&self.layer.shape, self.logical_cols);
         Ok(())
-    }
-
-    /// The first block, code by code; `None` where no scale lies beside the weights.
-    pub(crate) async fn first_block(
-        &self,
-        weight_leaf: &str,
-        scale_dtype: Option<Dtype>,
-    ) -> Result<Option<FirstBlock>, SessionError> {
-        let Some(dtype) = scale_dtype.filter(|_| self.rows > 0) else { return Ok(None) };
-        let Some(scale_leaf) = self.layout.scale_leaf() else { return Ok(None) };
-        let unit = self.decoded.decoder().column_unit().max(16);
-        let region = Region { rows: 0..1, cols: 0..unit.min(self.cols) };
-        let parts = self.decoded.stored(&region).await.map_err(failed)?;
-        let needs = self.decoded.decoder().needs(&region);
-        let of =
-            |leaf: &str| needs.iter().zip(&parts).find(|(slab, _)| slab.leaf == leaf).map(|(_, part)| part);
-        let (Some(weight), Some(scales)) = (of(weight_leaf), of(scale_leaf)) else { return Ok(None) };
-        let engine = CpuEngine::new();
-        let mut values = self.decoded.values(&engine, &region).await.map_err(failed)?;
-        values.truncate(SHOWN);
-        let width = usize::try_from(dtype.bits() / 8).unwrap_or(1);
-        let stored = scales.get(..width).unwrap_or_default();
-        let decoded = scale_values(self.layout, dtype, stored).first().map(|value| format!(" = {value}"));
-        let hex: String = stored.iter().rev().map(|b| format!("{b:02X}")).collect();
-        let fp4 = matches!(self.layout, ScaleLayout::Fp4Blocks { .. });
-        let raw = weight.get(..weight.len().min(if fp4 { 8 } else { 16 })).unwrap_or_default();
-        let codes = if fp4 { raw.iter().flat_map(|b| [b & 15, b >> 4]).collect() } else { raw.to_vec() };
-        Ok(Some(FirstBlock {
-            raw_hex: raw.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" "),
-            codes,
-            // A code for a scale, as nested block maxima are, is no number by itself.
-            scale: format!("0x{hex}{}", decoded.unwrap_or_default()),
-            values,
-        }))
     }
 }
 

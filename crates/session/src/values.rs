@@ -1,10 +1,10 @@
-//! What a layer's bytes show: a histogram of decoded values, the block scales as a picture, the first
+//! What a layer's bytes show: a histogram of decoded values, codes counted, the largest values, the first
 //! block by hand. A large layer is sampled under a fixed budget, in few reads, and the reply says so.
 
 use crate::Session;
 use crate::api::{LayerValues, SessionError};
+use crate::heat::has_scales;
 use crate::sampler::Sampler;
-use crate::scale_map::scale_map;
 use quantscope_audit::{LayerInfo, Shard};
 use quantscope_format::{Control, TensorInfo};
 use quantscope_numeric::{Dtype, e8m0, widen};
@@ -20,6 +20,11 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// File that it stands in.
+    pub(crate) fn file(&self) -> &str {
+        &self.shard.file
+    }
+
     /// Reads bytes of the tensor.
     pub(crate) async fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>, SessionError> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -35,7 +40,8 @@ pub(crate) fn part<'a>(session: &'a Session, layer: &LayerInfo, leaf: &str) -> O
     usable.then_some(Part { shard, tensor })
 }
 
-fn principal<'a>(session: &'a Session, layer: &LayerInfo) -> Option<Part<'a>> {
+/// The tensor that holds the weight, or the one that comes nearest.
+pub(crate) fn principal<'a>(session: &'a Session, layer: &LayerInfo) -> Option<Part<'a>> {
     let view = layer.view(&session.checkpoint);
     part(session, layer, layer.weight_leaf()).or_else(|| part(session, layer, view.principal()?.leaf))
 }
@@ -76,10 +82,9 @@ pub(crate) async fn read(
         }
     }
     let Some(weight) = principal(session, layer) else { return Ok(reply) };
-    let Some(sampler) = Sampler::new(session, layer, weight.tensor.byte_len()) else { return Ok(reply) };
+    let Some(sampler) = Sampler::new(session, layer, weight.tensor) else { return Ok(reply) };
     sampler.fill(&mut reply, control).await?;
-    reply.scale_map = scale_map(session, layer).await?;
-    let scale = layer.scheme.scale_layout().scale_leaf().and_then(|leaf| part(session, layer, leaf));
-    reply.first_block = sampler.first_block(layer.weight_leaf(), scale.map(|s| s.tensor.dtype)).await?;
+    reply.has_scales = has_scales(session, layer);
+    reply.block = session.block(name, 0, 0).await?;
     Ok(reply)
 }

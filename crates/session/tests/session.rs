@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use quantscope_session::api::{LayerQuery, Severity};
+use quantscope_session::api::{LayerQuery, Severity, TreePage, TreeQuery, TreeRow};
 use quantscope_session::render::{Form, render};
 use quantscope_session::{CpuEngine, Engines, InputFile, Limits, MemorySource, Session, Uncontrolled};
 use std::fmt::Write as _;
@@ -26,6 +26,10 @@ fn folder(path: &str) -> Vec<InputFile> {
 
 fn open(files: Vec<InputFile>) -> Session {
     pollster::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
+}
+
+fn listed(session: &Session, filter: LayerQuery) -> TreePage {
+    session.tree(&TreeQuery { filter, flat: true, toggled: Vec::new() })
 }
 
 fn query(text: &str) -> LayerQuery {
@@ -69,20 +73,19 @@ fn the_small_vae_is_described() {
 #[test]
 fn queries_narrow_and_windows_cut() {
     let session = open(folder("golden/e2e_llama_nvfp4/expected"));
-    let all = session.layers(&query(""));
+    let all = listed(&session, query(""));
     assert_eq!(all.total, all.all);
-    assert_eq!(session.layers(&query("UP_PROJ")).total, 2);
-    assert_eq!(session.layers(&query("*.0.self_attn.?_proj")).total, 4);
+    assert_eq!(listed(&session, query("UP_PROJ")).total, 2);
+    assert_eq!(listed(&session, query("*.0.self_attn.?_proj")).total, 4);
     let plain =
-        session.layers(&LayerQuery { scheme: Some("bf16".into()), kind: Some("norm".into()), ..query("") });
+        listed(&session, LayerQuery { scheme: Some("bf16".into()), kind: Some("norm".into()), ..query("") });
     assert_eq!(plain.total, 5);
-    let window = session.layers(&LayerQuery { start: 3, count: 2, ..query("") });
-    let names =
-        |rows: &[quantscope_session::api::LayerRow]| rows.iter().map(|r| r.name.clone()).collect::<Vec<_>>();
+    let window = listed(&session, LayerQuery { start: 3, count: 2, ..query("") });
+    let names = |rows: &[TreeRow]| rows.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
     assert_eq!((window.total, names(&window.rows)), (all.total, names(&all.rows[3..5])));
-    let largest = session.layers(&LayerQuery { sort: "-size".into(), count: 1, ..query("") });
+    let largest = listed(&session, LayerQuery { sort: "-size".into(), count: 1, ..query("") });
     assert_eq!(largest.rows[0].bytes, all.rows.iter().map(|r| r.bytes).max().unwrap());
-    assert_eq!(session.layers(&LayerQuery { start: u64::MAX, ..query("") }).rows, []);
+    assert_eq!(listed(&session, LayerQuery { start: u64::MAX, ..query("") }).rows, []);
 }
 
 /// Every stored byte is in one cell, and a picture of many layers stays a picture.
@@ -104,10 +107,10 @@ fn the_size_map_covers_every_byte() {
 #[test]
 fn natural_order_and_large_windows() {
     let session = open(vec![many_layers(20_000)]);
-    let page = session.layers(&LayerQuery { start: 9, count: 10_000, ..query("") });
+    let page = listed(&session, LayerQuery { start: 9, count: 10_000, ..query("") });
     assert_eq!((page.total, page.rows.len()), (20_000, 500));
-    assert_eq!(page.rows[0].name, "model.layers.9.mlp.up_proj");
-    assert_eq!(page.rows[1].name, "model.layers.10.mlp.up_proj");
+    assert_eq!(page.rows[0].key, "model.layers.9.mlp.up_proj");
+    assert_eq!(page.rows[1].key, "model.layers.10.mlp.up_proj");
 }
 
 /// Decoded values against the source they were quantized from: no further off than half the widest step of
@@ -126,10 +129,11 @@ fn decoded_values_are_those_of_the_source() {
         assert!((decoded.histogram.std / original.histogram.std - 1.0).abs() < 0.05, "{name}");
         assert!((decoded.histogram.high / original.histogram.high - 1.0).abs() < 0.05, "{name}");
         assert_eq!(decoded.histogram.bins.iter().sum::<u64>(), decoded.values_read);
-        let map = decoded.scale_map.unwrap();
-        assert_eq!((map.tensor_rows, map.tensor_cols), (64, 4));
-        assert_eq!(decoded.first_block.unwrap().values.len(), 16);
-        assert!(original.first_block.is_none() && original.scale_map.is_none());
+        assert!(decoded.has_scales && !original.has_scales);
+        assert_eq!(decoded.block.unwrap().values.len(), 16);
+        // The largest of the source is in the file as it is: its place is found again.
+        let largest = &original.outliers[0];
+        assert_eq!(f64::from(largest.value.abs()), original.histogram.high, "{name}");
     }
 }
 
@@ -213,17 +217,17 @@ fn foreign_layers_show_their_values() {
     // A group of GPTQ: the scale is found behind the zero points.
     let gptq = shown("gptq_4bit_sym", "linear");
     assert_eq!((gptq.values_read, gptq.values_total), (64 * 64, 64 * 64));
-    let block = gptq.first_block.unwrap();
-    assert_eq!(block.values.len(), 16);
+    let block = gptq.block.unwrap();
+    assert!(block.values.len() >= 16 && block.codes.is_empty(), "eight codes a word, down the columns");
     assert!(block.scale.starts_with("0x") && block.scale.len() > 9, "{}", block.scale);
     // Nested block maxima are codes into a table: shown as they are, not as numbers, not as a picture.
     let nested = shown("bnb_nf4_nested", "linear");
-    assert!(!nested.first_block.unwrap().scale.contains('='));
-    assert!(nested.scale_map.is_none());
+    assert!(!nested.block.unwrap().scale.contains('='));
+    assert!(!nested.has_scales);
     // A power of two is a number, also where the header calls it U8.
     let mx = shown("mlx_mxfp4", "linear");
-    assert!(mx.first_block.unwrap().scale.contains(" = "));
-    assert!(mx.scale_map.is_some_and(|map| map.low.is_finite()));
+    assert!(mx.block.unwrap().scale.contains(" = "));
+    assert!(mx.has_scales);
 }
 
 #[test]

@@ -52,8 +52,11 @@ test("identical blocks are folded, open and close, and the address says so", asy
   await expect(row(page, "model.layers.0.mlp")).toBeVisible();
   await part(page, "list-flat").click();
   await expect(part(page, "layer-row")).toHaveCount(leaves(bytes).length);
+  await view(page, "ties");
   await page.goBack();
-  await expect(page).toHaveURL(/#\/overview/);
+  await expect(page).toHaveURL(/#\/layers\?flat=1&toggled=/);
+  await page.goForward();
+  await expect(page).toHaveURL(/#\/ties/);
 });
 
 test("search, filters and columns", async ({ page }) => {
@@ -129,4 +132,106 @@ test("the map of sizes is entered by pointer and keyboard, and has a table", asy
   await page.goBack();
   await expect(map).toHaveAttribute("data-path", "");
   await expect.poll(total).toBe(whole);
+});
+
+/** Codes and values of an NVFP4 block, from the bytes by its formula. */
+function blockOf(folder, layer, row, column) {
+  const { tensors } = readTensors(weightFile(golden(folder)));
+  const { shape: [, packed], bytes } = tensors.get(`${layer}.weight`);
+  const scales = tensors.get(`${layer}.weight_scale`);
+  const global = tensors.get(`${layer}.weight_scale_2`).bytes.readFloatLE(0);
+  const byte = scales.bytes[row * scales.shape[1] + column / 16];
+  const exponent = (byte >> 3) & 15;
+  const scale = exponent === 0 ? (byte & 7) / 8 * 2 ** -6 : (1 + (byte & 7) / 8) * 2 ** (exponent - 7);
+  const stored = bytes.subarray(row * packed + column / 2, row * packed + column / 2 + 8);
+  const codes = [...stored].flatMap((each) => [each & 15, each >> 4]);
+  const values = codes.map((code) => (code & 8 ? -1 : 1) * [0, 0.5, 1, 1.5, 2, 3, 4, 6][code & 7] * scale * global);
+  return { stored: stored.toString("hex").replace(/../g, "$& ").trim(), codes, values };
+}
+
+test("a layer's panel: heat map, codes, largest values, any block, lines of Python", async ({ page }) => {
+  const layer = "model.layers.1.mlp.up_proj";
+  await arrive(page, "cpu");
+  await openFolder(page, golden(llama));
+  await page.evaluate((layer) => { location.hash = `#/layers?layer=${layer}`; }, layer);
+  const panel = part(page, "layer-panel");
+  await expect(part(panel, "block")).toBeVisible();
+
+  // Codes as they are counted from the file.
+  const { tensors } = readTensors(weightFile(golden(llama)));
+  const counts = Array.from({ length: 16 }, () => 0);
+  for (const byte of tensors.get(`${layer}.weight`).bytes) {
+    counts[byte & 15] += 1;
+    counts[byte >> 4] += 1;
+  }
+  await part(panel, "census").locator("summary").click();
+  await expect(part(panel, "census").locator("tbody tr td:nth-child(2)")).toHaveText(counts.map((count) => count.toLocaleString("en-US")));
+
+  // Any block, as stored and as decoded.
+  await part(panel, "block-row").fill("11");
+  await part(panel, "block-row").press("Enter");
+  await expect(part(panel, "block")).toHaveAttribute("data-row", "11");
+  await part(panel, "block-next").click();
+  await expect(part(panel, "block")).toHaveAttribute("data-col", "16");
+  const expected = blockOf(llama, layer, 11, 16);
+  await expect(part(panel, "block-bytes")).toHaveText(expected.stored);
+  const cells = part(panel, "block").locator(".block-cells div");
+  await expect(cells.locator("code")).toHaveText(expected.codes.map((code) => code.toString(16)));
+  const shown = await cells.evaluateAll((found) => found.map((each) => Number(each.title)));
+  shown.forEach((value, index) => expect(Math.abs(value - expected.values[index])).toBeLessThanOrEqual(Math.abs(expected.values[index]) * 1e-6));
+
+  // The heat map down to single values, by keyboard.
+  const heat = part(panel, "heat-map");
+  await heat.focus();
+  for (let step = 0; step < 12; step += 1) await page.keyboard.press("+");
+  await expect(heat).toHaveAttribute("data-exact", "true");
+  await expect(heat).toHaveAttribute("data-area", /,8,6$/);
+  await page.keyboard.press("ArrowRight");
+  const [, row, column] = /row (\d+), column (\d+)/.exec((await part(panel, "heat-readout").textContent()).replaceAll(",", "").replace(/row (\d+) column/, "row $1, column"));
+  const read = Number(await part(panel, "heat-readout").locator("b").textContent());
+  const there = blockOf(llama, layer, Number(row), Math.floor(Number(column) / 16) * 16).values[Number(column) % 16];
+  expect(Math.abs(read - there)).toBeLessThanOrEqual(Math.abs(there) * 1e-6);
+  await page.keyboard.press("Enter");
+  await expect(part(panel, "block")).toHaveAttribute("data-row", row);
+  await page.keyboard.press("0");
+  await expect(heat).not.toHaveAttribute("data-area", /,8,6$/);
+  await part(panel, "heat-scales").click();
+  await expect(heat).toHaveAttribute("aria-label", /64 rows by 4 columns/);
+  // The canvas is not blank.
+  const inked = () => heat.evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((value, index) => index % 4 === 3 && value > 200);
+  });
+  await expect.poll(inked).toBe(true);
+
+  await part(panel, "python").locator("summary").click();
+  await expect(part(panel, "python-lines")).toContainText(`file.get_tensor("${layer}.weight_scale")`);
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await part(panel, "python-copy").click();
+  await expect(part(panel, "python")).toContainText("Copied");
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain("from safetensors import safe_open");
+});
+
+test("the wheel zooms a map that has the focus, and a drag moves it", async ({ page }) => {
+  await arrive(page, "cpu");
+  await openFolder(page, golden(llama));
+  await page.evaluate(() => { location.hash = "#/layers?layer=model.layers.1.mlp.up_proj"; });
+  const heat = part(page, "heat-map");
+  await heat.scrollIntoViewIfNeeded();
+  const area = async () => (await heat.getAttribute("data-area")).split(",").map(Number);
+  const whole = await area();
+  await heat.hover();
+  await page.mouse.wheel(0, -300);
+  expect(await area()).toEqual(whole);
+  await heat.scrollIntoViewIfNeeded();
+  await heat.click();
+  await page.mouse.wheel(0, -100);
+  await expect.poll(async () => (await area())[2]).toBe(whole[2] / 2);
+  const before = await area();
+  const box = await heat.boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2 - 60, { steps: 4 });
+  await page.mouse.up();
+  await expect.poll(async () => (await area())[0]).toBeGreaterThan(before[0]);
 });

@@ -2,7 +2,7 @@
 
 use crate::state::text;
 use quantscope_session::api::Histogram;
-use yew::{AttrValue, Html, Properties, component, html};
+use yew::{AttrValue, Html, Properties, classes, component, html, use_state_eq};
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 92.0;
@@ -17,16 +17,20 @@ pub(crate) struct HistogramPictureProps {
     pub(crate) family: AttrValue,
 }
 
-/// The picture. Counts are drawn as logarithms: the tails are what one looks for.
+/// The picture. Counts are drawn as logarithms unless the user wants them as they are: the tails are what one looks
+/// for.
 #[component]
 #[expect(clippy::cast_precision_loss, reason = "pixels")]
 pub(crate) fn HistogramPicture(props: &HistogramPictureProps) -> Html {
     let Histogram { low, high, bins, zeros, not_finite, mean, std } = &props.histogram;
+    let linear = use_state_eq(|| false);
+    let is_linear = *linear;
+    let length = move |count: u64| if is_linear { count as f64 } else { (1.0 + count as f64).ln() };
     let most = bins.iter().copied().max().unwrap_or(0);
-    let scale = (FLOOR - 4.0) / (1.0 + most as f64).ln().max(f64::MIN_POSITIVE);
+    let scale = (FLOOR - 4.0) / length(most).max(f64::MIN_POSITIVE);
     let step = WIDTH / bins.len().max(1) as f64;
     let bars = bins.iter().enumerate().filter(|(_, count)| **count > 0).map(|(index, count)| {
-        let height = (1.0 + *count as f64).ln() * scale;
+        let height = length(*count) * scale;
         let (from, to) = (edge(*low, *high, index, bins.len()), edge(*low, *high, index + 1, bins.len()));
         html! {
             <rect class={format!("fill-{}", props.family)} x={format!("{:.2}", index as f64 * step)} y={format!("{:.2}", FLOOR - height)}
@@ -66,12 +70,18 @@ pub(crate) fn HistogramPicture(props: &HistogramPictureProps) -> Html {
                 { for ticks }
             </svg>
             <figcaption>
-                <span>{ "mean " }<b>{ text::number(*mean) }</b></span>
-                <span>{ "std " }<b>{ text::number(*std) }</b></span>
+                <span title={mean.to_string()}>{ "mean " }<b>{ text::number(*mean) }</b></span>
+                <span title={std.to_string()}>{ "std " }<b>{ text::number(*std) }</b></span>
                 <span title="exactly zero"><b>{ text::count(*zeros) }</b>{ " zeros" }</span>
                 if *not_finite > 0 {
                     <span class="is-error"><b>{ text::count(*not_finite) }</b>{ " NaN or infinite" }</span>
                 }
+                <span class="choice" role="group" aria-label="How counts are drawn">
+                    { for [(false, "log"), (true, "linear")].map(|(to, word)| {
+                        let linear = linear.clone();
+                        html! { <button class={classes!("toggle", (is_linear == to).then_some("on"))} aria-pressed={(is_linear == to).to_string()} onclick={move |_| linear.set(to)}>{ word }</button> }
+                    }) }
+                </span>
             </figcaption>
         </figure>
     }

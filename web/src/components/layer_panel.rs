@@ -1,9 +1,9 @@
-//! One layer: findings, tensors, decoded values, block scales, the first block.
+//! One layer: findings, tensors and what they mean, and what its bytes show.
 
-use super::{ErrorBox, FindingCard, HistogramPicture, ScalePicture};
+use super::{ErrorBox, FindingCard, PythonLines, ValuesView};
 use crate::state::text;
 use crate::state::{Action, Panel};
-use quantscope_session::api::{FirstBlock, LayerDetail, LayerValues, TensorView};
+use quantscope_session::api::{LayerDetail, LayerValues, TensorView};
 use yew::{Callback, Html, Properties, component, html};
 
 /// Properties of [`LayerPanel`].
@@ -42,22 +42,29 @@ pub(crate) fn LayerPanel(props: &LayerPanelProps) -> Html {
 }
 
 fn detail_view(detail: &LayerDetail, props: &LayerPanelProps) -> Html {
-    let LayerDetail { row, stored_as, tensors, findings } = detail;
+    let LayerDetail { row, stored_as, tensors, findings, python } = detail;
     let values = props.panel.values.value.as_deref();
     let on_rule = props.dispatch.reform(Action::ShowRule);
-    let mut facts = vec![row.scheme.clone(), row.kind.clone(), text::shape(&row.shape)];
-    facts.retain(|fact| !fact.is_empty());
+    let facts = [
+        ("scheme", row.scheme.clone()),
+        ("kind", row.kind.clone()),
+        ("shape", text::shape(&row.shape)),
+        ("stored", stored_as.clone()),
+    ];
+    let facts = facts.iter().filter(|(_, fact)| !fact.is_empty());
     html! {
         <>
-            <p class="panel-facts">{ facts.join(" · ") }
-                if !stored_as.is_empty() { <><br />{ stored_as }</> }
-            </p>
+            <dl class="panel-facts">
+                { for facts.map(|(word, fact)| html! { <><dt>{ word }</dt><dd>{ fact }</dd></> }) }
+                <dt>{ "bits" }</dt><dd title={row.bits_per_weight.to_string()}>{ format!("{} per weight", text::bits(row.bits_per_weight)) }</dd>
+            </dl>
             { for findings.iter().map(|finding| html! { <FindingCard finding={finding.clone()} on_rule={on_rule.clone()} /> }) }
             <section>
                 <h3>{ "Tensors" }<span title={text::exact_size(row.bytes)}>{ text::size(row.bytes) }</span></h3>
                 <div class="tensors">{ for tensors.iter().map(|tensor| tensor_view(tensor, values)) }</div>
             </section>
-            { values_view(detail, props) }
+            <ValuesView panel={props.panel.clone()} dark={props.dark} dispatch={props.dispatch.clone()} />
+            <PythonLines lines={python.clone()} />
         </>
     }
 }
@@ -72,7 +79,7 @@ fn tensor_view(tensor: &TensorView, values: Option<&LayerValues>) -> Html {
     };
     html! {
         <details class="tensor" data-testid="tensor" data-name={tensor.name.clone()}>
-            <summary><code>{ &tensor.leaf }</code><span>{ format!("{} {}", tensor.dtype, text::shape(&tensor.shape)) }</span>{ end }</summary>
+            <summary title={tensor.role.clone()}><code>{ &tensor.leaf }</code><span>{ format!("{} {}", tensor.dtype, text::shape(&tensor.shape)) }</span>{ end }</summary>
             <dl>
                 <dt>{ "role" }</dt><dd>{ &tensor.role }</dd>
                 <dt>{ "name" }</dt><dd><code>{ break_at_dots(&tensor.name) }</code></dd>
@@ -80,61 +87,6 @@ fn tensor_view(tensor: &TensorView, values: Option<&LayerValues>) -> Html {
                 <dt>{ "bytes" }</dt><dd>{ format!("{} to {} ({})", text::count(tensor.begin), text::count(tensor.end), text::exact_size(tensor.bytes)) }</dd>
             </dl>
         </details>
-    }
-}
-
-fn values_view(detail: &LayerDetail, props: &LayerPanelProps) -> Html {
-    let family = detail.row.family.clone();
-    let values = match (&props.panel.values.failed, props.panel.values.value.as_deref()) {
-        (Some(error), _) => {
-            let on_retry = props.dispatch.reform(|_| Action::Retry);
-            return html! { <ErrorBox title="The values could not be read" error={error.clone()} {on_retry} /> };
-        }
-        (None, None) => return html! { <p class="waits" role="status">{ "Decoding values" }</p> },
-        (None, Some(values)) => values,
-    };
-    let sample = if values.values_read < values.values_total {
-        format!(
-            "{} of {}, log count",
-            text::short_count(values.values_read),
-            text::short_count(values.values_total)
-        )
-    } else {
-        "decoded, log count".to_owned()
-    };
-    html! {
-        <>
-            if values.values_read > 0 {
-                <section>
-                    <h3>{ "Values" }<span>{ sample }</span></h3>
-                    <HistogramPicture histogram={values.histogram.clone()} family={family.clone()} />
-                </section>
-            }
-            if let Some(map) = &values.scale_map {
-                <section>
-                    <h3>{ "Block scales" }<span>{ "log scale" }</span></h3>
-                    <ScalePicture map={map.clone()} {family} dark={props.dark} />
-                </section>
-            }
-            if let Some(block) = &values.first_block {
-                <section>
-                    <h3>{ "First block" }<span>{ format!("scale {}", block.scale) }</span></h3>
-                    { block_view(block) }
-                </section>
-            }
-        </>
-    }
-}
-
-fn block_view(block: &FirstBlock) -> Html {
-    let cells = block.codes.iter().zip(&block.values).map(|(code, value)| {
-        html! { <div><code>{ format!("{code:x}") }</code><span>{ text::number(f64::from(*value)) }</span></div> }
-    });
-    html! {
-        <div class="block">
-            <p><span class="faint">{ "bytes " }</span><code>{ &block.raw_hex }</code></p>
-            <div class="block-cells" aria-label="Codes and their values">{ for cells }</div>
-        </div>
     }
 }
 

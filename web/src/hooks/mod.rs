@@ -3,9 +3,11 @@
 mod use_css_vars;
 mod use_row_window;
 mod use_shortcuts;
+mod use_wheel;
 mod use_width;
 
 pub(crate) use use_css_vars::use_css_vars;
 pub(crate) use use_row_window::{RowWindow, use_row_window};
 pub(crate) use use_shortcuts::use_shortcuts;
+pub(crate) use use_wheel::use_wheel;
 pub(crate) use use_width::use_width;

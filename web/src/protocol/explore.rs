@@ -1,6 +1,6 @@
-//! Looking around: the layers as tree or list, and where the bytes are.
+//! Looking around: the layers as tree or list, where the bytes are, and parts of one layer.
 
-use quantscope_session::api::{SizeView, TreePage, TreeQuery};
+use quantscope_session::api::{Block, HeatQuery, HeatTile, SizeView, TreePage, TreeQuery};
 use serde::{Deserialize, Serialize};
 
 /// What the page asks while the user looks around.
@@ -13,6 +13,17 @@ pub(crate) enum ExploreRequest {
         /// Its path.
         path: String,
     },
+    /// A part of a layer as a picture.
+    Heat(HeatQuery),
+    /// A block of a layer.
+    Block {
+        /// Layer.
+        name: String,
+        /// Row.
+        row: u64,
+        /// Column of any of its weights.
+        col: u64,
+    },
 }
 
 /// What the worker answers.
@@ -22,4 +33,8 @@ pub(crate) enum ExploreReply {
     Tree(TreePage),
     /// To [`ExploreRequest::Size`]; `None` if there is no such module.
     Size(Option<SizeView>),
+    /// To [`ExploreRequest::Heat`]; `None` if there is nothing to draw.
+    Heat(Option<HeatTile>),
+    /// To [`ExploreRequest::Block`]; `None` if nothing decodes.
+    Block(Option<Block>),
 }

@@ -1,12 +1,13 @@
 //! The browser's side of the page: the only modules, with hooks, that touch its interfaces.
 
 pub(crate) mod address;
+pub(crate) mod clipboard;
 pub(crate) mod clock;
 pub(crate) mod columns;
 pub(crate) mod dom;
 pub(crate) mod download;
 pub(crate) mod files;
-pub(crate) mod paint;
+pub(crate) mod heat;
 pub(crate) mod theme;
 pub(crate) mod worker_link;
 

@@ -2,8 +2,9 @@
 
 use super::Theme;
 use super::converting::Converting;
-use super::form::Form;
 use super::exploring::Explore;
+use super::form::Form;
+use super::looking::Look;
 use super::mending::Mend;
 use super::route::{Filter, Route, View};
 use crate::protocol::{Event, Reply, Request, RequestId};
@@ -42,6 +43,8 @@ pub(crate) enum Action {
     SetFilter(Filter),
     /// Something while looking around.
     Explore(Explore),
+    /// Something in the panel of a layer.
+    Look(Look),
     /// The layers a rule touches.
     ShowRule(String),
     /// Rows in sight.

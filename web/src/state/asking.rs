@@ -49,7 +49,7 @@ impl State {
         let Some(name) = self.route.layer.clone() else { return };
         if self.panel.name != name {
             // Values of a layer that is no longer looked at are not worth reading on.
-            if let Some(job) = self.panel.values.asked() {
+            for job in [self.panel.values.asked(), self.panel.looking.heat.asked()].into_iter().flatten() {
                 self.send(Slot::Quiet, Request::Cancel { job }, commands);
             }
             self.panel = Panel { name: name.clone(), ..Panel::default() };
@@ -62,6 +62,7 @@ impl State {
             let id = self.send(Slot::Values, Request::Values { name }, commands);
             self.panel.values.ask(id);
         }
+        self.ask_looking(commands);
     }
 
     pub(super) fn ask_plan_rows(&mut self, packed: bool, commands: &mut Vec<Command>) {

@@ -139,7 +139,7 @@ impl State {
                 self.exploring.sizes.settle(id, Ok(sizes));
             }
             (Slot::Sizes, Err(error)) => self.exploring.sizes.settle(id, Err(error)),
-            other => return Some(other),
+            (slot, result) => return self.settle_looking(id, slot, result),
         }
         None
     }

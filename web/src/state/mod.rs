@@ -7,6 +7,7 @@
 
 mod action;
 mod answers;
+pub(crate) mod area;
 mod asking;
 pub(crate) mod columns;
 pub(crate) mod convert;
@@ -16,6 +17,7 @@ pub(crate) mod form;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod load;
+pub(crate) mod looking;
 pub(crate) mod mending;
 mod notice;
 pub(crate) mod picked;
@@ -30,6 +32,7 @@ use exploring::Exploring;
 use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
+use looking::Looking;
 use mending::Mending;
 pub(crate) use notice::Notice;
 use quantscope_session::api::{
@@ -74,6 +77,8 @@ pub(crate) struct Panel {
     pub(crate) detail: Load<Option<LayerDetail>>,
     /// From bytes.
     pub(crate) values: Load<LayerValues>,
+    /// What the user moves about.
+    pub(crate) looking: Looking,
 }
 
 /// Which engine works.
@@ -91,6 +96,8 @@ enum Slot {
     Open,
     Tree { generation: u32, page: u64 },
     Sizes,
+    Heat,
+    Block,
     Detail,
     Values,
     Findings,
@@ -218,6 +225,7 @@ impl State {
             Action::Select(layer) => self.select(layer, &mut commands),
             Action::SelectRow(index) => self.select_row(index, &mut commands),
             Action::Explore(action) => self.explore(action, &mut commands),
+            Action::Look(action) => self.look(action),
             Action::SetFilter(filter) => {
                 let route = Route { view: View::Layers, filter, ..self.route.clone() };
                 let replace = self.route.view == View::Layers;
@@ -260,6 +268,7 @@ impl State {
                 self.exploring.sizes.outdate();
                 self.panel.detail.outdate();
                 self.panel.values.outdate();
+                self.panel.looking.retry();
                 self.findings.outdate();
                 self.ties.outdate();
                 self.convert.plan.outdate();

@@ -1,7 +1,7 @@
 //! The page's behaviour, action by action.
 
-use super::form::Form;
 use super::exploring::Explore;
+use super::form::Form;
 use super::*;
 use crate::protocol::{ExploreReply, ExploreRequest, PlanSummary, Reply};
 use quantscope_session::api::{Progress, SessionError, TreePage, TreeRow, Verdict};

@@ -87,7 +87,7 @@ impl Desk {
                 self.forget_open_result().await;
                 reply
             }
-            Request::Explore(request) => return self.explore(request),
+            Request::Explore(request) => return self.explore(id, request).await,
             Request::Layer { name } => Reply::Layer(self.session()?.layer(&name)),
             Request::Values { name } => {
                 let control = self.jobs.begin(id);
