@@ -1,5 +1,6 @@
 //! A checkpoint as opened: shards with their headers, the index, the configs. Facts only.
 
+use futures_util::stream::{self, StreamExt as _};
 use quantscope_format::{
     ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
@@ -64,6 +65,8 @@ const DESCRIPTOR_BYTES: u64 = 1 << 16;
 
 /// Short texts that lie no further apart than this are read together.
 const DESCRIPTOR_GAP: u64 = 512;
+/// Headers that are read at the same time.
+const HEADERS_AT_ONCE: usize = 16;
 
 /// Cuts tensors, in the order of their places, into runs that one read takes: close together, and short.
 fn runs_of<'t>(texts: &'t [&'t TensorInfo], longest: u64) -> impl Iterator<Item = &'t [&'t TensorInfo]> {
@@ -118,6 +121,11 @@ impl Checkpoint {
         };
         let total = u64::try_from(files.iter().filter(|f| is_shard(&f.path)).count()).unwrap_or(u64::MAX);
         let mut done = 0;
+        // A browser answers a read in some milliseconds and hundreds of shards have two each: some are under way at
+        // any time.
+        let shards: Vec<InputFile> = files.iter().filter(|f| is_shard(&f.path)).cloned().collect();
+        let read = |shard: InputFile| async move { read_header(shard.source.as_ref(), limits).await };
+        let mut headers = stream::iter(shards).map(read).buffered(HEADERS_AT_ONCE);
         for file in files {
             if is_shard(&file.path) {
                 control.progress(&Progress {
@@ -126,7 +134,9 @@ impl Checkpoint {
                     done_bytes: done,
                     total_bytes: total,
                 });
-                checkpoint.open_shard(file, limits).await?;
+                if let Some(header) = headers.next().await {
+                    checkpoint.take_shard(file, header?);
+                }
                 done += 1;
             } else {
                 checkpoint.open_other(file, limits).await?;
@@ -168,11 +178,9 @@ impl Checkpoint {
         Ok(())
     }
 
-    async fn open_shard(&mut self, file: InputFile, limits: &Limits) -> Result<(), SourceError> {
-        let header = read_header(file.source.as_ref(), limits).await?;
+    fn take_shard(&mut self, file: InputFile, header: ShardHeader) {
         self.bytes_read = self.bytes_read.saturating_add(header.data_start().min(file.source.len()));
         self.shards.push(Shard { file: file.path, header, source: file.source });
-        Ok(())
     }
 
     async fn open_other(&mut self, file: InputFile, limits: &Limits) -> Result<(), SourceError> {
