@@ -10,7 +10,7 @@ use quantscope_tests::data;
 use quantscope_tests::jobs::{convert, files_of, weights};
 use quantscope_tests::manifest::manifest;
 use quantscope_tests::open_folder;
-use quantscope_tests::tensors::Tensors;
+use quantscope_tests::tensors::{Tensors, floats};
 use std::collections::BTreeSet;
 
 /// The plan of a folder, and the tensor bytes that were read for it.
@@ -111,6 +111,22 @@ fn decoding_and_recasting_say_what_they_lose() {
     let (plan, _) = plan(folder, &to("ct-nvfp4"));
     let tensor = by_name(&plan, &format!("{name}.weight_packed"));
     assert_eq!((tensor.step.as_str(), tensor.scheme.as_deref()), ("recast", Some("ct-nvfp4")));
+}
+
+/// Powers of two times E2M1 are numbers of BF16: what the plan calls lossless loses nothing.
+#[test]
+fn what_is_called_lossless_is() {
+    let folder = "golden/e2e_llama_mxfp4/expected";
+    let (plan, _) = plan(folder, &to("bf16"));
+    let files = files_of(&data(folder));
+    let [narrow, wide] =
+        ["bf16", "f32"].map(|id| weights(&convert(&files, &to(id), None, &Limits::default()).unwrap()));
+    let decoded = || plan.tensors.iter().filter(|t| t.step == "decode");
+    assert!(decoded().count() > 10);
+    for tensor in decoded() {
+        assert_eq!(tensor.lossless, Some(true), "{}", tensor.name);
+        assert_eq!(floats(&narrow[&tensor.name]), floats(&wide[&tensor.name]), "{}", tensor.name);
+    }
 }
 
 /// One look tells all that stands against a conversion, not the first alone.

@@ -231,7 +231,7 @@ impl Builder<'_> {
             return Ok(());
         };
         changed.shape = shape;
-        if float == FloatType::F32 {
+        if layer.scheme.decodes_exactly(dtype) {
             changed.lossless = Lossless::Yes;
         }
         self.casts.insert(i, float);
