@@ -13,8 +13,9 @@ impl Step {
         match self {
             Self::Copy(_) => "copy",
             Self::Rows { .. } => "arrange",
-            Self::Largest(_) => "merge",
-            Self::Cast(..) => "cast",
+            Self::Cast(..) | Self::Join(_, Some(_)) => "cast",
+            Self::Join(_, None) => "join",
+            Self::Same(_) | Self::Largest(_) => "merge",
             Self::Codes(_) => "encode",
             Self::BlockScales(_) | Self::Scalar(..) => "scale",
             Self::Constant(_) => "calibration",
@@ -34,9 +35,12 @@ impl Plan {
             Step::Copy(place) | Step::Rows { place, .. } | Step::Cast(place, _) => {
                 return name(place).into_iter().collect();
             }
-            Step::Largest(places) => return places.iter().filter_map(name).collect(),
+            Step::Join(places, _) | Step::Same(places) | Step::Largest(places) => {
+                return places.iter().filter_map(name).collect();
+            }
             Step::Codes(i) | Step::BlockScales(i) | Step::Scalar(i, _) => {
-                return self.packed.get(*i).and_then(|p| name(&p.place)).into_iter().collect();
+                let packed = self.packed.get(*i);
+                return packed.map(|p| p.places().filter_map(name).collect()).unwrap_or_default();
             }
             Step::Constant(_) => return Vec::new(),
             Step::Decoded(i) | Step::Recast(i, _) => self.changed.get(*i).map(|changed| changed.layer),
@@ -54,7 +58,13 @@ impl Plan {
                 self.packed.get(*i).map(|p| p.scheme.id())
             }
             Step::Decoded(i) | Step::Recast(i, _) => self.changed.get(*i).map(|c| c.to.id()),
-            Step::Copy(_) | Step::Rows { .. } | Step::Largest(_) | Step::Cast(..) | Step::Constant(_) => None,
+            Step::Copy(_)
+            | Step::Rows { .. }
+            | Step::Cast(..)
+            | Step::Join(..)
+            | Step::Same(_)
+            | Step::Largest(_)
+            | Step::Constant(_) => None,
         }
     }
 
@@ -63,11 +73,15 @@ impl Plan {
     pub fn lossless(&self, step: &Step, to: Dtype) -> Lossless {
         match step {
             // Padding is no value of a weight.
-            Step::Copy(_) | Step::Rows { .. } | Step::Constant(_) => Lossless::Yes,
+            Step::Copy(_) | Step::Rows { .. } | Step::Join(_, None) | Step::Same(_) | Step::Constant(_) => {
+                Lossless::Yes
+            }
             // Both narrower types fit into F32; neither fits into the other, but the values at hand may.
-            Step::Cast(_, from) if to == Dtype::F32 || *from == to => Lossless::Yes,
+            Step::Cast(_, from) | Step::Join(_, Some(from)) if to == Dtype::F32 || *from == to => {
+                Lossless::Yes
+            }
             // Equal scales stay what they are.
-            Step::Cast(..) | Step::Largest(_) => Lossless::DataDecides,
+            Step::Cast(..) | Step::Join(..) | Step::Largest(_) => Lossless::DataDecides,
             Step::Codes(_) | Step::BlockScales(_) | Step::Scalar(..) => Lossless::No,
             Step::Decoded(i) | Step::Recast(i, _) => {
                 self.changed.get(*i).map_or(Lossless::No, |c| c.lossless)

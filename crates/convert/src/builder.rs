@@ -67,6 +67,7 @@ pub(crate) fn plan(
         views.add_twin(model, alias, canonical)?;
     }
     let mut refused = ties.refused();
+    refused.extend(views.refused.iter().cloned());
     let choices = choose(checkpoint, model, recipe, &views, &mut refused)?;
     let tied = Tied::new(&views, ties, &choices, recipe);
     let mut builder = Builder {
@@ -305,6 +306,7 @@ impl Builder<'_> {
             from: self.model.layers.get(module.layer).map_or("", |l| l.scheme.id()),
             shape: weight.shape.clone(),
             place: weight.place.clone(),
+            joined: weight.beyond.rows().to_vec(),
             dtype,
             cast: cast(dtype, self.recipe.dtype),
             matrix,

@@ -166,7 +166,11 @@ impl<'a> Resolver<'a> {
             for &module in self.experts.get(name).map(Vec::as_slice).unwrap_or_default() {
                 let Some(found) = self.views.modules.get(module) else { continue };
                 let Some((_, own, last)) = expert_of(&found.name) else { continue };
-                let wanted = number.is_none_or(|n| n == own) && leaves(parameter).contains(&last);
+                // What was joined is found by the names it was joined of.
+                let joined = found.joined.iter().filter_map(|member| member.name.rsplit('.').next());
+                let is_leaf =
+                    std::iter::once(last).chain(joined).any(|leaf| leaves(parameter).contains(&leaf));
+                let wanted = number.is_none_or(|n| n == own) && is_leaf;
                 let Some(mut target) = self.module(&found.name).filter(|_| wanted) else { continue };
                 if Some(name) == tied.as_deref() {
                     target.alias = Some(format!("{parent}.{own}.{last}"));

@@ -2,6 +2,7 @@
 
 use crate::arranged::ArrangedWriter;
 use crate::error::ConvertError;
+use crate::joined::Joined;
 use crate::noise::{self, LayerError};
 use crate::passage::{length, sized};
 use crate::plan::{Place, PlanFile, PlanTensor};
@@ -9,7 +10,7 @@ use crate::run::Job;
 use crate::write::TensorWriter;
 use quantscope_audit::LayerInfo;
 use quantscope_audit::decoded::{DecodeError, DecodedLayer, read_slab};
-use quantscope_format::Sink;
+use quantscope_format::{Sink, Source as _};
 use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::{FloatTile, FloatType};
 use quantscope_numeric::{Dtype, narrow, widen};
@@ -73,25 +74,24 @@ impl<'a> Job<'a> {
         Ok(largest.unwrap_or_default())
     }
 
-    /// Numbers of a source tensor in another float type.
+    /// Numbers of a source tensor, or of several one after another, in another float type.
     pub(crate) async fn cast_tensor(
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
         tensor: &PlanTensor,
-        (place, from): (&Place, Dtype),
+        (places, from): (&[Place], Dtype),
     ) -> Result<(), ConvertError> {
-        let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { return Ok(()) };
+        let Some(source) = Joined::new(self.checkpoint, places) else { return Ok(()) };
         let name = tensor.spec.name.as_str();
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
         let mut metrics = rounds(tensor.spec.dtype).then(ErrorMetrics::default);
         let width = (from.bits() / 8).max(1);
         let step = (self.tile_bytes() / width).max(1) * width;
-        let (mut at, end) =
-            (source.begin.saturating_add(place.bytes.start), source.begin.saturating_add(place.bytes.end));
-        while at < end {
-            let mut bytes = sized(step.min(end - at));
-            shard.source.read(at, &mut bytes).await?;
+        let mut at = 0;
+        while at < source.len() {
+            let mut bytes = sized(step.min(source.len() - at));
+            source.read(at, &mut bytes).await?;
             at += length(&bytes);
             let (mut values, mut rounded) = (Vec::new(), Vec::new());
             widen(from, &bytes, &mut values);

@@ -8,7 +8,7 @@ use crate::passage::{length, sized};
 use crate::plan::Place;
 use crate::recipe::{Recipe, TiePolicy};
 use crate::refused::Refused;
-use crate::views::{View, Views};
+use crate::views::{Beyond, View, Views};
 use quantscope_audit::{Checkpoint, Model, ties};
 use quantscope_format::{Control, Limits, Progress};
 use quantscope_numeric::Dtype;
@@ -239,6 +239,7 @@ impl Ties {
                     dtype: tensor.dtype,
                     shape: tensor.shape.clone(),
                     place: Place { shard: member.shard, tensor: member.tensor, bytes: 0..tensor.byte_len() },
+                    beyond: Beyond::Nothing,
                 });
             }
         }

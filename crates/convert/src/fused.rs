@@ -10,17 +10,24 @@ use std::collections::BTreeMap;
 /// Last segments that are fused when they stand under one parent.
 const GROUPS: &[&[&str]] = &[&["q_proj", "k_proj", "v_proj"], &["gate_proj", "up_proj"], &["w1", "w3"]];
 
+/// The group that a last segment belongs to, its place in it, and how many it has. `own` are the groups of a recipe, in
+/// place of the usual ones.
+pub(crate) fn place_in_group(last: &str, own: &[Vec<String>]) -> Option<(usize, usize, usize)> {
+    let found = |(group, member, len): (usize, Option<usize>, usize)| Some((group, member?, len));
+    let usual = GROUPS.iter().map(|names| (names.iter().position(|name| *name == last), names.len()));
+    let named = own.iter().map(|names| (names.iter().position(|name| name == last), names.len()));
+    let groups: &mut dyn Iterator<Item = (Option<usize>, usize)> =
+        if own.is_empty() { &mut { usual } } else { &mut { named } };
+    groups.enumerate().find_map(|(group, (member, len))| found((group, member, len)))
+}
+
 /// Groups modules, given with the id of their scheme; members are indices into `modules`. Only groups
-/// of two or more are given. `own` are the groups of a recipe, in place of the usual ones.
+/// of two or more are given.
 pub(crate) fn groups(modules: &[(&str, &str)], own: &[Vec<String>]) -> Vec<Vec<usize>> {
-    let of = |last: &str| match own {
-        [] => GROUPS.iter().position(|names| names.contains(&last)),
-        own => own.iter().position(|names| names.iter().any(|name| name == last)),
-    };
     let mut by_parent: BTreeMap<(&str, usize, &str), Vec<usize>> = BTreeMap::new();
     for (i, (module, scheme)) in modules.iter().enumerate() {
         let (parent, last) = module.rsplit_once('.').unwrap_or(("", module));
-        if let Some(group) = of(last) {
+        if let Some((group, ..)) = place_in_group(last, own) {
             by_parent.entry((parent, group, scheme)).or_default().push(i);
         }
     }

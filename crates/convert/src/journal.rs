@@ -140,7 +140,7 @@ pub(crate) async fn fingerprint(plan: &Plan, recipe: &Recipe) -> Result<String, 
     }
     for packed in &plan.packed {
         add(packed.scheme.id().as_bytes());
-        add(format!("{:?} {:?}", packed.place, packed.cast).as_bytes());
+        add(format!("{:?} {:?} {:?}", packed.place, packed.joined, packed.cast).as_bytes());
         for maximum in [packed.weight_amax, packed.input_amax] {
             add(&maximum.map_or(u32::MAX, f32::to_bits).to_le_bytes());
         }

@@ -6,10 +6,10 @@ use crate::configs;
 use crate::error::ConvertError;
 use crate::metadata::Metadata;
 use crate::plain::{dtype, float_type, is_remnant};
-use crate::plan::{PackedLayer, Plan, PlanFile, PlanTensor, Step};
+use crate::plan::{PackedLayer, Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Target;
 use crate::shards;
-use crate::views::View;
+use crate::views::{Beyond, View};
 use quantscope_audit::Checkpoint;
 use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
 use quantscope_kernels::FloatType;
@@ -56,11 +56,16 @@ fn packed_tensors(i: usize, packed: &PackedLayer, named: impl Fn(&str) -> String
 /// What stands for a tensor that is no part of a quantized weight: the same, or its numbers in another type.
 fn unchanged(view: &View, cast: Option<FloatType>) -> Entry {
     let to = cast.map(dtype).filter(|&to| {
-        float_type(view.dtype).is_some() && view.dtype != to && !is_remnant(&view.leaf, &view.name)
+        let is_number = float_type(view.dtype).is_some() && !matches!(view.beyond, Beyond::Equal(_));
+        is_number && view.dtype != to && !is_remnant(&view.leaf, &view.name)
     });
-    let step = match to {
-        Some(_) => Step::Cast(view.place.clone(), view.dtype),
-        None => Step::Copy(view.place.clone()),
+    let with = |others: &[Place]| [std::slice::from_ref(&view.place), others].concat();
+    let step = match (&view.beyond, to) {
+        (Beyond::Nothing, Some(_)) => Step::Cast(view.place.clone(), view.dtype),
+        (Beyond::Nothing, None) => Step::Copy(view.place.clone()),
+        (Beyond::Rows(others), _) => Step::Join(with(others), to.map(|_| view.dtype)),
+        // Such numbers are scales, which keep their type.
+        (Beyond::Equal(others), _) => Step::Same(with(others)),
     };
     let dtype = to.unwrap_or(view.dtype);
     (TensorSpec { name: view.name.clone(), dtype, shape: view.shape.clone() }, step)
@@ -173,7 +178,7 @@ fn bits_after(builder: &Builder<'_>) -> f64 {
         let changed = builder.changed.get(&i).and_then(|(c, _)| plan.changed.get(*c)).map(|c| c.bytes_after);
         let cast = builder.casts.get(&i).filter(|_| changed.is_none()).map(|&float| {
             let weight = builder.views.weight(module);
-            let elements = weight.and_then(|w| w.place.len().checked_div(w.dtype.bits() / 8));
+            let elements = weight.and_then(|w| w.bytes().checked_div(w.dtype.bits() / 8));
             let whole = builder.model.layers.get(module.layer).map_or(0, |l| l.weights);
             elements.unwrap_or(whole).saturating_mul(dtype(float).bits())
         });
@@ -181,6 +186,10 @@ fn bits_after(builder: &Builder<'_>) -> f64 {
         if let Some(bits) = bits {
             let sum = replaced.entry(module.layer).or_insert(0);
             *sum = sum.saturating_add(bits);
+            // What was joined to a module is counted with it.
+            for member in module.joined.iter().filter(|member| member.layer != module.layer) {
+                replaced.entry(member.layer).or_insert(0);
+            }
         }
     }
     let (mut bits, mut weights) = (0_u64, 0_u64);

@@ -18,6 +18,7 @@ mod digest;
 mod error;
 mod experts;
 mod fused;
+mod joined;
 mod journal;
 mod layout;
 mod manifest;

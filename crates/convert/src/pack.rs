@@ -5,6 +5,7 @@
 
 use crate::arranged::ArrangedWriter;
 use crate::error::ConvertError;
+use crate::joined::Joined;
 use crate::measure::not_finite;
 use crate::noise::{Gauge, LayerError, PackedTile};
 use crate::passage::{length, sized};
@@ -55,13 +56,11 @@ pub(crate) fn tile<'t>(packed: &PackedLayer, bytes: &'t [u8], rectangle: &Rectan
 }
 
 impl<'a> Job<'a> {
-    /// The source of a packed layer's weight, and where its bytes begin.
-    pub(crate) fn weight(&self, packed: &PackedLayer) -> Result<(&'a dyn Source, u64), ConvertError> {
-        let place = &packed.place;
-        let (shard, tensor) = self.checkpoint.tensor(place.shard, place.tensor).ok_or_else(|| {
+    /// The bytes of a packed layer's weight.
+    pub(crate) fn weight(&self, packed: &PackedLayer) -> Result<Joined<'a>, ConvertError> {
+        Joined::new(self.checkpoint, packed.places()).ok_or_else(|| {
             ConvertError::Refused(format!("`{}` has lost its weight since the plan was made", packed.name))
-        })?;
-        Ok((shard.source.as_ref(), tensor.begin.saturating_add(place.bytes.start)))
+        })
     }
 
     /// Bytes of source that are taken at once.
@@ -277,22 +276,21 @@ impl<'a> Job<'a> {
 
     /// Values of a rectangle of a matrix as it is stored.
     async fn values(&self, packed: &PackedLayer, rectangle: &Rectangle) -> Result<Vec<u8>, ConvertError> {
-        let (source, begin) = self.weight(packed)?;
-        self.stored(source, begin, packed.matrix.cols, packed.dtype.bytes() as u64, rectangle).await
+        let source = self.weight(packed)?;
+        self.stored(&source, packed.matrix.cols, packed.dtype.bytes() as u64, rectangle).await
     }
 
-    /// Elements of a rectangle of a row-major matrix that begins at a byte of a source.
+    /// Elements of a rectangle of a row-major matrix.
     pub(crate) async fn stored(
         &self,
         source: &dyn Source,
-        begin: u64,
         cols: u64,
         width: u64,
         rectangle: &Rectangle,
     ) -> Result<Vec<u8>, ConvertError> {
         let at = |row: u64| {
             let element = row.saturating_mul(cols).saturating_add(rectangle.cols.start);
-            begin.saturating_add(element.saturating_mul(width))
+            element.saturating_mul(width)
         };
         let run = (rectangle.cols.end - rectangle.cols.start).saturating_mul(width);
         let mut bytes = sized(run.saturating_mul(rectangle.rows.end - rectangle.rows.start));

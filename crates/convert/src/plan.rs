@@ -55,6 +55,10 @@ pub enum Step {
     },
     /// The largest of single F32 numbers: activation scales of layers that share a weight.
     Largest(Vec<Place>),
+    /// Bytes of several source tensors one after another; numbers of the type given, rounded to the output's type.
+    Join(Vec<Place>, Option<Dtype>),
+    /// Bytes of the first of several source tensors, which must all be equal.
+    Same(Vec<Place>),
     /// Numbers of a source tensor, rounded to the output's type.
     Cast(Place, Dtype),
     /// Codes of a packed layer, by its index in [`Plan::packed`].
@@ -126,6 +130,8 @@ pub struct PackedLayer {
     pub shape: Vec<u64>,
     /// The source weight.
     pub place: Place,
+    /// Weights whose rows follow, where several layers are joined.
+    pub joined: Vec<Place>,
     /// Its element type.
     pub dtype: FloatType,
     /// What happens to values before codes are taken.
@@ -142,6 +148,19 @@ pub struct PackedLayer {
     pub input_amax: Option<f32>,
     /// Bytes of everything that replaces it.
     pub bytes_after: u64,
+}
+
+impl PackedLayer {
+    /// Where the bytes of its weight are, one after another.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.place).chain(&self.joined)
+    }
+
+    /// Bytes of its weight in the source.
+    #[must_use]
+    pub fn source_bytes(&self) -> u64 {
+        self.places().map(Place::len).fold(0, u64::saturating_add)
+    }
 }
 
 /// A quantized layer that changes its form without being quantized anew: decoded, or recast.
@@ -247,7 +266,6 @@ impl Plan {
                 remedy: "drop one of the copies first".into(),
             });
         }
-        recipe.refuse_what_is_missing()?;
         builder::plan(checkpoint, model, recipe, ties)
     }
 }

@@ -61,6 +61,18 @@ pub(crate) enum Target {
     Keep,
 }
 
+impl Target {
+    /// Whether both are the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Scheme(own), Self::Scheme(other)) => own.id() == other.id(),
+            (Self::Float(own), Self::Float(other)) => own == other,
+            (Self::Keep, Self::Keep) => true,
+            _ => false,
+        }
+    }
+}
+
 /// A checked request.
 pub struct Recipe {
     /// What everything becomes that no rule says otherwise of.
@@ -293,15 +305,6 @@ impl Recipe {
             shard_bytes: given(&fields.shard_size).map(|text| size::parse(&text)).transpose()?,
             configs: configs(fields)?,
         })
-    }
-
-    /// Refuses what no stage carries out yet, so that nothing that was asked for is left undone silently.
-    pub(crate) fn refuse_what_is_missing(&self) -> Result<(), ConvertError> {
-        let asked = [(self.fuse, "fusing (--fuse)")];
-        match asked.iter().find(|(is_asked, _)| *is_asked) {
-            Some((_, what)) => refuse(format!("{what} cannot be done by this version; leave it out")),
-            None => Ok(()),
-        }
     }
 
     /// Whether a file is written. Only configs can be left out.

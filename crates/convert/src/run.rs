@@ -109,6 +109,7 @@ impl<'a> Job<'a> {
         let done = |file: &&PlanFile| journal.finished.contains_key(&file.name);
         let total = lengths(&self.plan.files);
         let there = self.plan.files.iter().filter(done).map(|f| f.len).fold(0, u64::saturating_add);
+        self.check_equal().await?;
         sink.reserve(self.plan.bytes_to_write(self.checkpoint).saturating_sub(there)).await?;
         let (sources, measured) = self.survey().await?;
         let maxima = self.shared_maxima(&measured)?;
@@ -233,7 +234,16 @@ impl<'a> Job<'a> {
                 Step::Rows { place, from, kept } => {
                     self.copy_rows(sink, file, tensor, (place, *from, *kept)).await?;
                 }
-                Step::Cast(place, from) => self.cast_tensor(sink, file, tensor, (place, *from)).await?,
+                Step::Join(places, None) => self.join_tensors(sink, file, tensor, places).await?,
+                Step::Join(places, Some(from)) => {
+                    self.cast_tensor(sink, file, tensor, (places, *from)).await?;
+                }
+                Step::Same(places) => {
+                    self.join_tensors(sink, file, tensor, places.get(..1).unwrap_or_default()).await?;
+                }
+                Step::Cast(place, from) => {
+                    self.cast_tensor(sink, file, tensor, (std::slice::from_ref(place), *from)).await?;
+                }
                 Step::Decoded(i) => self.decode_layer(sink, file, tensor, *i).await?,
                 Step::Recast(i, output) => self.recast_layer(sink, file, tensor, (*i, *output)).await?,
                 Step::Codes(i) => {

@@ -20,19 +20,26 @@ impl Builder<'_> {
             set_dtype(config, dtype);
         }
         let mut hf = None;
-        if self.views.applied.origin == Origin::User {
+        if self.views.applied.origin == Origin::User || self.recipe.fuse {
             hf = self.checkpoint.hf_quant_value.clone();
             let modules: Vec<Moved<'_>> = self
                 .views
                 .modules
                 .iter()
-                .filter_map(|module| {
-                    let layer = self.model.layers.get(module.layer)?;
-                    let is_quantized = layer.is_quantized();
-                    Some(Moved { before: &layer.name, after: &module.name, is_quantized })
+                .flat_map(|module| {
+                    let members = module.joined.iter().map(|member| member.layer);
+                    let own = module.joined.is_empty().then_some(module.layer);
+                    let layers = own.into_iter().chain(members).filter_map(|i| self.model.layers.get(i));
+                    layers.map(|layer| {
+                        let is_quantized = layer.is_quantized();
+                        Moved { before: &layer.name, after: &module.name, is_quantized }
+                    })
                 })
                 .collect();
-            let mut declared = Declared::new(&self.views.applied.rules, &modules);
+            let joined = self.views.modules.iter().flat_map(|module| {
+                module.joined.iter().map(|member| (member.name.as_str(), module.name.as_str()))
+            });
+            let mut declared = Declared::new(&self.views.applied.rules, &modules, joined.collect());
             if let Some(config) = &mut config {
                 declared.config(config);
             }

@@ -60,6 +60,17 @@ enum Said {
     Nothing,
 }
 
+impl Said {
+    /// Whether the same becomes of a layer.
+    fn means_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keep(_), Self::Keep(_)) | (Self::Nothing, Self::Nothing) => true,
+            (Self::Target(own), Self::Target(other)) => own.is(other),
+            _ => false,
+        }
+    }
+}
+
 impl<'a> Selector<'a> {
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
@@ -81,7 +92,7 @@ impl<'a> Selector<'a> {
         module: &Module,
         layer: &LayerInfo,
     ) -> Result<Choice, ConvertError> {
-        let (target, is_named) = match said(self.recipe, [&module.name, &layer.name]) {
+        let (target, is_named) = match self.said(module, layer)? {
             Said::Keep(reason) => return Ok(kept(views, module, layer, reason)),
             Said::Target(target) => (target, true),
             Said::Nothing => (self.recipe.default_of(module.kind), false),
@@ -89,8 +100,8 @@ impl<'a> Selector<'a> {
         if module.is_part && layer.is_quantized() && !matches!(target, Target::Keep) {
             return Err(ConvertError::Tensor {
                 tensor: module.name.clone(),
-                reason: format!("is a part of `{}`, which is quantized as {}", layer.name, layer.scheme.id()),
-                remedy: "split it in one conversion, and change its values in another".into(),
+                reason: format!("comes of `{}`, which is quantized as {}", layer.name, layer.scheme.id()),
+                remedy: "split or join it in one conversion, and change its values in another".into(),
             });
         }
         match (target, self.recipe.casts_all()) {
@@ -103,6 +114,24 @@ impl<'a> Selector<'a> {
             (Target::Keep, Some(float)) if !layer.is_quantized() => Ok(Choice::Cast(float)),
             (Target::Keep, _) => Ok(kept(views, module, layer, "no scheme is asked for it".into())),
         }
+    }
+
+    /// What flags say of a module, which may have one name in the source and another in the output. Where several are
+    /// joined, they must say the same of each.
+    fn said(&self, module: &Module, layer: &LayerInfo) -> Result<Said, ConvertError> {
+        if module.joined.is_empty() {
+            return Ok(said(self.recipe, [&module.name, &layer.name]));
+        }
+        let mut each = module.joined.iter().map(|member| said(self.recipe, [&module.name, &member.name]));
+        let first = each.next().unwrap_or(Said::Nothing);
+        if each.all(|other| other.means_as(&first)) {
+            return Ok(first);
+        }
+        Err(ConvertError::Tensor {
+            tensor: module.name.clone(),
+            reason: "is joined of layers that the recipe treats differently".into(),
+            remedy: "give all of them one rule, or leave --fuse out".into(),
+        })
     }
 
     /// Decides on a layer of plain numbers that is to have a scheme.

@@ -88,7 +88,7 @@ impl<'a> Job<'a> {
     ) -> Result<(), ConvertError> {
         let packed = packing.packed;
         let width = packed.dtype.bytes();
-        let (source, begin) = self.weight(packed)?;
+        let source = self.weight(packed)?;
         let stored_row = expert.saturating_mul(packed.matrix.cols);
         let rows = stored_row + inputs.start..stored_row + inputs.end;
         let high = inputs.end - inputs.start;
@@ -98,7 +98,7 @@ impl<'a> Job<'a> {
         let elements = self.tile_bytes() / width as u64;
         for part in parts(&lying, elements, packed.encoding.row_unit, high, u64::MAX) {
             let stored = Rectangle { rows: rows.clone(), cols: part.rows.clone() };
-            let bytes = self.stored(source, begin, out, width as u64, &stored).await?;
+            let bytes = self.stored(&source, out, width as u64, &stored).await?;
             let turned = transposed(&bytes, index(high), width);
             let row = expert.saturating_mul(out);
             let rectangle =

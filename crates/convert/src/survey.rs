@@ -48,14 +48,14 @@ fn end_of_tile(at: u64, budget: u64, len: u64, wanted: &[Wanted]) -> u64 {
 impl Job<'_> {
     /// Weights of a shard whose maxima are wanted, by their place.
     fn wanted(&self, shard: u32) -> Vec<Wanted> {
-        let packed = self.plan.packed.iter().enumerate();
-        let mut wanted: Vec<Wanted> = packed
-            .filter(|(_, p)| p.encoding.needs_maximum && p.place.shard == shard && !p.place.is_empty())
-            .filter_map(|(i, p)| {
-                let (_, tensor) = self.checkpoint.tensor(p.place.shard, p.place.tensor)?;
+        let packed = self.plan.packed.iter().enumerate().filter(|(_, p)| p.encoding.needs_maximum);
+        let places = packed.flat_map(|(i, p)| p.places().map(move |place| (i, p.dtype, place)));
+        let mut wanted: Vec<Wanted> = places
+            .filter(|(.., place)| place.shard == shard && !place.is_empty())
+            .filter_map(|(packed, dtype, place)| {
+                let (_, tensor) = self.checkpoint.tensor(place.shard, place.tensor)?;
                 let at = |offset: u64| tensor.begin.saturating_add(offset);
-                let bytes = at(p.place.bytes.start)..at(p.place.bytes.end);
-                Some(Wanted { bytes, dtype: p.dtype, packed: i })
+                Some(Wanted { bytes: at(place.bytes.start)..at(place.bytes.end), dtype, packed })
             })
             .collect();
         wanted.sort_by_key(|w| w.bytes.start);

@@ -6,7 +6,7 @@ use crate::dedup::{Merge, Origin, Pair, Ties};
 use crate::plan::Place;
 use crate::recipe::{Recipe, TiePolicy};
 use crate::select::Choice;
-use crate::views::Views;
+use crate::views::{Beyond, Views};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What ties leave out.
@@ -47,7 +47,9 @@ impl Tied {
     pub(crate) fn new(views: &Views, ties: &Ties, choices: &[Choice], recipe: &Recipe) -> Self {
         let place = |p: &Place| (p.shard, p.tensor, p.bytes.start);
         let mut index = Index::new();
-        for (i, view) in views.tensors.iter().enumerate() {
+        // What is joined stands for more than one tensor: a pair of them says nothing of it.
+        let singles = views.tensors.iter().enumerate().filter(|(_, v)| v.beyond == Beyond::Nothing);
+        for (i, view) in singles {
             // Twins of tensors come after them.
             index.entry(place(&view.place)).or_insert(i);
         }

@@ -7,6 +7,7 @@ use crate::experts::Form;
 use crate::names::{Applied, Cut, LONGEST_NAME, Origin, Way, preset};
 use crate::plan::Place;
 use crate::recipe::Recipe;
+use crate::refused::{Refused, gather};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
 use quantscope_format::TensorInfo;
 use quantscope_numeric::Dtype;
@@ -32,6 +33,46 @@ pub(crate) struct View {
     pub(crate) shape: Vec<u64>,
     /// Where its bytes are.
     pub(crate) place: Place,
+    /// What else makes it, where several are joined to one.
+    pub(crate) beyond: Beyond,
+}
+
+impl View {
+    /// Bytes of all that it stands for.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.beyond.rows().iter().map(Place::len).fold(self.place.len(), u64::saturating_add)
+    }
+}
+
+/// Tensors that a view stands for beside its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// None.
+    #[default]
+    Nothing,
+    /// Their rows follow.
+    Rows(Vec<Place>),
+    /// They must be equal to it.
+    Equal(Vec<Place>),
+}
+
+impl Beyond {
+    /// The places whose rows follow.
+    pub(crate) fn rows(&self) -> &[Place] {
+        match self {
+            Self::Rows(places) => places,
+            Self::Nothing | Self::Equal(_) => &[],
+        }
+    }
+}
+
+/// One of the modules that were joined to another.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// Index of the layer in the model.
+    pub(crate) layer: usize,
+    /// Path it would have in the output.
+    pub(crate) name: String,
 }
 
 /// A module of the output.
@@ -39,12 +80,14 @@ pub(crate) struct View {
 pub(crate) struct Module {
     /// Path in the output.
     pub(crate) name: String,
-    /// Path before renames: names of tensors are renamed whole.
-    before: String,
-    /// Index of the layer in the model.
+    /// Path before renames, where names of tensors are renamed whole.
+    pub(crate) before: Option<String>,
+    /// Index of the layer in the model, the first of them where several are joined.
     pub(crate) layer: usize,
-    /// Whether it is a part of that layer, the others being modules of their own.
+    /// Whether it is something else than that layer: a part of it, or several joined.
     pub(crate) is_part: bool,
+    /// The modules that were joined to it.
+    pub(crate) joined: Vec<Member>,
     /// What it is.
     pub(crate) kind: Kind,
     /// How the names of its tensors are made.
@@ -77,9 +120,11 @@ pub(crate) struct Views {
     pub(crate) tensors: Vec<View>,
     /// Modules, in the order of their first tensors.
     pub(crate) modules: Vec<Module>,
+    /// What the rules ask for and cannot be done.
+    pub(crate) refused: Vec<Refused>,
     /// The rules that gave them their names.
     pub(crate) applied: Applied,
-    by_name: HashMap<String, usize>,
+    pub(crate) by_name: HashMap<String, usize>,
     /// Modules by layer and part.
     by_part: HashMap<(usize, usize), usize>,
     /// Names of tensors, and those they had in the source.
@@ -100,8 +145,11 @@ impl Views {
     /// taking apart of stacks belong to conversions to a scheme: others leave names alone, unless the user has
     /// rules.
     ///
+    /// Where two tensors would have one name, or the user's rules ask for what cannot be done, that is refused; what
+    /// it is about stays as it is, or out.
+    ///
     /// # Errors
-    /// If two tensors would have one name, or the user's rules ask for what cannot be done.
+    /// If a preset is no rules.
     pub(crate) fn new(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Result<Self, ConvertError> {
         let leaves_out_state = !recipe.leaves_values_alone();
         let mut places: HashMap<(u32, u32), (usize, &str)> = HashMap::new();
@@ -111,6 +159,7 @@ impl Views {
         let mut views = Self {
             tensors: Vec::new(),
             modules: Vec::new(),
+            refused: Vec::new(),
             applied: applied(checkpoint, recipe)?,
             by_name: HashMap::new(),
             by_part: HashMap::new(),
@@ -126,15 +175,22 @@ impl Views {
                 }
                 let way = match ways.entry(index) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(views.applied.way(checkpoint, model, layer)?),
+                    Entry::Vacant(new) => {
+                        let way = gather(&mut views.refused, views.applied.way(checkpoint, model, layer))?;
+                        new.insert(way.unwrap_or(Way::Whole(None)))
+                    }
                 };
                 let whole = Place { shard: s, tensor: t, bytes: 0..tensor.byte_len() };
                 let passing = Passing { index, layer, leaf, tensor, whole };
-                match way {
-                    Way::Cut(cut, paths) => views.add_parts(&passing, cut, paths)?,
-                    Way::Whole(form) => views.add_whole(passing, form.as_ref())?,
-                }
+                let added = match way {
+                    Way::Cut(cut, paths) => views.add_parts(&passing, cut, paths),
+                    Way::Whole(form) => views.add_whole(passing, form.as_ref()),
+                };
+                gather(&mut views.refused, added)?;
             }
+        }
+        if recipe.fuse {
+            views.join(checkpoint, model, &recipe.fuse_groups)?;
         }
         Ok(views)
     }
@@ -143,9 +199,10 @@ impl Views {
         let Passing { index, layer, leaf, tensor, whole } = passing;
         let module = self.module((index, 0), || Module {
             name: String::new(),
-            before: layer.name.clone(),
+            before: Some(layer.name.clone()),
             layer: index,
             is_part: false,
+            joined: Vec::new(),
             kind: layer.kind,
             naming: layer.naming,
             weight: None,
@@ -163,6 +220,7 @@ impl Views {
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
             place: whole,
+            beyond: Beyond::Nothing,
         };
         self.add(view, layer.weight_leaf(), &tensor.name)
     }
@@ -188,9 +246,10 @@ impl Views {
         for (part, (slice, path)) in slices.into_iter().zip(paths).enumerate() {
             let module = self.module((index, part), || Module {
                 name: String::new(),
-                before: path.clone(),
+                before: Some(path.clone()),
                 layer: index,
                 is_part: true,
+                joined: Vec::new(),
                 kind,
                 naming: Naming::Dotted,
                 weight: None,
@@ -205,6 +264,7 @@ impl Views {
                 dtype: tensor.dtype,
                 shape: slice.shape,
                 place: Place { bytes: slice.bytes, ..whole.clone() },
+                beyond: Beyond::Nothing,
             };
             self.add(view, layer.weight_leaf(), &tensor.name)?;
         }
@@ -215,7 +275,8 @@ impl Views {
     fn module(&mut self, part: (usize, usize), new: impl FnOnce() -> Module) -> usize {
         *self.by_part.entry(part).or_insert_with(|| {
             let mut module = new();
-            module.name = self.applied.rules.module(&module.before);
+            module.name =
+                module.before.as_deref().map(|path| self.applied.rules.module(path)).unwrap_or_default();
             self.by_name.entry(module.name.clone()).or_insert(self.modules.len());
             self.modules.push(module);
             self.modules.len() - 1
@@ -273,7 +334,7 @@ impl Views {
         let naming = found.naming;
         self.modules.push(Module {
             name: alias.to_string(),
-            before: alias.to_string(),
+            before: None,
             weight: None,
             bytes: 0,
             twin_of: Some(origin),
@@ -299,6 +360,9 @@ impl Views {
 
     /// The name in the output of a tensor of a module.
     pub(crate) fn tensor_name(&self, module: &Module, leaf: &str) -> String {
-        self.applied.rules.tensor(&module.naming.tensor(&module.before, leaf))
+        match &module.before {
+            Some(before) => self.applied.rules.tensor(&module.naming.tensor(before, leaf)),
+            None => module.naming.tensor(&module.name, leaf),
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Session {
             from: p.from.into(),
             to: p.scheme.id().into(),
             shape: p.shape.clone(),
-            bytes_before: p.place.len(),
+            bytes_before: p.source_bytes(),
             bytes_after: p.bytes_after,
             lossless: Some(false),
             reason: String::new(),

@@ -47,7 +47,7 @@ fn refused(layer: &LayerInfo, reason: String, remedy: &str) -> ConvertError {
 }
 
 /// Rows of weights that share a row of scales.
-fn scale_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<Option<u64>, ConvertError> {
+pub(crate) fn scale_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<Option<u64>, ConvertError> {
     let one_by_one = Ok(Some(1));
     match layer.scale_layout(checkpoint) {
         ScaleLayout::Fp4Blocks { .. } | ScaleLayout::MxBlocks { .. } => one_by_one,

@@ -7,7 +7,7 @@
 use super::rules::Rules;
 use quantscope_schemes::exclude::{ExcludeList, summarise};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Keys of configs whose values are exclude lists.
 const LISTS: [&str; 3] = ["ignore", "exclude_modules", "modules_to_not_convert"];
@@ -29,6 +29,8 @@ pub(crate) struct Moved<'a> {
 pub(crate) struct Declared<'a> {
     rules: &'a Rules,
     modules: &'a [Moved<'a>],
+    /// Modules that are joined to another, and which.
+    joined: HashMap<&'a str, &'a str>,
     /// Paths in the output, sorted.
     after: Vec<&'a str>,
     /// Patterns that are left without a module.
@@ -41,10 +43,10 @@ fn is_no_path(name: &str) -> bool {
 }
 
 impl<'a> Declared<'a> {
-    pub(crate) fn new(rules: &'a Rules, modules: &'a [Moved<'a>]) -> Self {
+    pub(crate) fn new(rules: &'a Rules, modules: &'a [Moved<'a>], joined: HashMap<&'a str, &'a str>) -> Self {
         let mut after: Vec<&str> = modules.iter().map(|m| m.after).collect();
         after.sort_unstable();
-        Self { rules, modules, after, strangers: BTreeSet::new() }
+        Self { rules, modules, joined, after, strangers: BTreeSet::new() }
     }
 
     /// `config.json` under the new names.
@@ -76,7 +78,7 @@ impl<'a> Declared<'a> {
         if let Some(Value::Object(layers)) = section.get_mut("quantized_layers") {
             let old = std::mem::take(layers);
             for (name, value) in old {
-                layers.extend(self.rules.config_names(&name).into_iter().map(|name| (name, value.clone())));
+                layers.extend(self.names(&name).into_iter().map(|name| (name, value.clone())));
             }
         }
         let groups = section.get_mut("config_groups").and_then(Value::as_object_mut);
@@ -87,13 +89,21 @@ impl<'a> Declared<'a> {
         }
     }
 
+    /// What a name becomes.
+    fn names(&self, name: &str) -> Vec<String> {
+        let names = self.rules.config_names(name).into_iter();
+        names
+            .map(|name| self.joined.get(name.as_str()).map_or(name, |joined| (*joined).to_string()))
+            .collect()
+    }
+
     /// Names of a list, each once. What is no text stays where it is.
     fn renamed(&self, list: &[Value]) -> Vec<Value> {
         let mut seen = BTreeSet::new();
         let mut renamed = Vec::new();
         for value in list {
             let names = match value.as_str() {
-                Some(name) if !is_no_path(name) => self.rules.config_names(name),
+                Some(name) if !is_no_path(name) => self.names(name),
                 Some(name) => vec![name.to_string()],
                 None => {
                     renamed.push(value.clone());

@@ -5,6 +5,7 @@
 mod apply;
 mod cut;
 mod declared;
+mod join;
 mod patterns;
 mod presets;
 mod replacement;

@@ -5,7 +5,7 @@ use quantscope_format::TensorInfo;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::role_of;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 fn golden() -> Value {
@@ -185,7 +185,7 @@ fn patterns_keep_the_modules_they_had() {
         .zip(&after)
         .map(|(before, after)| Moved { before, after, is_quantized: *before == "model.language_model.a" })
         .collect();
-    let mut declared = Declared::new(&rules, &modules);
+    let mut declared = Declared::new(&rules, &modules, HashMap::new());
     let mut config = json!({"quantization_config": {
         "ignore": ["model.vision_tower*", "lm_head", "re:.*head", "model.audio*", 7],
         "config_groups": {"group_0": {"targets": ["Linear", "model.language_model.a"]}}}});

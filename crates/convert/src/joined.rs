@@ -1,0 +1,140 @@
+//! Tensors made of several: their bytes one after another, or one of them for all, which must be equal then.
+
+use crate::error::ConvertError;
+use crate::passage::{length, sized};
+use crate::plan::{Place, PlanFile, PlanTensor, Step};
+use crate::run::Job;
+use crate::write::TensorWriter;
+use futures_util::future::LocalBoxFuture;
+use quantscope_audit::Checkpoint;
+use quantscope_format::{Sink, Source, SourceError};
+
+/// Parts of files, read as one.
+pub(crate) struct Joined<'a> {
+    /// A part, where it begins in its file, and its length.
+    parts: Vec<(&'a dyn Source, u64, u64)>,
+}
+
+impl<'a> Joined<'a> {
+    /// The bytes of these places; `None` if a tensor is not there.
+    pub(crate) fn new<'p>(
+        checkpoint: &'a Checkpoint,
+        places: impl IntoIterator<Item = &'p Place>,
+    ) -> Option<Self> {
+        let part = |place: &Place| {
+            let (shard, tensor) = checkpoint.tensor(place.shard, place.tensor)?;
+            Some((shard.source.as_ref(), tensor.begin.saturating_add(place.bytes.start), place.len()))
+        };
+        let parts: Option<Vec<_>> = places.into_iter().map(part).collect();
+        Some(Self { parts: parts? })
+    }
+}
+
+impl Source for Joined<'_> {
+    fn len(&self) -> u64 {
+        self.parts.iter().fold(0, |n, (_, _, len)| n.saturating_add(*len))
+    }
+
+    fn read<'b>(&'b self, offset: u64, buf: &'b mut [u8]) -> LocalBoxFuture<'b, Result<(), SourceError>> {
+        Box::pin(async move {
+            let (mut skipped, mut rest) = (offset, buf);
+            for &(source, begin, len) in &self.parts {
+                if rest.is_empty() {
+                    break;
+                }
+                if skipped >= len {
+                    skipped -= len;
+                    continue;
+                }
+                let here = usize::try_from(len - skipped).unwrap_or(usize::MAX).min(rest.len());
+                let (own, after) = rest.split_at_mut(here);
+                source.read(begin.saturating_add(skipped), own).await?;
+                (skipped, rest) = (0, after);
+            }
+            match rest.len() {
+                0 => Ok(()),
+                missing => {
+                    let end = self.len().saturating_add(u64::try_from(missing).unwrap_or(u64::MAX));
+                    Err(SourceError::PastEnd {
+                        name: "joined tensors".into(),
+                        len: self.len(),
+                        start: offset,
+                        end,
+                    })
+                }
+            }
+        })
+    }
+}
+
+impl Job<'_> {
+    /// Refuses joined layers whose numbers must be equal and are not, before anything is written.
+    pub(crate) async fn check_equal(&mut self) -> Result<(), ConvertError> {
+        for tensor in self.plan.files.iter().flat_map(|file| &file.tensors) {
+            let Step::Same(places) = &tensor.step else { continue };
+            let mut first: Option<Vec<u8>> = None;
+            for place in places {
+                let Some(source) = Joined::new(self.checkpoint, [place]) else { continue };
+                let mut bytes = sized(source.len());
+                source.read(0, &mut bytes).await?;
+                if first.get_or_insert_with(|| bytes.clone()) != &bytes {
+                    return Err(ConvertError::Tensor {
+                        tensor: tensor.spec.name.clone(),
+                        reason: "would stand for several that differ".into(),
+                        remedy:
+                            "quantize the layers jointly, with --fuse from the unquantized source, or leave \
+                                 --fuse out"
+                                .into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Several tensors one after another.
+    pub(crate) async fn join_tensors(
+        &mut self,
+        sink: &mut dyn Sink,
+        file: &PlanFile,
+        tensor: &PlanTensor,
+        places: &[Place],
+    ) -> Result<(), ConvertError> {
+        let name = tensor.spec.name.as_str();
+        let Some(source) = Joined::new(self.checkpoint, places) else { return Ok(()) };
+        let mut writer = TensorWriter::new(&file.name, tensor.span.start);
+        let mut at = 0;
+        while at < source.len() {
+            let mut bytes = sized(self.tile_bytes().min(source.len() - at));
+            source.read(at, &mut bytes).await?;
+            at += length(&bytes);
+            writer.write(sink, &bytes).await?;
+            self.passage.step(name, length(&bytes))?;
+        }
+        self.passage.hashes.insert(name.to_string(), writer.finish());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Joined;
+    use futures_util::FutureExt;
+    use quantscope_format::{MemorySource, Source};
+
+    #[test]
+    fn parts_are_read_as_one() {
+        let (a, b) = (MemorySource::new("a", [0, 1, 2, 3, 4]), MemorySource::new("b", [10, 11, 12]));
+        let joined = Joined { parts: vec![(&a, 1, 3), (&b, 0, 0), (&b, 1, 2)] };
+        assert_eq!(joined.len(), 5);
+        let whole = [1, 2, 3, 11, 12];
+        for start in 0..=5_usize {
+            for end in start..=5 {
+                let mut bytes = vec![0; end - start];
+                joined.read(start as u64, &mut bytes).now_or_never().unwrap().unwrap();
+                assert_eq!(bytes, whole[start..end]);
+            }
+        }
+        assert!(joined.read(4, &mut [0; 2]).now_or_never().unwrap().is_err());
+    }
+}
