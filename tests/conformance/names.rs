@@ -251,6 +251,19 @@ fn halves_mean_what_they_meant_in_the_whole() {
     assert!(split.len() >= 40, "{} layers were split", split.len());
 }
 
+#[test]
+fn padded_and_tiled_layers_are_not_split() {
+    let rules = json!({"splits": [{"fused_suffix": ".o_proj", "part_suffixes": [".upper", ".lower"]}]});
+    let source = files_of(&data("golden/e2e_llama_nvfp4/expected"));
+    let request = ConvertRequest { swizzle: true, ..ConvertRequest::default() };
+    let tiled = convert(&source, &request, None, &Limits::default()).unwrap();
+    let error = renamed(&tiled, &rules).unwrap_err();
+    assert!(error.message.contains("o_proj") && error.message.contains("padded or tiled"), "{error}");
+    let both = ConvertRequest { rename_json: Some(rules.to_string()), ..request };
+    let error = convert(&source, &both, None, &Limits::default()).unwrap_err();
+    assert!(error.message.contains("how they lie in another"), "{error}");
+}
+
 /// Other projects' layouts, whose rows stand across bytes, or in an order of their own.
 #[test]
 fn layouts_without_rows_are_not_split() {

@@ -97,11 +97,14 @@ impl<'a> Selector<'a> {
             Said::Target(target) => (target, true),
             Said::Nothing => (self.recipe.default_of(module.kind), false),
         };
-        if module.is_part && layer.is_quantized() && !matches!(target, Target::Keep) {
+        let is_arranged = self.recipe.pad.is_some() || self.recipe.swizzle;
+        if module.is_part && layer.is_quantized() && (is_arranged || !matches!(target, Target::Keep)) {
             return Err(ConvertError::Tensor {
                 tensor: module.name.clone(),
                 reason: format!("comes of `{}`, which is quantized as {}", layer.name, layer.scheme.id()),
-                remedy: "split or join it in one conversion, and change its values in another".into(),
+                remedy:
+                    "split or join it in one conversion, and change its values or how they lie in another"
+                        .into(),
             });
         }
         match (target, self.recipe.casts_all()) {

@@ -47,8 +47,18 @@ fn refused(layer: &LayerInfo, reason: String, remedy: &str) -> ConvertError {
 }
 
 /// Rows of weights that share a row of scales.
-pub(crate) fn scale_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<Option<u64>, ConvertError> {
+///
+/// # Errors
+/// Why the rows cannot be told apart.
+pub(crate) fn scale_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<Option<u64>, String> {
     let one_by_one = Ok(Some(1));
+    let view = layer.view(checkpoint);
+    if let Some(form) = layer.scheme.packed_form(&view) {
+        let codes = form.codes.1;
+        if form.scales.1.is_tiled || [codes.rows, codes.cols.saturating_mul(2)] != form.shape {
+            return Err("is padded or tiled, which --pad none takes off".into());
+        }
+    }
     match layer.scale_layout(checkpoint) {
         ScaleLayout::Fp4Blocks { .. } | ScaleLayout::MxBlocks { .. } => one_by_one,
         ScaleLayout::Fp8Tiles { rows: u32::MAX, .. } => Ok(None),
@@ -56,12 +66,14 @@ pub(crate) fn scale_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<O
         // The reference's integer schemes; packages of others pack along other axes.
         ScaleLayout::Scales { .. } if !layer.scheme.about().algos.is_empty() => one_by_one,
         _ if !layer.is_quantized() => one_by_one,
-        _ => Err(refused(
-            layer,
-            format!("is stored as {}, whose rows do not stand together", layer.scheme.id()),
-            "dequantize it first with --to bf16, then split",
-        )),
+        _ => Err(format!("is stored as {}, whose rows do not stand together", layer.scheme.id())),
     }
+}
+
+/// The same, with what to do about it.
+fn cut_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<Option<u64>, ConvertError> {
+    let remedy = "bring it into another form first, with --to bf16 for example, then split it";
+    scale_rows(checkpoint, layer).map_err(|reason| refused(layer, reason, remedy))
 }
 
 impl Applied {
@@ -119,7 +131,7 @@ impl Applied {
             parts: u64::try_from(paths.len()).unwrap_or(u64::MAX),
             rows: side(layer.shape.first()),
             cols: side(layer.shape.last()),
-            scale_rows: scale_rows(checkpoint, layer)?,
+            scale_rows: cut_rows(checkpoint, layer)?,
         };
         Ok(Way::Cut(cut, paths))
     }
@@ -143,8 +155,7 @@ impl Applied {
         if experts.checked_mul(parts).is_none_or(|n| n > MOST_PARTS) {
             return Err(refused(layer, format!("claims to hold {experts} experts"), "mend the checkpoint"));
         }
-        let cut =
-            Cut { experts: Some(experts), parts, rows, cols, scale_rows: scale_rows(checkpoint, layer)? };
+        let cut = Cut { experts: Some(experts), parts, rows, cols, scale_rows: cut_rows(checkpoint, layer)? };
         let path = |expert: u64| leaves.iter().map(move |leaf| format!("{parent}.{expert}.{leaf}"));
         Ok(Way::Cut(cut, (0..experts).flat_map(path).collect()))
     }

@@ -97,8 +97,11 @@ impl Group<'_> {
         if !first.is_quantized() {
             return Ok(());
         }
-        let rows = scale_rows(checkpoint, first)
-            .map_err(|_| self.refused(modules, "their rows do not stand together"))?;
+        let mut rows = None;
+        for (_, layer) in &self.members {
+            rows = scale_rows(checkpoint, layer)
+                .map_err(|reason| self.refused(modules, &format!("`{}` {reason}", layer.name)))?;
+        }
         let Some(tile) = rows else { return Ok(()) };
         let before_last = self.members.split_last().map(|(_, before)| before).unwrap_or_default();
         let rows = before_last.iter().map(|(_, layer)| layer.shape.first().copied().unwrap_or(0));
