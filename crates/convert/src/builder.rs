@@ -20,7 +20,7 @@ use quantscope_format::{TensorSpec, natural_cmp};
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_schemes::{
-    Family, Form, Kind, Lossless, Matrix, Output, Presence, Recast, Role, Scheme, WEIGHT_LEAF,
+    Activations, Family, Form, Kind, Lossless, Matrix, Output, Presence, Recast, Role, Scheme, WEIGHT_LEAF,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -343,8 +343,14 @@ impl Builder<'_> {
                 self.plan.packed.len()
             ));
         }
+        let mut notes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for changed in self.plan.changed.iter().filter(|c| !c.note.is_empty()) {
-            warnings.push(format!("{}: {}", changed.name, changed.note));
+            notes.entry(&changed.note).or_default().push(&changed.name);
+        }
+        for (note, names) in notes {
+            let more = names.len().saturating_sub(1);
+            let others = if more > 0 { format!(" and {more} other layers") } else { String::new() };
+            warnings.push(format!("{}{others}: {note}", names.first().copied().unwrap_or_default()));
         }
         warnings.extend(self.tied.warnings(self.ties));
         warnings.extend(found.warnings);
@@ -354,11 +360,12 @@ impl Builder<'_> {
     /// What configs say of the output: its quantized layers, and the modules that are plain.
     pub(crate) fn declared(&self) -> (Vec<Quantized>, BTreeSet<String>) {
         let settings = self.recipe.settings;
-        let made = |name: &str, scheme, kind| Quantized {
+        let made = |name: &str, scheme: &'static dyn Scheme, kind, has_input: bool| Quantized {
             module: name.to_string(),
             scheme,
             is_conv3d: kind == Kind::Conv3d,
             settings,
+            activations: if has_input { Activations::Static } else { configs::without_scale(scheme) },
         };
         let (mut quantized, mut plain) = (Vec::new(), BTreeSet::new());
         for (i, module) in self.views.modules.iter().enumerate() {
@@ -368,9 +375,15 @@ impl Builder<'_> {
             }
             let changed = self.changed.get(&i).and_then(|(c, _)| self.plan.changed.get(*c));
             if let Some(packed) = self.packed.get(&i).and_then(|&p| self.plan.packed.get(p)) {
-                quantized.push(made(&packed.name, packed.scheme, packed.kind));
+                quantized.push(made(&packed.name, packed.scheme, packed.kind, packed.input_amax.is_some()));
             } else if let Some(changed) = changed.filter(|c| c.to.family() != Family::Plain) {
-                quantized.push(made(&changed.name, changed.to, changed.kind));
+                let has_input = layer.member_of(Role::InputScale).is_some();
+                let mut made = made(&changed.name, changed.to, changed.kind, has_input);
+                // A scheme for weights alone stays one in a form that serves both.
+                if !has_input && !layer.scheme.about().quantizes_activations {
+                    made.activations = Activations::Kept;
+                }
+                quantized.push(made);
             } else if layer.is_quantized() && changed.is_none() {
                 let kept = configs::kept_quantized(self.checkpoint, layer, settings);
                 quantized.push(Quantized { module: module.name.clone(), ..kept });

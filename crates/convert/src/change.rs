@@ -17,7 +17,7 @@ use quantscope_numeric::{Dtype, narrow, widen};
 use quantscope_schemes::{Output, Recast, Scheme};
 
 /// A failure of decoding, with the layer's name.
-fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
+pub(crate) fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
     match error {
         DecodeError::Refused(refusal) => ConvertError::Tensor {
             tensor: layer.name.clone(),
@@ -35,7 +35,7 @@ fn rounds(dtype: Dtype) -> bool {
 }
 
 /// Bytes of an output as they come.
-fn stored_len(output: &Output) -> u64 {
+pub(crate) fn stored_len(output: &Output) -> u64 {
     let elements = output.shape.iter().fold(1_u64, |n, &side| n.saturating_mul(side));
     output.dtype.byte_len(elements).unwrap_or(u64::MAX)
 }
@@ -56,7 +56,7 @@ impl<'a> Job<'a> {
         Ok(noise::compare(self.engine, tile, &decoded, decoded.len()).await?)
     }
 
-    fn changed_layer(&self, i: usize) -> Option<(&'a LayerInfo, &'static dyn Scheme)> {
+    pub(crate) fn changed_layer(&self, i: usize) -> Option<(&'a LayerInfo, &'static dyn Scheme)> {
         let changed = self.plan.changed.get(i)?;
         Some((self.model.layers.get(changed.layer)?, changed.to))
     }
@@ -136,7 +136,7 @@ impl<'a> Job<'a> {
     }
 
     /// Makes a layer ready for being taken over: what must be seen first is seen.
-    async fn recast(
+    pub(crate) async fn recast(
         &mut self,
         layer: &LayerInfo,
         to: &'static dyn Scheme,
@@ -168,10 +168,6 @@ impl<'a> Job<'a> {
     ) -> Result<(), ConvertError> {
         let Some((layer, to)) = self.changed_layer(i) else { return Ok(()) };
         let Some(recast) = self.recast(layer, to).await? else { return Ok(()) };
-        let planned = self.plan.changed.get(i).is_some_and(|changed| !changed.note.is_empty());
-        if let Some(loss) = recast.loss().filter(|_| output == 0 && !planned) {
-            self.notes.push(format!("{}: {loss}", layer.name));
-        }
         let len = recast.outputs().get(output).map_or(0, stored_len);
         let unit = recast.unit(output).max(1);
         let step = (self.tile_bytes() / unit).max(1).saturating_mul(unit);

@@ -8,7 +8,7 @@ use crate::plan::PlanFile;
 use crate::shards;
 use quantscope_audit::{Checkpoint, LayerInfo};
 use quantscope_format::KvCache;
-use quantscope_schemes::{EncodeSettings, Kind, Role, Scheme, exclude};
+use quantscope_schemes::{Activations, EncodeSettings, Kind, Role, Scheme, exclude};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,7 @@ pub(crate) struct Quantized {
     pub(crate) scheme: &'static dyn Scheme,
     pub(crate) is_conv3d: bool,
     pub(crate) settings: EncodeSettings,
+    pub(crate) activations: Activations,
 }
 
 /// Modules that share the weight of another: the alias, the one that stands for it.
@@ -183,7 +184,11 @@ fn quantization_config(
     let kinds = distinct(quantized);
     let mixed = kinds.len() > 1;
     if let [(only, _)] = kinds.as_slice()
-        && let Some(config) = only.scheme.own_config(ignore, &producer())
+        && let Some(config) = only.scheme.own_config(
+            ignore,
+            &producer(),
+            &quantized.iter().map(|q| (q.module.as_str(), q.activations)).collect::<Vec<_>>(),
+        )
     {
         if kv_cache.is_some() {
             return Err(ConvertError::Refused(format!(
@@ -270,7 +275,17 @@ pub(crate) fn kept_quantized(
             group_size: group.map_or(settings.group_size, |(&cols, groups)| cols / groups),
             ..settings
         },
+        activations: if layer.member_of(Role::InputScale).is_some() {
+            Activations::Static
+        } else {
+            without_scale(layer.scheme)
+        },
     }
+}
+
+/// What becomes of the activations of a layer that has no scale for them.
+pub(crate) fn without_scale(scheme: &dyn Scheme) -> Activations {
+    if scheme.about().quantizes_activations { Activations::Dynamic } else { Activations::Kept }
 }
 
 /// The algorithm of the KV cache whose scales are among the output's tensors.

@@ -47,6 +47,7 @@ mod tied;
 pub mod trial;
 mod verify;
 mod views;
+mod weigh;
 mod write;
 
 pub use arrange::Lie;

@@ -114,6 +114,7 @@ impl<'a> Job<'a> {
         let (sources, measured) = self.survey().await?;
         let maxima = self.shared_maxima(&measured)?;
         journal.compare_sources(&sources)?;
+        self.weigh_recasts().await?;
         sink.begin_journal(&journal.bytes()).await?;
         // Each byte is written once and read back once.
         self.passage.begin("Converting", total.saturating_mul(2));

@@ -31,6 +31,18 @@ impl Default for EncodeSettings {
     }
 }
 
+/// How the activations of a layer are quantized when it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Activations {
+    /// Under the stored scale.
+    Static,
+    /// Under scales found as they come.
+    #[default]
+    Dynamic,
+    /// Not at all.
+    Kept,
+}
+
 /// The form in which a weight comes to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {

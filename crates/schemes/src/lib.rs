@@ -30,7 +30,8 @@ pub use conv::ConvKernels;
 pub use declare::{Declared, effective_algo};
 pub use decode::{Decoder, Refusal, Region, Slab};
 pub use encode::{
-    EncodeInput, EncodeSettings, Encoded, Encoder, Encoding, Form, Fp8Rounding, Matrix, Output, Shares,
+    Activations, EncodeInput, EncodeSettings, Encoded, Encoder, Encoding, Form, Fp8Rounding, Matrix, Output,
+    Shares,
 };
 pub use kind::{Kind, is_transposed_conv};
 pub use layer::{Facts, LayerView, Naming, Stored, descriptor_type, split_name};

@@ -3,7 +3,7 @@
 use crate::about::{About, Family, Match, ScaleLayout};
 use crate::arrangement::PackedForm;
 use crate::decode::{Decoder, Refusal};
-use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix};
+use crate::encode::{Activations, EncodeInput, EncodeSettings, Encoder, Encoding, Form, Matrix};
 use crate::layer::LayerView;
 use crate::recast::Recast;
 use quantscope_numeric::Dtype;
@@ -142,8 +142,14 @@ pub trait Scheme: Sync {
     }
 
     /// The whole `quantization_config` of a model that has this scheme alone, where it takes a form of its own
-    /// (native FP8, compressed-tensors). `kept` are the modules left out, summarised.
-    fn own_config(&self, _kept: &[String], _producer: &serde_json::Value) -> Option<serde_json::Value> {
+    /// (native FP8, compressed-tensors). `kept` are the modules left out, summarised; `layers` the quantized ones with
+    /// what becomes of their activations.
+    fn own_config(
+        &self,
+        _kept: &[String],
+        _producer: &serde_json::Value,
+        _layers: &[(&str, Activations)],
+    ) -> Option<serde_json::Value> {
         None
     }
 

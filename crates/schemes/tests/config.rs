@@ -78,9 +78,9 @@ fn tiles_and_channels_say_what_shares_a_scale() {
 fn native_fp8_has_a_config_of_its_own() {
     let expected = json("golden/e2e_llama_fp8_pb_w8a8/expected/config.json")["quantization_config"].clone();
     let kept: Vec<String> = serde_json::from_value(expected["modules_to_not_convert"].clone()).unwrap();
-    let found = by_id("fp8-block").unwrap().own_config(&kept, &expected["producer"]);
+    let found = by_id("fp8-block").unwrap().own_config(&kept, &expected["producer"], &[]);
     assert_eq!(found, Some(expected));
-    assert!(by_id("fp8").unwrap().own_config(&kept, &Value::Null).is_none());
+    assert!(by_id("fp8").unwrap().own_config(&kept, &Value::Null, &[]).is_none());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Configs and exclude lists against those that the reference made of the same layers.
 
 use super::{Quantized, hf_quant_config, ignore_list, quantization_config};
-use quantscope_schemes::{EncodeSettings, by_id};
+use quantscope_schemes::{Activations, EncodeSettings, by_id};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -44,6 +44,7 @@ fn layers(case: &Value) -> (Vec<Quantized>, BTreeSet<String>) {
                 scheme: by_id(id(format)).unwrap_or_else(|| panic!("no scheme is called {}", id(format))),
                 is_conv3d: false,
                 settings: EncodeSettings::default(),
+                activations: Activations::Static,
             }),
             None => {
                 plain.insert(module.clone());
@@ -98,6 +99,7 @@ fn native_fp8_has_no_place_for_a_cache() {
         scheme: by_id(id).unwrap(),
         is_conv3d: false,
         settings: EncodeSettings::default(),
+        activations: Activations::Static,
     };
     let error = quantization_config(&[layer("fp8-block")], &[], Some("FP8")).unwrap_err().to_string();
     assert!(error.contains("fp8-block") && error.contains("KV cache"), "{error}");

@@ -6,6 +6,7 @@
 
 use crate::about::{About, Companion, Family, Match, Presence, Role, ScaleLayout};
 use crate::decode::{Decoder, Refusal};
+use crate::encode::Activations;
 use crate::layer::LayerView;
 use crate::parts::foreign::{ABOUT, misfit, optional, required, scalar_shapes, typed};
 use crate::parts::grid::{Grid, Number};
@@ -16,7 +17,8 @@ use crate::parts::shapes::expect_elements;
 use crate::recast::Recast;
 use crate::scheme::Scheme;
 use quantscope_numeric::Dtype;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The schemes of this file.
 pub(crate) static SCHEMES: &[&dyn Scheme] = &[&CtNvfp4];
@@ -142,7 +144,7 @@ impl Scheme for CtNvfp4 {
         ["nvfp4", "w4a16-nvfp4"].contains(&from.id()).then(|| to_compressed(layer))
     }
 
-    fn own_config(&self, kept: &[String], _: &Value) -> Option<Value> {
+    fn own_config(&self, kept: &[String], _: &Value, layers: &[(&str, Activations)]) -> Option<Value> {
         let numbers = |dynamic: Value| {
             json!({
                 "num_bits": 4,
@@ -153,17 +155,32 @@ impl Scheme for CtNvfp4 {
                 "dynamic": dynamic,
             })
         };
+        let mut by_activations: BTreeMap<Activations, Vec<&str>> = BTreeMap::new();
+        for (module, activations) in layers {
+            by_activations.entry(*activations).or_default().push(module);
+        }
+        let is_mixed = by_activations.len() > 1;
+        let group = |(i, (activations, modules)): (usize, (Activations, Vec<&str>))| {
+            // Names where a class would mean others as well.
+            let targets = if is_mixed { json!(modules) } else { json!(["Linear"]) };
+            let mut group = json!({"targets": targets, "weights": numbers(Value::Bool(false))});
+            // A stored scale is that of the tensor, the scales of its blocks are found as they come; without one both.
+            let dynamic = match activations {
+                Activations::Static => Some(json!("local")),
+                Activations::Dynamic => Some(json!(true)),
+                Activations::Kept => None,
+            };
+            if let (Some(dynamic), Some(fields)) = (dynamic, group.as_object_mut()) {
+                fields.insert("input_activations".into(), numbers(dynamic));
+            }
+            (format!("group_{i}"), group)
+        };
+        let groups: Map<String, Value> = by_activations.into_iter().enumerate().map(group).collect();
         Some(json!({
             "quant_method": "compressed-tensors",
             "format": "nvfp4-pack-quantized",
             "quantization_status": "compressed",
-            "config_groups": {
-                "group_0": {
-                    "targets": ["Linear"],
-                    "weights": numbers(Value::Bool(false)),
-                    "input_activations": numbers(json!("local")),
-                },
-            },
+            "config_groups": groups,
             "ignore": kept.iter().map(|pattern| regex(pattern)).collect::<Vec<_>>(),
         }))
     }

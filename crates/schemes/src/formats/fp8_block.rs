@@ -5,7 +5,7 @@
 
 use crate::about::{About, Companion, Family, Match, Presence, Role, ScaleLayout};
 use crate::decode::{Decoder, Refusal};
-use crate::encode::{EncodeInput, EncodeSettings, Encoder, Encoding, Matrix};
+use crate::encode::{Activations, EncodeInput, EncodeSettings, Encoder, Encoding, Matrix};
 use crate::layer::LayerView;
 use crate::parts::config::{Config, GroupSize, Numbers, Strategy, numbers};
 use crate::parts::fp8::{FLOAT_SCALES, INPUT_SCALE, TILE, WEIGHT, fit, tile_sides};
@@ -132,7 +132,7 @@ impl Scheme for Fp8Block {
         CONFIG.group(ABOUT.algos.first()?, settings, mixed)
     }
 
-    fn own_config(&self, kept: &[String], producer: &Value) -> Option<Value> {
+    fn own_config(&self, kept: &[String], producer: &Value, _: &[(&str, Activations)]) -> Option<Value> {
         Some(json!({
             "quant_method": "fp8",
             "fmt": "e4m3",
