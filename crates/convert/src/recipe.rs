@@ -313,13 +313,14 @@ impl Recipe {
         self.configs.as_ref().is_none_or(wanted)
     }
 
-    /// What becomes of layers of a kind that no rule names.
+    /// What becomes of layers of a kind that no rule names. Experts are linear layers, unless they are named.
     pub(crate) fn default_of(&self, kind: Kind) -> Target {
         if self.by_kind.is_empty() {
-            self.default
-        } else {
-            self.by_kind.get(&kind).copied().unwrap_or(Target::Keep)
+            return self.default;
         }
+        let is_expert = matches!(kind, Kind::Expert | Kind::ExpertStack);
+        let linear = self.by_kind.get(&Kind::Linear).filter(|_| is_expert);
+        self.by_kind.get(&kind).or(linear).copied().unwrap_or(Target::Keep)
     }
 
     /// Whether anything may be brought into a scheme.

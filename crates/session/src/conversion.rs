@@ -10,7 +10,8 @@ pub struct ConvertRequest {
     pub name: Option<String>,
     /// Scheme id, such as `nvfp4`, or `bf16`, `f16`, `f32` to dequantize; nothing leaves values alone.
     pub to: String,
-    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept.
+    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept, but
+    /// for experts, which count as linear.
     #[serde(default)]
     pub by_kind: Vec<(String, String)>,
     /// Globs of modules that stay as they are.

@@ -9,7 +9,8 @@ pub struct RecipeFields {
     pub name: Option<String>,
     /// Scheme id, or `bf16`, `f16`, `f32`; nothing or `keep` leaves values alone.
     pub to: String,
-    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept.
+    /// Scheme by kind, such as `linear` and `nvfp4`, in place of `to`: kinds that are not named are kept, but
+    /// for experts, which count as linear.
     pub by_kind: Vec<(String, String)>,
     /// Globs of modules to keep.
     pub exclude: Vec<String>,
