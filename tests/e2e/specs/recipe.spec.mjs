@@ -1,9 +1,11 @@
 // The recipe built by clicking, saved and loaded as TOML, and the plan that follows it.
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, golden, scratch } from "../lib/folders.mjs";
 import { arrive, openFolder, part, view } from "../lib/page.mjs";
+import { layers, weights } from "../lib/random.mjs";
+import { writeTensors } from "../lib/safetensors.mjs";
 
 const LLAMA = "golden/_src/llama";
 
@@ -101,6 +103,26 @@ test("saved as TOML and loaded again", async ({ page }) => {
   await expect(page.getByRole("alert")).toContainText(/unheard/);
   await expect(part(page, "convert-scheme"), "the recipe stays as it was").toHaveValue("fp8");
   discard(folder);
+});
+
+test("what stands against a plan is told, and kept with one click", async ({ page }) => {
+  const folder = join(scratch("refused"), "model");
+  mkdirSync(folder);
+  const tensors = layers(1, 64, 64);
+  // No whole number of blocks in a row.
+  tensors.set("model.odd.up_proj.weight", { dtype: "BF16", shape: [16, 40], bytes: weights(16 * 40, 9) });
+  writeTensors(join(folder, "model.safetensors"), { tensors });
+  await arrive(page, "cpu");
+  await openFolder(page, folder);
+  await view(page, "convert");
+  const refused = page.locator('[data-testid="plan-refused"][data-name="model.odd.up_proj"]');
+  await expect(refused).toContainText(/40/);
+  await expect(part(page, "plan-run")).toBeDisabled();
+  await part(page, "plan-keep-refused").click();
+  await expect(refused).toHaveCount(0);
+  await expect(part(page, "plan-run")).toBeEnabled();
+  await expect(part(page, "plan-packed-count")).toHaveText("1");
+  discard(join(folder, ".."));
 });
 
 test("with the keyboard alone", async ({ page }) => {
