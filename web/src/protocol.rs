@@ -4,8 +4,11 @@
 //! for in windows, so that a checkpoint of 100,000 layers costs the main thread no more than one of 30.
 
 mod explore;
+mod proof;
+mod recipe;
 
 pub(crate) use explore::{ExploreReply, ExploreRequest};
+pub(crate) use proof::{ProofPage, ProofRow};
 use quantscope_session::api::{
     AuditChoice, Change, ConvertRequest, EngineChoice, FindingGroup, FindingQuery, LayerDetail, LayerError,
     LayerValues, Overview, PlanLayer, PlanRefusal, Progress, SessionError, TieReport, Unmended,
@@ -14,8 +17,6 @@ use quantscope_session::api::{
 use quantscope_session::render::Form;
 pub(crate) use recipe::{RecipeReply, RecipeRequest};
 use serde::{Deserialize, Serialize};
-
-mod recipe;
 
 /// Numbers the requests, so that an answer finds its question.
 pub(crate) type RequestId = u32;
@@ -132,6 +133,13 @@ pub(crate) enum Request {
         /// Rows wanted.
         count: u64,
     },
+    /// A window of the hashes in the last result's manifest.
+    ProofRows {
+        /// First row.
+        start: u64,
+        /// Rows wanted.
+        count: u64,
+    },
     /// Free the space that the last conversion takes in the browser.
     DropOutput,
     /// Which engine jobs shall use from now on.
@@ -191,6 +199,8 @@ pub(crate) enum Reply {
     Converted(ResultSummary),
     /// To [`Request::ResultRows`].
     ResultRows(Vec<LayerError>),
+    /// To [`Request::ProofRows`].
+    Proof(ProofPage),
     /// To requests that only do something.
     Done,
 }

@@ -25,6 +25,14 @@ impl Session {
         Ok(self.view(&plan))
     }
 
+    /// The same; refused layers are listed instead of failing.
+    ///
+    /// # Errors
+    /// If the request as a whole makes no sense for this checkpoint.
+    pub fn plan_with_refusals(&self, request: &ConvertRequest) -> Result<PlanView, SessionError> {
+        Ok(self.view(&self.planned(request)?))
+    }
+
     /// The same with every output tensor; refused layers are listed instead of failing. Reads no tensor bytes.
     ///
     /// # Errors

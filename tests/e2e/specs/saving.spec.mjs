@@ -6,10 +6,10 @@ import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, scratch } from "../lib/folders.mjs";
-import { arrive, openFolder, part, view } from "../lib/page.mjs";
+import { arrive, openFolder, part, save, view } from "../lib/page.mjs";
 import { answerPicker, pickedFiles, putIntoPicked, removePicked, tabFolders } from "../lib/picked.mjs";
 import { layers } from "../lib/random.mjs";
-import { writeTensors } from "../lib/safetensors.mjs";
+import { parseTensors, writeTensors } from "../lib/safetensors.mjs";
 
 /** How often a tab is killed; 50 by hand. */
 const KILLS = Number(process.env.QUANTSCOPE_KILLS ?? 4);
@@ -65,6 +65,19 @@ test("the output goes straight into the folder that was picked", async ({ page, 
   await part(page, "plan-run-into").click();
   await expect(page.getByRole("alert")).toContainText(/exists already/);
   expect((await found(page)).files).toEqual(expected);
+});
+
+test("the hashes on the page are those of the bytes that were saved", async ({ page }) => {
+  await ready(page);
+  await part(page, "plan-run").click();
+  await part(page, "proof-show").click({ timeout: 60_000 });
+  const table = part(page, "proof-table");
+  const { tensors } = parseTensors(await save(page, NAME));
+  await expect(table.locator("tbody tr")).toHaveCount(tensors.size);
+  for (const [name, { bytes }] of tensors) {
+    const row = table.locator("tr", { hasText: createHash("sha256").update(bytes).digest("hex") });
+    await expect(row.first(), name).toBeVisible();
+  }
 });
 
 test("the result opens like any checkpoint, and stays when the next conversion begins", async ({ page }) => {

@@ -54,6 +54,7 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
                 <button data-testid="open-result" onclick={dispatch.reform(|_| Action::Converting(Converting::OpenResult))}>{ "Open the result" }</button>
                 <button data-testid="drop-output" onclick={dispatch.reform(|_| Action::DropOutput)}>{ if result.folder.is_none() { "Discard" } else { "Close" } }</button>
             </p>
+            { proof_view(props) }
             if props.result.rows.total > 0 {
                 <details class="more">
                     <summary>{ "Round-trip error by layer" }
@@ -73,6 +74,27 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
                 </details>
             }
         </section>
+    }
+}
+
+/// The hash of every tensor, as the manifest has it.
+fn proof_view(props: &ResultSectionProps) -> Html {
+    let ask = props.dispatch.reform(|_| Action::Converting(Converting::Proof));
+    let Some(proof) = &props.result.proof else {
+        return html! { <p><button class="quiet" data-testid="proof-show" onclick={ask}>{ "Show the SHA-256 of every tensor" }</button></p> };
+    };
+    let left = proof.total.saturating_sub(proof.len());
+    html! {
+        <details class="more" open=true>
+            <summary>{ "SHA-256 of every tensor" }<span class="faint">{ "  as quantscope.manifest.json has them" }</span></summary>
+            <table class="facts" data-testid="proof-table"><thead><tr><th>{ "Tensor and hash" }</th></tr></thead>
+            <tbody>{ for proof.rows.iter().map(|row| html! {
+                <tr key={row.name.clone()}><td class="c-plan-name"><LayerName name={row.name.clone()} /><small><code>{ &row.sha256 }</code></small></td></tr>
+            }) }</tbody></table>
+            if left > 0 && !proof.rows.is_empty() {
+                <button class="quiet" disabled={proof.asked} onclick={ask}>{ format!("Show more ({} left)", text::count(left)) }</button>
+            }
+        </details>
     }
 }
 

@@ -99,6 +99,7 @@ impl State {
                 }
             }
             (Slot::Recipe, result) => self.settle_recipe(result, commands),
+            (Slot::Proof, result) => self.settle_proof(result),
             (Slot::PlanRows { packed }, Ok(Reply::PlanRows(rows))) => {
                 // While another plan is on its way these rows may be of either.
                 if self.convert.plan.asked().is_none()
@@ -109,7 +110,7 @@ impl State {
             }
             (Slot::Convert, Ok(Reply::Converted(summary))) => {
                 let rows = Growing::new(summary.error_rows);
-                self.convert.result = Some(ResultShown { summary: Shared::new(summary), rows });
+                self.convert.result = Some(ResultShown { summary: Shared::new(summary), rows, proof: None });
                 self.convert.failed = None;
                 self.ask_result_rows(commands);
             }

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::load::{Load, Shared};
-use crate::protocol::{PlanSummary, ResultSummary};
+use crate::protocol::{PlanSummary, ProofRow, ResultSummary};
 use quantscope_session::api::{LayerError, PlanLayer, SessionError};
 
 /// Rows of a plan or result that are added at once.
@@ -57,6 +57,8 @@ pub(crate) struct ResultShown {
     pub(crate) summary: Shared<ResultSummary>,
     /// Round-trip errors.
     pub(crate) rows: Growing<LayerError>,
+    /// Hashes, once they were asked for.
+    pub(crate) proof: Option<Growing<ProofRow>>,
 }
 
 /// The Convert view.

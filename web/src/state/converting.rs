@@ -1,5 +1,6 @@
 //! What the user does in the Convert view beside filling in the form.
 
+use super::convert::{Growing, ROWS};
 use super::form::{Calibration, Form};
 use super::job::JobKind;
 use super::{Command, Notice, Slot, State};
@@ -21,6 +22,8 @@ pub(crate) enum Converting {
     OpenResult,
     /// A calibration file was picked; the service holds it beside. `None` takes it away.
     SetCalibration(Option<String>),
+    /// Show hashes of the result, or more of them.
+    Proof,
     /// Save the recipe as a file.
     SaveRecipe,
     /// A recipe file was picked; the service holds it beside.
@@ -64,6 +67,16 @@ impl State {
                 }
                 self.convert.plan.outdate();
             }
+            Converting::Proof => {
+                let Some(result) = &mut self.convert.result else { return };
+                let proof = result.proof.get_or_insert_with(|| Growing::new(1));
+                if proof.asked || proof.len() >= proof.total {
+                    return;
+                }
+                proof.asked = true;
+                let start = proof.len();
+                self.send(Slot::Proof, Request::ProofRows { start, count: ROWS }, commands);
+            }
             Converting::SaveRecipe => {
                 let (convert, _) = self.convert.form.request();
                 let request = Request::Recipe(RecipeRequest::Write(Box::new(convert)));
@@ -73,6 +86,21 @@ impl State {
                 self.send(Slot::Recipe, Request::Recipe(RecipeRequest::Read), commands);
             }
             Converting::Choose(layer) => self.convert.choosing = layer,
+        }
+    }
+
+    /// Takes hashes.
+    pub(super) fn settle_proof(&mut self, result: Result<Reply, SessionError>) {
+        let proof = self.convert.result.as_mut().and_then(|result| result.proof.as_mut());
+        match (proof, result) {
+            (Some(proof), Ok(Reply::Proof(page))) => {
+                proof.total = page.total;
+                proof.extend(page.rows);
+            }
+            (Some(_), Err(error)) => {
+                self.notice = Some(Notice { title: "No hashes".into(), text: error.message, is_error: true });
+            }
+            _ => {}
         }
     }
 

@@ -46,17 +46,25 @@ pub(crate) struct Load<T> {
     asked: Option<RequestId>,
     /// Whether the value is of before a change.
     stale: bool,
+    /// Whether the answer under way is, too.
+    again: bool,
 }
 
 impl<T> Default for Load<T> {
     fn default() -> Self {
-        Self { value: None, failed: None, asked: None, stale: false }
+        Self { value: None, failed: None, asked: None, stale: false, again: false }
     }
 }
 
 impl<T> Clone for Load<T> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), failed: self.failed.clone(), asked: self.asked, stale: self.stale }
+        Self {
+            value: self.value.clone(),
+            failed: self.failed.clone(),
+            asked: self.asked,
+            stale: self.stale,
+            again: self.again,
+        }
     }
 }
 
@@ -81,6 +89,16 @@ impl<T> Load<T> {
         self.asked = None;
         self.failed = None;
         self.stale = true;
+        self.again = false;
+    }
+
+    /// The same for what takes long to answer: nothing else is asked while an answer is under way, and once after.
+    pub(crate) fn outdate_patiently(&mut self) {
+        if self.asked.is_some() {
+            self.again = true;
+        } else {
+            self.outdate();
+        }
     }
 
     /// Takes the answer, if it is the one waited for.
@@ -100,12 +118,32 @@ impl<T> Load<T> {
                 self.failed = Some(error);
             }
         }
+        if std::mem::take(&mut self.again) {
+            self.outdate();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_changes_while_one_answer_is_under_way_ask_once_more() {
+        let mut load = Load::<u8>::default();
+        load.ask(1);
+        load.outdate_patiently();
+        load.outdate_patiently();
+        assert!(!load.is_wanted(), "the answer to the first is under way");
+        load.settle(1, Ok(5));
+        assert_eq!(load.value.as_deref(), Some(&5), "it is shown meanwhile");
+        assert!(load.is_wanted());
+        load.ask(2);
+        load.settle(2, Ok(6));
+        assert!(!load.is_wanted());
+        load.outdate_patiently();
+        assert!(load.is_wanted(), "nothing was under way");
+    }
 
     #[test]
     fn an_answer_to_an_older_question_is_dropped() {

@@ -112,6 +112,7 @@ enum Slot {
     PlanRows { packed: bool },
     Convert,
     Recipe,
+    Proof,
     ResultRows,
     Quiet,
 }
@@ -291,7 +292,7 @@ impl State {
             Action::SetForm(form) => {
                 if self.convert.form != *form {
                     self.convert.form = *form;
-                    self.convert.plan.outdate();
+                    self.convert.plan.outdate_patiently();
                 }
             }
             Action::MorePlanRows { packed } => self.ask_plan_rows(packed, &mut commands),

@@ -233,19 +233,27 @@ fn the_map_of_sizes_asks_for_modules_only() {
 }
 
 #[test]
-fn a_changed_form_asks_for_its_plan_and_drops_the_older() {
+fn a_changed_form_asks_for_its_plan_once_the_one_under_way_is_there() {
     let mut state = open();
     let first = sent(&state.update(Action::Go(View::Convert), 0.0)).remove(0).0;
-    let form = Form { exclude: "*conv_in*".into(), ..Form::default() };
-    let asked = sent(&state.update(Action::SetForm(Box::new(form)), 0.0));
-    assert!(matches!(&asked[0].1, Request::Plan { convert, .. } if convert.exclude == ["*conv_in*"]));
-    answer(&mut state, first, Reply::Planned(PlanSummary { packed_count: 9, ..PlanSummary::default() }));
-    assert!(state.convert.shown.is_none());
+    for exclude in ["*conv", "*conv_in*"] {
+        let form = Form { exclude: exclude.into(), ..Form::default() };
+        assert!(sent(&state.update(Action::SetForm(Box::new(form)), 0.0)).is_empty(), "one plan at a time");
+    }
+    let asked = sent(&answer(
+        &mut state,
+        first,
+        Reply::Planned(PlanSummary { packed_count: 9, ..PlanSummary::default() }),
+    ));
+    assert!(!state.plan_is_fresh(), "what is shown meanwhile cannot be run");
+    let (second, request) = asked.last().unwrap();
+    assert!(matches!(request, Request::Plan { convert, .. } if convert.exclude == ["*conv_in*"]));
     let rows = sent(&answer(
         &mut state,
-        asked[0].0,
+        *second,
         Reply::Planned(PlanSummary { packed_count: 3, ..PlanSummary::default() }),
     ));
+    assert!(state.plan_is_fresh());
     assert_eq!(state.convert.shown.as_ref().unwrap().packed.total, 3);
     assert!(matches!(rows.as_slice(), [(_, Request::PlanRows { packed: true, start: 0, .. })]));
 }

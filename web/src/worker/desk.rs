@@ -108,7 +108,7 @@ impl Desk {
             Request::Verify => self.verify(id).await?,
             Request::Calibration => self.take_calibration(&attached).await?,
             Request::Plan { convert, calibrated } => {
-                let plan = self.session()?.plan(&self.calibrated(convert, calibrated))?;
+                let plan = self.session()?.plan_with_refusals(&self.calibrated(convert, calibrated))?;
                 let summary = summary_of(&plan).await;
                 *self.plan.borrow_mut() = plan;
                 Reply::Planned(summary)
@@ -126,6 +126,7 @@ impl Desk {
             Request::ResultRows { start, count } => {
                 Reply::ResultRows(window(&self.errors.borrow(), start, count))
             }
+            Request::ProofRows { start, count } => self.proof_rows(start, count).await?,
             Request::DropOutput => {
                 self.drop_output().await;
                 Reply::Done

@@ -13,6 +13,7 @@ mod locks;
 mod mend;
 mod output;
 mod pool;
+mod proof;
 mod recipe;
 mod samples;
 mod segments;
