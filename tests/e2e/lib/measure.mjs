@@ -9,24 +9,25 @@ export async function workPerFrame(page, act) {
   const complete = new Promise((resolve) => { session.once("Tracing.tracingComplete", resolve); });
   await session.send("Tracing.start", {
     transferMode: "ReportEvents",
-    traceConfig: { includedCategories: ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"] },
+    traceConfig: { includedCategories: ["__metadata", "devtools.timeline", "disabled-by-default-devtools.timeline"] },
   });
   await act();
   await session.send("Tracing.end");
   await complete;
   await session.detach();
   const mains = new Set(events.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain").map(({ pid, tid }) => `${pid}/${tid}`));
-  const frames = events.filter(({ name }) => name === "BeginMainThreadFrame");
+  const frames = events.filter(({ name }) => name === "FireAnimationFrame");
   // Of several renderers the one that draws frames is the page's.
   const of = ({ pid, tid }) => `${pid}/${tid}`;
   const busiest = [...mains].map((main) => [main, frames.filter((event) => of(event) === main).length]).sort((a, b) => b[1] - a[1])[0][0];
   const begins = frames.filter((event) => of(event) === busiest).map(({ ts }) => ts).sort((a, b) => a - b);
-  const tasks = events.filter((event) => of(event) === busiest && event.ph === "X" && /RunTask$/.test(event.name));
+  const tasks = events.filter((event) => of(event) === busiest && event.ph === "X" && event.name === "RunTask");
   const work = begins.map(() => 0);
-  for (const { ts, dur } of tasks) {
+  // Time on the processor, where the browser tells it: the machine may do other things meanwhile.
+  for (const { ts, dur, tdur = dur } of tasks) {
     let frame = begins.findIndex((begin) => begin > ts);
     if (frame < 0) frame = begins.length;
-    if (frame > 0) work[frame - 1] += dur / 1000;
+    if (frame > 0) work[frame - 1] += tdur / 1000;
   }
   return work.slice(0, -1).sort((a, b) => a - b);
 }

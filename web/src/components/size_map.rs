@@ -8,7 +8,8 @@ use crate::state::text;
 use crate::state::treemap::{Rect, neighbour, squarify};
 use quantscope_session::api::SizeCell;
 use yew::{
-    AttrValue, Callback, Html, KeyboardEvent, Properties, classes, component, html, use_node_ref, use_state,
+    AttrValue, Callback, Event, Html, KeyboardEvent, Properties, UseStateHandle, classes, component, html,
+    use_node_ref, use_state, use_state_eq,
 };
 
 const HEIGHT: f64 = 220.0;
@@ -20,8 +21,10 @@ pub(crate) struct SizeMapProps {
     pub(crate) path: AttrValue,
     /// Modules below it, the largest first.
     pub(crate) cells: Vec<SizeCell>,
-    /// A cell was chosen.
+    /// A cell was chosen: one level goes towards it.
     pub(crate) on_cell: Callback<SizeCell>,
+    /// A row of the table was chosen.
+    pub(crate) on_row: Callback<SizeCell>,
     /// Another module of those above; the whole checkpoint, if empty.
     pub(crate) on_path: Callback<String>,
 }
@@ -33,6 +36,7 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
     let frame = use_node_ref();
     let width = use_width(frame.clone());
     let focused = use_state(|| 0_usize);
+    let listed = use_state_eq(|| false);
     let cells: Vec<&SizeCell> = props.cells.iter().filter(|cell| cell.bytes > 0).collect();
     let weights: Vec<f64> = cells.iter().map(|cell| cell.bytes as f64).collect();
     let rects = squarify(&weights, width, HEIGHT);
@@ -78,10 +82,10 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
         }
     });
     html! {
-        <div class="sizes" ref={frame} data-testid="size-map" data-path={props.path.clone()}>
+        <div class="size-view" ref={frame} data-testid="size-map" data-path={props.path.clone()}>
             { way(props) }
             <svg class="size-map" viewBox={format!("0 0 {width} {HEIGHT}")} role="group" aria-label="Stored bytes by module and scheme" {onkeydown}>{ for drawn }</svg>
-            { table(&cells, &props.on_cell) }
+            { table(&cells, &listed, &props.on_row) }
         </div>
     }
 }
@@ -116,13 +120,14 @@ fn step(path: &str, word: String, here: bool, on_path: &Callback<String>) -> Htm
     html! { <button class="quiet" aria-current={here.then_some("true")} disabled={here} onclick={move |_| on_path.emit(path.clone())}>{ word }</button> }
 }
 
-fn table(cells: &[&SizeCell], on_cell: &Callback<SizeCell>) -> Html {
+/// The rows are drawn once the table is opened.
+fn table(cells: &[&SizeCell], listed: &UseStateHandle<bool>, on_row: &Callback<SizeCell>) -> Html {
     let whole: u64 = cells.iter().map(|cell| cell.bytes).fold(0, u64::saturating_add);
     let rows = cells.iter().map(|&cell| {
-        let (on_cell, target) = (on_cell.clone(), cell.clone());
+        let (on_row, target) = (on_row.clone(), cell.clone());
         html! {
             <tr>
-                <td>if cell.name.is_empty() { { name_of(cell) } } else { <button class="quiet" onclick={move |_| on_cell.emit(target.clone())}><code>{ name_of(cell) }</code></button> }</td>
+                <td>if cell.name.is_empty() { { name_of(cell) } } else { <button class="quiet" onclick={move |_| on_row.emit(target.clone())}><code>{ name_of(cell) }</code></button> }</td>
                 <td>if !cell.scheme.is_empty() { <SchemeTag scheme={cell.scheme.clone()} family={cell.family.clone()} /> }</td>
                 <td class="n">{ text::count(cell.layers) }</td>
                 <td class="n" title={text::exact_size(cell.bytes)}>{ text::size(cell.bytes) }</td>
@@ -130,12 +135,16 @@ fn table(cells: &[&SizeCell], on_cell: &Callback<SizeCell>) -> Html {
             </tr>
         }
     });
+    let ontoggle = {
+        let listed = listed.clone();
+        move |event: Event| listed.set(dom::is_open(&event))
+    };
     html! {
-        <details class="sizes-table" data-testid="size-table">
+        <details class="sizes-table" data-testid="size-table" {ontoggle}>
             <summary>{ "The same as a table" }</summary>
             <table class="facts">
                 <thead><tr><th>{ "Module" }</th><th>{ "Scheme" }</th><th class="n">{ "Layers" }</th><th class="n">{ "Stored" }</th><th class="n">{ "Share" }</th></tr></thead>
-                <tbody>{ for rows }</tbody>
+                <tbody>if **listed { { for rows } }</tbody>
             </table>
         </details>
     }

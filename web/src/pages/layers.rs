@@ -84,7 +84,7 @@ fn tools(state: &State, on_filter: &Callback<Filter>, dispatch: &Callback<Action
             { select("all kinds", "filter-kind", kinds, filter.kind.as_deref(), choose(|filter, kind| filter.kind = kind)) }
             { select("all schemes", "filter-scheme", schemes, filter.scheme.as_deref(), choose(|filter, scheme| filter.scheme = scheme)) }
             { select_of("any size", "filter-size", &SIZES, &filter.at_least_bytes.to_string(), choose(|filter, least| filter.at_least_bytes = least.and_then(|least| least.parse().ok()).unwrap_or(0))) }
-            { select_of("found or not", "filter-severity", &FOUND, filter.severity.map_or("", severity_word), choose(|filter, word| filter.severity = word.as_deref().and_then(severity_of))) }
+            { select_of("any severity", "filter-severity", &FOUND, filter.severity.map_or("", severity_word), choose(|filter, word| filter.severity = word.as_deref().and_then(severity_of))) }
             <button class={classes!("toggle", filter.with_findings.then_some("on"))} aria-pressed={filter.with_findings.to_string()} data-testid="filter-findings"
                 onclick={emit(Filter { with_findings: !filter.with_findings, ..filter.clone() })}>{ "With findings" }</button>
             if let Some(rule) = &filter.rule {

@@ -1,7 +1,7 @@
 //! What is this, and is it right: verdict, size by scheme and layer, declared against found, files.
 
 use crate::components::{ErrorBox, SchemeTag, SizeMap, Words};
-use crate::state::exploring::Explore;
+use crate::state::exploring::{Explore, way_into};
 use crate::state::load::Shared;
 use crate::state::route::{Filter, View};
 use crate::state::{Action, State, text};
@@ -57,6 +57,17 @@ fn sizes(state: &State, overview: &Overview, dispatch: &Callback<Action>) -> Htm
         None if path.is_empty() => (overview.size_map.clone(), overview.layer_count, overview.bytes),
         None => return html! { <p class="waits" role="status">{ "Reading" }</p> },
     };
+    let on_cell = {
+        let (path, names) = (path.clone(), cells.iter().map(|cell| cell.name.clone()).collect::<Vec<_>>());
+        dispatch.reform(move |cell: SizeCell| {
+            let inner = way_into(&path, &cell.name, &names);
+            if inner.len() < cell.name.len() {
+                Action::Explore(Explore::Enter(inner))
+            } else {
+                cell_target(cell)
+            }
+        })
+    };
     let on_layers = {
         let text = if path.is_empty() { String::new() } else { format!("{path}*") };
         dispatch.reform(move |_| Action::SetFilter(Filter { text: text.clone(), ..Filter::default() }))
@@ -64,7 +75,7 @@ fn sizes(state: &State, overview: &Overview, dispatch: &Callback<Action>) -> Htm
     html! {
         <>
             <h2>{ "Where the bytes are" }<span title={text::exact_size(bytes)}>{ format!("{}, by module and scheme", text::size(bytes)) }</span></h2>
-            <SizeMap {path} {cells} on_cell={dispatch.reform(cell_target)} {on_path} />
+            <SizeMap {path} {cells} {on_cell} on_row={dispatch.reform(cell_target)} {on_path} />
             <p class="sizes-end"><button class="quiet" onclick={on_layers}>{ format!("List {}", text::counted(layers, "layer")) }</button></p>
         </>
     }

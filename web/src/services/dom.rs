@@ -28,6 +28,12 @@ pub(crate) fn is_checked(event: &Event) -> bool {
         .is_some_and(|input| input.checked())
 }
 
+/// Whether the details that an event is about are open.
+pub(crate) fn is_open(event: &Event) -> bool {
+    let element = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    element.is_some_and(|element| element.has_attribute("open"))
+}
+
 /// Whether keys belong to a control that the user types into.
 pub(crate) fn is_typing(event: &KeyboardEvent) -> bool {
     event

@@ -24,6 +24,24 @@ pub(crate) enum Explore {
     Column(Column),
 }
 
+/// The module that a click on the cell `name` goes into from `path`: one level down, past modules that hold all the
+/// cells in sight.
+pub(crate) fn way_into(path: &str, name: &str, names: &[String]) -> String {
+    let mut from = if path.is_empty() { 0 } else { path.len() + 1 };
+    loop {
+        let rest = name.get(from..).unwrap_or_default();
+        let Some(dot) = rest.find('.') else { return name.to_owned() };
+        let inner = name.get(..from + dot).unwrap_or_default();
+        let holds = |other: &String| {
+            other.strip_prefix(inner).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if !names.iter().all(holds) {
+            return inner.to_owned();
+        }
+        from += dot + 1;
+    }
+}
+
 /// The part of the state that belongs to looking around.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Exploring {
@@ -142,5 +160,20 @@ impl State {
             (slot, result) => return self.settle_looking(id, slot, result),
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::way_into;
+
+    #[test]
+    fn a_click_goes_one_level_down_past_what_holds_everything() {
+        let names = ["m.layers.0.up", "m.layers.0.down", "m.layers.1.up", "m.head"].map(String::from);
+        assert_eq!(way_into("", "m.layers.0.up", &names), "m.layers");
+        assert_eq!(way_into("", "m.head", &names), "m.head");
+        assert_eq!(way_into("m.layers", "m.layers.0.up", &names[..3]), "m.layers.0");
+        assert_eq!(way_into("m.layers.0", "m.layers.0.up", &names[..2]), "m.layers.0.up");
+        assert_eq!(way_into("", "", &names), "");
     }
 }
