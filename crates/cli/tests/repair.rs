@@ -51,6 +51,27 @@ fn leaks_are_stripped_as_the_reference_does() {
     assert!(compared > 80, "{compared}");
 }
 
+/// Weights that were never packed stay as they are; only the state beside them goes. Without a rule all is mended.
+#[test]
+fn state_beside_plain_weights_is_stripped() {
+    for source in ["llama_fp8_unpacked_amax/source", "conv3d_packed_plus_amax/source_unpacked"] {
+        let folder = data("golden-pr/leaks").join(source);
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        let (code, done) = repair(&folder, &out, &[]);
+        assert_eq!(code, 0, "{source}: {done}");
+        let mut right = read_folder(&folder);
+        let before = right.len();
+        right.retain(|name, _| !name.contains("_quantizer"));
+        assert!(right.len() < before, "{source}");
+        let found = read_folder(&out);
+        assert_eq!(found.keys().collect::<Vec<_>>(), right.keys().collect::<Vec<_>>(), "{source}");
+        for (name, tensor) in &right {
+            assert!(found[name] == *tensor, "{source}: {name}");
+        }
+    }
+}
+
 /// A golden export in two shards, with an index.
 fn two_shards(root: &Path) -> (Tensors, Tensors) {
     copy_folder(&data("golden/e2e_llama_nvfp4/expected"), root);
