@@ -1,18 +1,20 @@
-// Serves the built page for the tests. Prints nothing; Playwright waits for the port.
+// Serves the built page for the tests, as `cargo xtask serve --allow-local` does. Prints nothing; Playwright waits
+// for the port.
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const dist = fileURLToPath(new URL("../../dist", import.meta.url));
 const types = {
   ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
   ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png",
+  ".webmanifest": "application/manifest+json",
 };
 
-// As `cargo xtask serve` does: a worker obeys the header of its own script, not the page's meta element.
-const page = readFileSync(join(dist, "index.html"), "utf8");
-const [, policy] = /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(page);
+// A worker obeys the header of its own script, not the page's meta element.
+const policyOf = (page) => /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(page)[1];
+// The page that opens addresses may ask the servers of the tests, which are on this machine.
+const withLocal = (text) => text.replace("connect-src 'self' https:", "connect-src 'self' https: http://127.0.0.1:*");
 
 // Under these paths the same page has helpers that end at their fourth task: with an error, or without a word. A
 // worker of a worker is out of reach of the tests, its script is not.
@@ -29,24 +31,36 @@ if (self.name.startsWith("compute-")) {
 }
 `;
 
-createServer((request, response) => {
-  const asked = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-  const [, end, path] = /^(?:\/helpers-(throw|close)(?=\/))?(.*)$/.exec(asked);
-  const file = join(dist, normalize(path === "/" ? "/index.html" : path));
-  if (!file.startsWith(dist) || !existsSync(file) || !statSync(file).isFile()) {
-    response.writeHead(404).end();
-    return;
-  }
-  if (end && path === "/worker_start.js") {
-    response.writeHead(200, { "Content-Type": types[".js"], "Content-Security-Policy": policy });
-    response.end(broken(readFileSync(file, "utf8"), end));
-    return;
-  }
-  response.writeHead(200, {
-    "Content-Type": types[extname(file)] ?? "application/octet-stream",
-    "Content-Length": statSync(file).size,
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": policy,
+export function serve(folder, port) {
+  const server = createServer((request, response) => {
+    const asked = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    const [, end, path] = /^(?:\/helpers-(throw|close)(?=\/))?(.*)$/.exec(asked);
+    const file = join(folder, normalize(path === "/" ? "/index.html" : path));
+    if (!file.startsWith(folder) || !existsSync(file) || !statSync(file).isFile()) {
+      response.writeHead(404).end();
+      return;
+    }
+    const connects = ["/remote.html", "/remote_worker_start.js"].includes(path);
+    const page = withLocal(readFileSync(join(folder, connects ? "remote.html" : "index.html"), "utf8"));
+    const headers = {
+      "Content-Type": types[extname(file)] ?? "application/octet-stream",
+      "Cache-Control": "no-store",
+      "Content-Security-Policy": policyOf(page),
+    };
+    if (end && path === "/worker_start.js") {
+      response.writeHead(200, headers).end(broken(readFileSync(file, "utf8"), end));
+      return;
+    }
+    if (path === "/remote.html") {
+      response.writeHead(200, headers).end(page);
+      return;
+    }
+    response.writeHead(200, { ...headers, "Content-Length": statSync(file).size });
+    createReadStream(file).pipe(response);
   });
-  createReadStream(file).pipe(response);
-}).listen(Number(process.argv[2]), "127.0.0.1");
+  return new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(server)));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await serve(fileURLToPath(new URL("../../dist", import.meta.url)), Number(process.argv[2]));
+}

@@ -5,10 +5,11 @@ use crate::pages::Frame;
 use crate::protocol::{FromWorker, RecipeReply, RecipeRequest, Reply, Request, RequestId};
 use crate::services::files::{self, PickedFile};
 use crate::services::worker_link::{Incoming, WorkerLink};
-use crate::services::{address, clock, columns, dom, download, theme};
+use crate::services::{address, clock, columns, dom, download, home, theme};
 use crate::state::converting::Converting;
 use crate::state::load::Shared;
 use crate::state::picked::checkpoint_of;
+use crate::state::remote::Visit;
 use crate::state::{Action, Command, State};
 use gloo_events::EventListener;
 use std::collections::BTreeMap;
@@ -66,12 +67,16 @@ impl Component for App {
         ];
         let mut state = State::new(address::route(), theme::stored(), theme::system_is_dark());
         state.exploring.columns = columns::stored();
+        state.remote.connects = address::connects();
+        state.home.is_first_visit = home::is_first_visit();
+        home::keep(ctx.link().callback(|told| Msg::Act(Action::Home(told))));
         let mut app =
             Self { state, worker: None, held: Vec::new(), output: BTreeMap::new(), _listeners: listeners };
         match worker {
             Ok(worker) => {
                 app.worker = Some(worker);
-                app.act(ctx, Action::SetEngine(address::engine_choice()));
+                app.act(ctx, Action::SetEngine(address::engine_choice().unwrap_or_else(home::engine)));
+                app.act(ctx, Action::Visit(Visit::Begin));
             }
             Err(reason) => app.act(
                 ctx,
@@ -183,6 +188,9 @@ impl App {
                         }
                     }
                 });
+            }
+            Command::Home(chore) => {
+                home::carry_out(chore, ctx.link().callback(|told| Msg::Act(Action::Home(told))));
             }
             Command::ForgetOutput => self.output.clear(),
             Command::FocusSearch => dom::focus(SEARCH_ID),

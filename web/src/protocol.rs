@@ -6,6 +6,7 @@
 mod explore;
 mod proof;
 mod recipe;
+pub(crate) mod remote;
 
 pub(crate) use explore::{ExploreReply, ExploreRequest};
 pub(crate) use proof::{ProofPage, ProofRow};
@@ -63,6 +64,8 @@ pub(crate) enum Request {
     },
     /// Something that shows while the user looks around.
     Explore(ExploreRequest),
+    /// About a checkpoint at an address.
+    Remote(remote::RemoteRequest),
     /// One layer from headers.
     Layer {
         /// Module path.
@@ -140,6 +143,8 @@ pub(crate) enum Request {
         /// Rows wanted.
         count: u64,
     },
+    /// How much memory the worker has.
+    Memory,
     /// Free the space that the last conversion takes in the browser.
     DropOutput,
     /// Which engine jobs shall use from now on.
@@ -201,6 +206,11 @@ pub(crate) enum Reply {
     ResultRows(Vec<LayerError>),
     /// To [`Request::ProofRows`].
     Proof(ProofPage),
+    /// To [`Request::Memory`].
+    Memory {
+        /// Bytes of its WebAssembly memory.
+        bytes: u64,
+    },
     /// To requests that only do something.
     Done,
 }
@@ -214,6 +224,8 @@ pub(crate) enum Event {
     Failed(String),
     /// Which engine jobs will run on.
     Engine(EngineStatus),
+    /// What went over the network for the open checkpoint.
+    Traffic(remote::Traffic),
     /// How far a job is; at most 20 a second.
     Progress {
         /// Request that began the job.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod full_size;
+mod finish;
 mod page;
 mod project;
 mod samples;
@@ -13,21 +14,24 @@ mod serve;
 mod setup;
 mod steps;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 use project::Project;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask serve [--check] [--port N]   install what is missing, build the page, serve it on this machine
-                                         (--check: build and exit)
+cargo xtask serve [--check] [--port N] [--allow-local]
+                                         install what is missing, build the page, serve it on this machine
+                                         (--check: build and exit; --allow-local: the page that opens addresses
+                                         may ask servers of this machine too)
 cargo xtask test [--only STEP,STEP]      install what is missing for tests too, then check and test everything
 cargo xtask samples [--force]            make the sample checkpoints the page offers
 cargo xtask large DIR                    write a checkpoint of 671 billion weights, its data as holes
 cargo xtask full-size DIR [--gigabytes N] [--to ID]
                                          write a checkpoint of 20 (N) GB, convert and verify it with the release
                                          build, and measure time and memory; not part of the tests
+cargo xtask finish                       what Trunk calls at the end of a build
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -35,7 +39,8 @@ cargo xtask screenshots                  take the pictures in docs/images again
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
     Help,
-    Serve { check: bool, port: u16 },
+    Serve { check: bool, port: u16, allow_local: bool },
+    Finish,
     Test { only: Vec<steps::StepId> },
     Samples { force: bool },
     Large { folder: PathBuf },
@@ -61,11 +66,16 @@ fn run(request: &Request) -> Result<()> {
     let project = Project::open()?;
     match request {
         Request::Help => Ok(()),
-        Request::Serve { check, port } => {
+        Request::Serve { check, port, allow_local } => {
             let tools = setup::for_page(&project)?;
             samples::make_if_missing(&project)?;
             page::build(&project, &tools)?;
-            if *check { Ok(()) } else { serve::serve(&project.dist(), *port) }
+            if *check { Ok(()) } else { serve::serve(&project.dist(), *port, *allow_local) }
+        }
+        Request::Finish => {
+            let folder = std::env::var_os("TRUNK_STAGING_DIR")
+                .context("Trunk calls this, with the folder that it fills")?;
+            finish::finish(Path::new(&folder))
         }
         Request::Test { only } => steps::run(&project, only),
         Request::Samples { force } => {
@@ -85,7 +95,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
     let Some(first) = parser.next()? else { return Ok(Request::Help) };
     let mut request = match first {
         Value(name) => match name.string()?.as_str() {
-            "serve" => Request::Serve { check: false, port: 0 },
+            "serve" => Request::Serve { check: false, port: 0, allow_local: false },
+            "finish" => Request::Finish,
             "test" => Request::Test { only: Vec::new() },
             "samples" => Request::Samples { force: false },
             "large" => Request::Large { folder: parser.value()?.into() },
@@ -105,6 +116,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
         match (&mut request, argument) {
             (_, Long("help") | Short('h')) => return Ok(Request::Help),
             (Request::Serve { check, .. }, Long("check")) => *check = true,
+            (Request::Serve { allow_local, .. }, Long("allow-local")) => *allow_local = true,
             (Request::Serve { port, .. }, Long("port")) => *port = parser.value()?.parse()?,
             (Request::FullSize(job), Long("gigabytes")) => job.gigabytes = parser.value()?.parse()?,
             (Request::FullSize(job), Long("to")) => job.to = parser.value()?.string()?,
@@ -130,8 +142,9 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        assert_eq!(parsed("serve --check").unwrap(), Request::Serve { check: true, port: 0 });
-        assert_eq!(parsed("serve --port 8080").unwrap(), Request::Serve { check: false, port: 8080 });
+        let serve = |check, port, allow_local| Request::Serve { check, port, allow_local };
+        assert_eq!(parsed("serve --check").unwrap(), serve(true, 0, false));
+        assert_eq!(parsed("serve --port 8080 --allow-local").unwrap(), serve(false, 8080, true));
         assert_eq!(
             parsed("test --only fmt,e2e").unwrap(),
             Request::Test { only: vec![steps::StepId::Fmt, steps::StepId::E2e] }

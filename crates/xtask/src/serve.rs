@@ -2,19 +2,57 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use tiny_http::{Header, Method, Request, Response, Server};
 
 /// More than the six connections that a browser opens to one host.
 const ANSWERS_AT_ONCE: usize = 8;
 
+/// Servers of this machine, where the page that opens addresses may ask them.
+const LOCAL: &str = " http://127.0.0.1:* http://localhost:*";
+
+/// The two pages' policies: that of every file but two, and that of the page that opens addresses and its worker.
+struct Policies {
+    closed: String,
+    connecting: String,
+    allow_local: bool,
+}
+
+impl Policies {
+    fn read(folder: &Path, allow_local: bool) -> Result<Self> {
+        let of = |name: &str| -> Result<String> {
+            let page = std::fs::read_to_string(folder.join(name)).context("the page is not built")?;
+            let policy =
+                policy_of(&page).with_context(|| format!("{name} names no content security policy"))?;
+            Ok(policy.to_owned())
+        };
+        let (closed, connecting) = (of("index.html")?, of("remote.html")?);
+        let connecting = if allow_local { with_local(&connecting) } else { connecting };
+        Ok(Self { closed, connecting, allow_local })
+    }
+
+    fn of(&self, path: &Path) -> &str {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if matches!(name, Some("remote.html" | "remote_worker_start.js")) {
+            &self.connecting
+        } else {
+            &self.closed
+        }
+    }
+}
+
+/// A policy, or a page with one, that lets servers of this machine be asked.
+fn with_local(text: &str) -> String {
+    text.replace("connect-src 'self' https:", &format!("connect-src 'self' https:{LOCAL}"))
+}
+
 /// Serves `folder` until the process is ended. Port 0 means any free one.
-pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
+pub(crate) fn serve(folder: &Path, port: u16, allow_local: bool) -> Result<()> {
     let server = Server::http(("127.0.0.1", port))
         .map_err(|error| anyhow!("{error}"))
         .with_context(|| format!("port {port} cannot be used; `--port 0` or no flag takes a free one"))?;
-    let page = std::fs::read_to_string(folder.join("index.html")).context("the page is not built")?;
-    let policy = policy_of(&page).context("index.html names no content security policy")?;
+    let policies = Policies::read(folder, allow_local)?;
     let address = server.server_addr().to_ip().context("the server has no address")?;
     println!("\nQuantscope is at http://{address}/   (Ctrl-C ends it)");
     // A browser may leave one answer unread until another has come, so no answer waits for another.
@@ -22,7 +60,7 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
         for _ in 0..ANSWERS_AT_ONCE {
             scope.spawn(|| {
                 for request in server.incoming_requests() {
-                    if let Err(error) = answer(folder, policy, request) {
+                    if let Err(error) = answer(folder, &policies, request) {
                         // A browser that went away in the middle of a file is no reason to stop serving.
                         eprintln!("{error:#}");
                     }
@@ -33,19 +71,26 @@ pub(crate) fn serve(folder: &Path, port: u16) -> Result<()> {
     Ok(())
 }
 
-fn answer(folder: &Path, policy: &str, request: Request) -> Result<()> {
+fn answer(folder: &Path, policies: &Policies, request: Request) -> Result<()> {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return Ok(request.respond(Response::empty(405))?);
     }
     let opened = local_path(folder, request.url()).and_then(|path| Some((File::open(&path).ok()?, path)));
-    let Some((file, path)) = opened else {
+    let Some((mut file, path)) = opened else {
         return Ok(request.respond(Response::from_string("There is nothing here.").with_status_code(404))?);
     };
-    let mut response = Response::from_file(file);
+    let mut response = if policies.allow_local && path.ends_with("remote.html") {
+        // The page's own policy has to allow what its header does: both are obeyed.
+        let mut page = String::new();
+        file.read_to_string(&mut page)?;
+        Response::from_string(with_local(&page)).boxed()
+    } else {
+        Response::from_file(file).boxed()
+    };
     let headers = [
         ("Content-Type", content_type(&path)),
         ("Cache-Control", "no-store"),
-        ("Content-Security-Policy", policy),
+        ("Content-Security-Policy", policies.of(&path)),
     ];
     for (name, value) in headers {
         let header = Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: {value} is no header"))?;
@@ -81,6 +126,7 @@ fn content_type(path: &Path) -> &'static str {
         Some("css") => "text/css; charset=utf-8",
         Some("wasm") => "application/wasm",
         Some("json") => "application/json",
+        Some("webmanifest") => "application/manifest+json",
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",
         Some("ico") => "image/x-icon",
@@ -99,6 +145,35 @@ mod tests {
         let policy = policy_of(&page).unwrap();
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");
         assert!(policy.contains("connect-src 'self';"), "{policy}");
+    }
+
+    #[test]
+    fn servers_of_this_machine_are_asked_only_where_that_is_wanted() {
+        let policies = |allow_local| {
+            let folder =
+                std::env::temp_dir().join(format!("quantscope-serve-{}-{allow_local}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            for (name, connect) in [("index.html", "'self'"), ("remote.html", "'self' https:")] {
+                let page = format!(
+                    "<meta http-equiv=\"Content-Security-Policy\" content=\"connect-src {connect}\">"
+                );
+                std::fs::write(folder.join(name), page).unwrap();
+            }
+            let policies = Policies::read(&folder, allow_local).unwrap();
+            std::fs::remove_dir_all(folder).unwrap();
+            policies
+        };
+        for allow_local in [false, true] {
+            let policies = policies(allow_local);
+            for name in ["index.html", "worker_start.js", "worker.js", "sw.js"] {
+                assert_eq!(policies.of(Path::new(name)), "connect-src 'self'", "{name}");
+            }
+            for name in ["remote.html", "remote_worker_start.js"] {
+                let policy = policies.of(Path::new(name));
+                assert!(policy.starts_with("connect-src 'self' https:"), "{policy}");
+                assert_eq!(policy.contains("127.0.0.1"), allow_local, "{policy}");
+            }
+        }
     }
 
     #[test]

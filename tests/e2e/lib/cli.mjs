@@ -2,9 +2,9 @@
 import { spawnSync } from "node:child_process";
 
 /** The report of `quantscope audit --json`; findings give status 1, which is an answer too. */
-export function audit(folder) {
+export function audit(folder, ...flags) {
   const { status, stdout, stderr, error } =
-    spawnSync(process.env.QUANTSCOPE_CLI, ["audit", folder, "--json", "--engine", "cpu"], { encoding: "utf8", maxBuffer: 1 << 28 });
+    spawnSync(process.env.QUANTSCOPE_CLI, ["audit", folder, "--json", "--engine", "cpu", ...flags], { encoding: "utf8", maxBuffer: 1 << 28 });
   if (error) throw error;
   if (status !== 0 && status !== 1) throw new Error(`quantscope audit ended with ${status}: ${stderr}`);
   return JSON.parse(stdout);

@@ -6,6 +6,8 @@ import { discard, scratch } from "./folders.mjs";
 const flags = JSON.parse(readFileSync(new URL("../../chromium-flags.json", import.meta.url), "utf8"));
 
 export const test = base.extend({
+  // Errors in the console that a test brings about on purpose.
+  forgiven: [[], { option: true }],
   // A context off the record keeps the origin's private files in memory and gives them little room, so each
   // test has a profile of its own.
   context: async ({ baseURL, viewport, colorScheme }, use) => {
@@ -20,7 +22,7 @@ export const test = base.extend({
     await context.close();
     discard(profile);
   },
-  page: async ({ context }, use) => {
+  page: async ({ context, forgiven }, use) => {
     const page = context.pages()[0] ?? await context.newPage();
     const errors = [];
     page.on("console", (message) => {
@@ -28,7 +30,8 @@ export const test = base.extend({
     });
     page.on("pageerror", (error) => errors.push(String(error)));
     await use(page);
-    expect(errors, "errors in the console, refusals by the content security policy among them").toEqual([]);
+    const unforgiven = errors.filter((error) => !forgiven.some((pattern) => pattern.test(error)));
+    expect(unforgiven, "errors in the console, refusals by the content security policy among them").toEqual([]);
   },
 });
 

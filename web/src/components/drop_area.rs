@@ -8,6 +8,8 @@ pub(crate) struct DropAreaProps {
     /// What is being opened, if anything.
     #[prop_or_default]
     pub(crate) opening: Option<AttrValue>,
+    /// Whether this page may connect to other places; if not, a way to the one that may is offered.
+    pub(crate) connects: bool,
     /// Files or a folder were picked.
     pub(crate) on_pick: Callback<Event>,
 }
@@ -28,8 +30,15 @@ pub(crate) fn DropArea(props: &DropAreaProps) -> Html {
                     onchange={props.on_pick.clone()} />{ "Choose files" }</label>
                 <label class="button"><input class="read-out" type="file" multiple=true webkitdirectory=true data-testid="pick-folder"
                     onchange={props.on_pick.clone()} />{ "Choose a folder" }</label>
+                if !props.connects {
+                    <a class="button" href="remote.html" data-testid="open-address">{ "Open an address" }</a>
+                }
             </div>
-            <p class="drop-promise">{ "Nothing leaves this tab." }</p>
+            if props.connects {
+                <p class="drop-promise">{ "Files stay in this tab. " }<a href="./">{ "Back to the page that connects to nothing" }</a></p>
+            } else {
+                <p class="drop-promise">{ "Nothing leaves this tab." }</p>
+            }
         </div>
     }
 }

@@ -1,6 +1,8 @@
 //! The top line: what is open, search, engine, theme.
 
+use crate::protocol::remote::Traffic;
 use crate::services::dom;
+use crate::state::home::Home;
 use crate::state::load::Shared;
 use crate::state::route::{Filter, Route, View};
 use crate::state::{Action, EngineState, Theme, text};
@@ -18,6 +20,8 @@ pub(crate) struct HeaderProps {
     pub(crate) engine: EngineState,
     /// Theme chosen.
     pub(crate) theme: Theme,
+    /// What went over the network, if the checkpoint is at an address.
+    pub(crate) traffic: Option<Traffic>,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
 }
@@ -50,10 +54,7 @@ pub(crate) fn Header(props: &HeaderProps) -> Html {
             <b class="brand">{ "quantscope" }</b>
             if let Some(overview) = &props.overview {
                 <span class="open-name" title={overview.name.clone()}>{ &overview.name }</span>
-                <span class="bytes-read" data-testid="bytes-read" data-bytes={overview.bytes_read.to_string()}
-                    title={format!("{} of {}", text::exact_size(overview.bytes_read), text::exact_size(overview.bytes))}>
-                    { format!("Read {} of {}", text::size(overview.bytes_read), text::size(overview.bytes)) }
-                </span>
+                { bytes_read(overview, props.traffic) }
                 <button class="quiet" data-testid="close-checkpoint" aria-label="Open another" onclick={dispatch.reform(|_| Action::Close)}><span aria-hidden="true" class="narrow-only">{ "Open" }</span><span class="wide-only">{ "Open another" }</span></button>
                 <span class="grow" />
                 <label class={classes!("search", (props.route.view == View::Layers).then_some("in-view"))}>
@@ -66,9 +67,29 @@ pub(crate) fn Header(props: &HeaderProps) -> Html {
                 <span class="grow" />
             }
             <EnginePill engine={props.engine.clone()} dispatch={dispatch.clone()} />
+            <button class="square" data-testid="help-toggle" title="Keys, settings, about" aria-label="Keys, settings, about"
+                onclick={dispatch.reform(|_| Action::Keys(true))}><span aria-hidden="true">{ "?" }</span></button>
             <button class="square" data-testid="theme-toggle" title={format!("Theme: {theme_word}")} aria-label={format!("Theme: {theme_word}. Change")}
                 onclick={dispatch.reform(move |_| Action::SetTheme(next))}><span aria-hidden="true">{ theme_icon }</span></button>
         </header>
+    }
+}
+
+/// How much of the checkpoint was read to open it, or came over the network.
+fn bytes_read(overview: &Overview, traffic: Option<Traffic>) -> Html {
+    match traffic {
+        None => html! {
+            <span class="bytes-read" data-testid="bytes-read" data-bytes={overview.bytes_read.to_string()}
+                title={format!("{} of {}", text::exact_size(overview.bytes_read), text::exact_size(overview.bytes))}>
+                { format!("Read {} of {}", text::size(overview.bytes_read), text::size(overview.bytes)) }
+            </span>
+        },
+        Some(Traffic { requests, bytes }) => html! {
+            <span class="bytes-read fetched" data-testid="traffic" data-bytes={bytes.to_string()} data-requests={requests.to_string()}
+                title={format!("{} in {}, of {}", text::exact_size(bytes), text::counted(requests, "request"), text::exact_size(overview.bytes))}>
+                { format!("Fetched {} of {}", text::size(bytes), text::size(overview.bytes)) }
+            </span>
+        },
     }
 }
 
@@ -86,11 +107,11 @@ fn EnginePill(props: &EnginePillProps) -> Html {
         None => ("…".into(), "looking for an adapter".into(), false),
     };
     let on_change = props.dispatch.reform(|event: Event| {
-        Action::SetEngine(match dom::value_of(&event).as_str() {
+        Action::Home(Home::Engine(match dom::value_of(&event).as_str() {
             "cpu" => EngineChoice::Cpu,
             "gpu" => EngineChoice::Gpu,
             _ => EngineChoice::Auto,
-        })
+        }))
     });
     let whole = if note.is_empty() { label.clone() } else { format!("{label} · {note}") };
     html! {

@@ -13,6 +13,8 @@ pub(crate) struct LayerPanelProps {
     pub(crate) panel: Panel,
     /// Whether the page is dark.
     pub(crate) dark: bool,
+    /// Whether values are at an address, and wait for the user's word.
+    pub(crate) held: bool,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
 }
@@ -63,7 +65,7 @@ fn detail_view(detail: &LayerDetail, props: &LayerPanelProps) -> Html {
                 <h3>{ "Tensors" }<span title={text::exact_size(row.bytes)}>{ text::size(row.bytes) }</span></h3>
                 <div class="tensors">{ for tensors.iter().map(|tensor| tensor_view(tensor, values)) }</div>
             </section>
-            <ValuesView panel={props.panel.clone()} dark={props.dark} dispatch={props.dispatch.clone()} />
+            <ValuesView held={props.held} panel={props.panel.clone()} dark={props.dark} dispatch={props.dispatch.clone()} />
             <PythonLines lines={python.clone()} />
         </>
     }

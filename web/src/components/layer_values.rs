@@ -4,6 +4,7 @@ use super::{Bars, BlockView, ErrorBox, HeatMap, HistogramPicture};
 use crate::state::area::Area;
 use crate::state::load::{Load, Shared};
 use crate::state::looking::Look;
+use crate::state::remote::Visit;
 use crate::state::text;
 use crate::state::{Action, Panel};
 use quantscope_session::api::{Block, HeatTile, LayerValues, Outlier};
@@ -16,6 +17,8 @@ pub(crate) struct ValuesViewProps {
     pub(crate) panel: Panel,
     /// Whether the page is dark.
     pub(crate) dark: bool,
+    /// Whether values are at an address, and wait for the user's word.
+    pub(crate) held: bool,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
 }
@@ -31,6 +34,15 @@ pub(crate) fn ValuesView(props: &ValuesViewProps) -> Html {
     let values = match (&loaded.failed, &loaded.value) {
         (Some(error), _) => {
             return html! { <ErrorBox title="The values could not be read" error={error.clone()} {on_retry} /> };
+        }
+        (None, None) if props.held => {
+            let on_fetch = props.dispatch.reform(|_| Action::Visit(Visit::Values));
+            let detail = props.panel.detail.value.as_deref().and_then(Option::as_ref);
+            let bytes = detail.map_or(0, |detail| detail.row.bytes);
+            return html! {
+                <p class="hint">{ format!("Values are not fetched yet: up to {}.", text::size(bytes)) }
+                    <button data-testid="fetch-values" onclick={on_fetch}>{ "Fetch values" }</button></p>
+            };
         }
         (None, None) => return html! { <p class="waits" role="status">{ "Decoding values" }</p> },
         (None, Some(values)) => values,

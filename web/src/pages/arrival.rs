@@ -1,6 +1,9 @@
 //! Nothing is open yet: drop files, choose them, or open a sample.
 
+use super::address::AddressForm;
+use super::help::Guide;
 use crate::components::{DropArea, NoticeBox};
+use crate::state::home::Home;
 use crate::state::load::Shared;
 use crate::state::{Action, Phase, State};
 use yew::{Callback, Event, Html, Properties, component, html};
@@ -36,6 +39,7 @@ pub(crate) fn Arrival(props: &ArrivalProps) -> Html {
         Phase::Opening { name } => Some(name.clone()),
         Phase::Arrival | Phase::Open(_) => None,
     };
+    let (remote, busy) = (&props.state.remote, opening.is_some());
     let samples = SAMPLES.map(|(id, folder, name, word)| {
         html! {
             <li><button class="sample" data-testid={id} disabled={opening.is_some()} onclick={dispatch.reform(move |_| Action::OpenSample { folder, name })}>
@@ -52,7 +56,13 @@ pub(crate) fn Arrival(props: &ArrivalProps) -> Html {
             if let Some(notice) = &props.state.notice {
                 <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />
             }
-            <DropArea {opening} on_pick={props.on_pick.clone()} />
+            <DropArea {opening} connects={remote.connects} on_pick={props.on_pick.clone()} />
+            if remote.connects {
+                <AddressForm {busy} address={remote.address.clone()} token={remote.token.clone()} dispatch={dispatch.clone()} />
+            }
+            if props.state.home.is_first_visit {
+                <Guide on_close={dispatch.reform(|_| Action::Home(Home::GuideRead))} />
+            }
             <h2>{ "Or look at a sample" }</h2>
             <ul class="samples">{ for samples }</ul>
         </main>

@@ -1,12 +1,14 @@
 //! The frame: header, band, rail, the view in the middle, and the job bar.
 
+use super::address::HeldBox;
 use super::arrival::Arrival;
 use super::convert::ConvertPage;
 use super::findings::FindingsPage;
+use super::help::{HelpSheet, UpdateBox};
 use super::layers::LayersPage;
 use super::overview::OverviewPage;
 use super::ties::TiesPage;
-use crate::components::{Band, Header, JobBar, KeysHelp, NoticeBox, Rail};
+use crate::components::{Band, Header, JobBar, NoticeBox, Rail};
 use crate::hooks::use_shortcuts;
 use crate::state::load::Shared;
 use crate::state::route::View;
@@ -51,6 +53,9 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                         if let Some(notice) = &state.notice {
                             <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />
                         }
+                        if let Some(held) = &state.remote.held {
+                            <HeldBox held={held.clone()} host={state.remote.host().to_owned()} bytes={overview.bytes} dispatch={dispatch.clone()} />
+                        }
                         { match view {
                             View::Overview => html! { <OverviewPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Layers => html! { <LayersPage state={state.clone()} dispatch={dispatch.clone()} /> },
@@ -67,13 +72,18 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
     };
     html! {
         <div class="app" ondragover={|event: DragEvent| event.prevent_default()} ondrop={on_drop.clone()}>
-            <Header overview={state.overview().cloned()} route={state.route.clone()} engine={state.engine.clone()} theme={state.theme} dispatch={dispatch.clone()} />
+            <Header overview={state.overview().cloned()} route={state.route.clone()} engine={state.engine.clone()} theme={state.theme}
+                traffic={state.remote.is_open.then_some(state.remote.traffic)} dispatch={dispatch.clone()} />
             { middle }
             if let Some(job) = &state.job {
                 <JobBar job={job.clone()} {engine} on_cancel={dispatch.reform(|_| Action::CancelJob)} />
             }
+            <p class="read-out" aria-live="polite" data-testid="live">{ state.spoken() }</p>
+            if state.home.update_waits {
+                <UpdateBox dispatch={dispatch.clone()} />
+            }
             if state.keys_open {
-                <KeysHelp on_close={dispatch.reform(|_| Action::Keys(false))} />
+                <HelpSheet state={state.clone()} dispatch={dispatch.clone()} />
             }
         </div>
     }

@@ -42,7 +42,7 @@ pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
                 }
             </div>
             if state.route.layer.is_some() {
-                <LayerPanel panel={state.panel.clone()} dark={state.is_dark()} dispatch={dispatch.clone()} />
+                <LayerPanel held={!state.remote.may_read(state.route.layer.as_deref().unwrap_or_default())} panel={state.panel.clone()} dark={state.is_dark()} dispatch={dispatch.clone()} />
             }
         </main>
     }

@@ -1,5 +1,6 @@
 //! The screens: one file each. They join components and say what the user can do.
 
+mod address;
 mod arrival;
 mod convert;
 mod convert_plan;
@@ -8,6 +9,7 @@ mod convert_result;
 mod findings;
 mod findings_tools;
 mod frame;
+mod help;
 mod layers;
 mod overview;
 mod repair;

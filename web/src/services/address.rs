@@ -5,6 +5,9 @@ use gloo_events::EventListener;
 use quantscope_session::api::EngineChoice;
 use wasm_bindgen::JsValue;
 
+/// The mark of the page that may connect to other places.
+const CONNECTS: &str = "meta[name=\"quantscope-connects\"]";
+
 /// Where the address says the user is.
 pub(crate) fn route() -> Route {
     let fragment = web_sys::window().and_then(|window| window.location().hash().ok());
@@ -40,11 +43,19 @@ pub(crate) fn workers() -> Option<u32> {
     asked("workers")?.parse().ok()
 }
 
-/// The engine that `?engine=cpu` or `?engine=gpu` asks for.
-pub(crate) fn engine_choice() -> EngineChoice {
+/// Whether this is the page that may connect to other places. The build marks it, beside its policy.
+pub(crate) fn connects() -> bool {
+    let document = web_sys::window().and_then(|window| window.document());
+    let mark = document.and_then(|document| document.query_selector(CONNECTS).ok().flatten());
+    mark.is_some()
+}
+
+/// The engine that `?engine=cpu` or `?engine=gpu` asks for, for this visit alone.
+pub(crate) fn engine_choice() -> Option<EngineChoice> {
     match asked("engine").as_deref() {
-        Some("cpu") => EngineChoice::Cpu,
-        Some("gpu") => EngineChoice::Gpu,
-        _ => EngineChoice::Auto,
+        Some("cpu") => Some(EngineChoice::Cpu),
+        Some("gpu") => Some(EngineChoice::Gpu),
+        Some("auto") => Some(EngineChoice::Auto),
+        _ => None,
     }
 }

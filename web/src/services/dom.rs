@@ -72,6 +72,20 @@ pub(crate) fn follow_focus(list: &HtmlElement, id: &str) {
     }
 }
 
+/// The element that has the focus.
+pub(crate) fn focused() -> Option<HtmlElement> {
+    web_sys::window()?.document()?.active_element()?.dyn_into().ok()
+}
+
+/// Gives the focus back to where it was, unless the user has put it elsewhere meanwhile.
+pub(crate) fn give_back(before: Option<HtmlElement>) {
+    let lost = focused().is_none_or(|element| element.tag_name() == "BODY");
+    if let Some(before) = before.filter(|element| lost && element.is_connected()) {
+        // An element that cannot take the focus leaves it where it is.
+        let _ = before.focus();
+    }
+}
+
 /// Puts the keyboard into an element.
 pub(crate) fn focus(id: &str) {
     let element = web_sys::window()

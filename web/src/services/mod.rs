@@ -8,6 +8,7 @@ pub(crate) mod dom;
 pub(crate) mod download;
 pub(crate) mod files;
 pub(crate) mod heat;
+pub(crate) mod home;
 pub(crate) mod theme;
 pub(crate) mod worker_link;
 

@@ -40,8 +40,9 @@ impl WorkerLink {
         if let Some(workers) = address::workers() {
             options.set_name(&format!("workers={workers}"));
         }
-        let worker =
-            Worker::new_with_options("./worker_start.js", &options).map_err(|error| reason(&error))?;
+        // A worker obeys the policy that its own script is served with.
+        let script = if address::connects() { "./remote_worker_start.js" } else { "./worker_start.js" };
+        let worker = Worker::new_with_options(script, &options).map_err(|error| reason(&error))?;
         let queue: Queue = Rc::new(RefCell::new(Some(Vec::new())));
         let on_incoming = Rc::new(on_incoming);
         let messages = {

@@ -4,8 +4,10 @@ use super::Theme;
 use super::converting::Converting;
 use super::exploring::Explore;
 use super::form::Form;
+use super::home::{Chore, Home};
 use super::looking::Look;
 use super::mending::Mend;
+use super::remote::Visit;
 use super::route::{Filter, Route, View};
 use crate::protocol::{Event, Reply, Request, RequestId};
 use quantscope_session::api::{EngineChoice, SessionError};
@@ -103,6 +105,10 @@ pub(crate) enum Action {
     SaveReport(quantscope_session::render::Form),
     /// Something in the Findings view.
     Mend(Mend),
+    /// Something of the page itself.
+    Home(Home),
+    /// Something about an address.
+    Visit(Visit),
     /// The worker answered.
     Answer {
         /// Request.
@@ -137,6 +143,8 @@ pub(crate) enum Command {
     SetTheme(Theme),
     /// Remember the columns.
     KeepColumns(String),
+    /// Something of the page itself.
+    Home(Chore),
     /// Save a file of the result.
     Save(String),
     /// Let the user pick a folder to convert into.

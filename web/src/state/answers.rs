@@ -75,6 +75,7 @@ impl State {
                 self.tell_stopped("Verifying was stopped. Findings and ties are as they were before.");
             }
             (Slot::Verify, Err(error)) => self.tell_error("Bytes not verified", error),
+            (Slot::Memory, Ok(Reply::Memory { bytes })) => self.take_memory(bytes, commands),
             (Slot::Report, Ok(Reply::Report { file })) => commands.push(Command::Save(file)),
             (Slot::Report, Err(error)) => self.tell_error("No report", error),
             (Slot::Calibration, Ok(Reply::Calibrated { entries })) => {

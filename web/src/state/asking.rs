@@ -58,7 +58,7 @@ impl State {
             let id = self.send(Slot::Detail, Request::Layer { name: name.clone() }, commands);
             self.panel.detail.ask(id);
         }
-        if self.panel.values.is_wanted() {
+        if self.panel.values.is_wanted() && self.remote.may_read(&name) {
             let id = self.send(Slot::Values, Request::Values { name }, commands);
             self.panel.values.ask(id);
         }

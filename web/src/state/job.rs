@@ -26,6 +26,7 @@ pub(crate) struct Job {
     /// Whether the user asked to stop it.
     pub(crate) cancelling: bool,
     progress: Option<Progress>,
+    began_ms: f64,
     phase_began_ms: f64,
     now_ms: f64,
 }
@@ -33,7 +34,7 @@ pub(crate) struct Job {
 impl Job {
     /// A job that has just been asked for.
     pub(crate) fn new(id: RequestId, kind: JobKind, now_ms: f64) -> Self {
-        Self { id, kind, cancelling: false, progress: None, phase_began_ms: now_ms, now_ms }
+        Self { id, kind, cancelling: false, progress: None, began_ms: now_ms, phase_began_ms: now_ms, now_ms }
     }
 
     /// Takes a report of progress. A new phase starts the clock anew: its rate is its own.
@@ -43,6 +44,11 @@ impl Job {
         }
         self.now_ms = now_ms;
         self.progress = Some(progress);
+    }
+
+    /// How long it has lasted, in milliseconds.
+    pub(crate) fn lasted(&self, now_ms: f64) -> f64 {
+        now_ms - self.began_ms
     }
 
     /// What is being done.

@@ -14,6 +14,7 @@ pub(crate) mod convert;
 pub(crate) mod converting;
 pub(crate) mod exploring;
 pub(crate) mod form;
+pub(crate) mod home;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod load;
@@ -21,6 +22,7 @@ pub(crate) mod looking;
 pub(crate) mod mending;
 mod notice;
 pub(crate) mod picked;
+pub(crate) mod remote;
 pub(crate) mod route;
 pub(crate) mod text;
 pub(crate) mod treemap;
@@ -29,6 +31,7 @@ use crate::protocol::{EngineStatus, Event, Request, RequestId};
 pub(crate) use action::{Action, Command};
 use convert::Convert;
 use exploring::Exploring;
+use home::AtHome;
 use job::{Job, JobKind};
 use list::LayerList;
 use load::{Load, Shared};
@@ -38,6 +41,7 @@ pub(crate) use notice::Notice;
 use quantscope_session::api::{
     EngineChoice, FindingGroup, LayerDetail, LayerValues, Overview, TieReport, VerifySummary,
 };
+use remote::Remote;
 use route::{Filter, Route, View};
 use std::collections::BTreeMap;
 
@@ -104,6 +108,7 @@ enum Slot {
     Ties,
     Verify,
     Report,
+    Memory,
     Audit,
     RepairPlan,
     Repair,
@@ -144,6 +149,10 @@ pub(crate) struct State {
     pub(crate) engine: EngineState,
     /// What the last verification did.
     pub(crate) verified: Option<Shared<VerifySummary>>,
+    /// Checkpoints at an address.
+    pub(crate) remote: Remote,
+    /// What is kept on this device, and what the page says of itself.
+    pub(crate) home: AtHome,
     /// Message at the top.
     pub(crate) notice: Option<Notice>,
     /// Theme chosen.
@@ -217,6 +226,7 @@ impl State {
             }
             Action::Go(view) => self.go(Route { view, ..self.route.clone() }, false, &mut commands),
             Action::Navigated(route) => {
+                self.follow(&route, now_ms, &mut commands);
                 // Layer and filters are not in the address of other views; they wait for the way back.
                 if self.route.findings != route.findings && route.view == View::Findings {
                     self.findings.outdate();
@@ -308,12 +318,18 @@ impl State {
                 self.send(Slot::Report, Request::Report(form), &mut commands);
             }
             Action::Mend(mend) => self.mend(mend, now_ms, &mut commands),
+            Action::Home(home) => self.at_home(home, &mut commands),
+            Action::Visit(visit) => self.visit(visit, now_ms, &mut commands),
             Action::Answer { id, result } => {
+                if let Some(job) = self.job.as_ref().filter(|job| job.id == id) {
+                    self.keep_time(job.kind, job.lasted(now_ms));
+                }
                 if let Some(slot) = self.waiting.remove(&id) {
                     self.settle(id, slot, *result, &mut commands);
                 }
             }
             Action::Told(Event::Ready) => {}
+            Action::Told(Event::Traffic(traffic)) => self.remote.traffic = traffic,
             Action::Told(Event::Engine(status)) => self.engine.status = Some(status),
             Action::Told(Event::Progress { job, progress }) => {
                 if let Some(running) = self.job.as_mut().filter(|running| running.id == job) {
@@ -345,7 +361,8 @@ impl State {
         self.begin(Slot::Open, JobKind::Open, request, now_ms, commands);
     }
 
-    fn begin(
+    /// Begins a job, whatever it reads.
+    fn begin_now(
         &mut self,
         slot: Slot,
         kind: JobKind,
@@ -382,6 +399,8 @@ impl State {
         self.convert = Convert::default();
         self.verified = None;
         self.notice = None;
+        self.remote.forget();
+        self.route.address = None;
     }
 
     fn forget_result(&mut self, commands: &mut Vec<Command>) {

@@ -119,6 +119,8 @@ pub(crate) struct Route {
     pub(crate) at: String,
     /// Filters of the findings.
     pub(crate) findings: FindingQuery,
+    /// Where the checkpoint is, if it is at an address.
+    pub(crate) address: Option<String>,
 }
 
 /// Severities by the words of the address.
@@ -178,6 +180,7 @@ impl Route {
             pairs.extend(findings.target.as_deref().map(|target| ("target", target)));
             pairs.extend(texts.into_iter().filter(|(_, value)| !value.is_empty()));
         }
+        pairs.extend(self.address.as_deref().map(|address| ("address", address)));
         let query: Vec<String> =
             pairs.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
         let mark = if query.is_empty() { "" } else { "?" };
@@ -186,11 +189,12 @@ impl Route {
 
     /// Where an address leads from here: what belongs to other views is not in it, and waits for the way back.
     pub(crate) fn navigated(&self, to: Self) -> Self {
+        let address = to.address.clone().or_else(|| self.address.clone());
         match to.view {
-            View::Layers => Self { findings: self.findings.clone(), at: self.at.clone(), ..to },
-            View::Overview => Self { view: to.view, at: to.at, ..self.clone() },
-            View::Findings => Self { view: to.view, findings: to.findings, ..self.clone() },
-            view => Self { view, ..self.clone() },
+            View::Layers => Self { findings: self.findings.clone(), at: self.at.clone(), address, ..to },
+            View::Overview => Self { view: to.view, at: to.at, address, ..self.clone() },
+            View::Findings => Self { view: to.view, findings: to.findings, address, ..self.clone() },
+            view => Self { view, address, ..self.clone() },
         }
     }
 
@@ -202,6 +206,10 @@ impl Route {
         let mut route = Self { view, ..Self::default() };
         for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let Some(value) = decode(value).filter(|value| !value.is_empty()) else { continue };
+            if key == "address" {
+                route.address = Some(value);
+                continue;
+            }
             if view == View::Findings {
                 match key {
                     "severity" => route.findings.severity = severity_of(&value),

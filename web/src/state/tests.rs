@@ -6,7 +6,7 @@ use super::*;
 use crate::protocol::{ExploreReply, ExploreRequest, PlanSummary, Reply};
 use quantscope_session::api::{Progress, SessionError, TreePage, TreeRow, Verdict};
 
-fn overview() -> Overview {
+pub(super) fn overview() -> Overview {
     Overview {
         name: "vae".into(),
         shards: vec![],
@@ -29,7 +29,7 @@ fn overview() -> Overview {
     }
 }
 
-fn sent(commands: &[Command]) -> Vec<(RequestId, Request)> {
+pub(super) fn sent(commands: &[Command]) -> Vec<(RequestId, Request)> {
     commands
         .iter()
         .filter_map(|command| match command {
@@ -48,7 +48,7 @@ fn refuse(state: &mut State, id: RequestId, kind: &str) -> Vec<Command> {
     state.update(Action::Answer { id, result: Box::new(Err(error)) }, 0.0)
 }
 
-fn open() -> State {
+pub(super) fn open() -> State {
     let mut state = State::default();
     let commands =
         state.update(Action::OpenFiles { name: "vae".into(), paths: vec!["a.safetensors".into()] }, 0.0);

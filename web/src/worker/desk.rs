@@ -88,6 +88,7 @@ impl Desk {
                 reply
             }
             Request::Explore(request) => return self.explore(id, request).await,
+            Request::Remote(request) => self.remote(id, request).await?,
             Request::Layer { name } => Reply::Layer(self.session()?.layer(&name)),
             Request::Values { name } => {
                 let control = self.jobs.begin(id);
@@ -127,6 +128,7 @@ impl Desk {
                 Reply::ResultRows(window(&self.errors.borrow(), start, count))
             }
             Request::ProofRows { start, count } => self.proof_rows(start, count).await?,
+            Request::Memory => Reply::Memory { bytes: js::memory_bytes() },
             Request::DropOutput => {
                 self.drop_output().await;
                 Reply::Done
@@ -168,12 +170,16 @@ impl Desk {
             inputs.push(InputFile { path: path.clone(), source: Rc::new(source) });
         }
         let session = Session::open(name, inputs, Limits::default(), &control).await?;
+        Ok(self.take(session, Rc::new(files.into_iter().collect())))
+    }
+
+    /// Puts a checkpoint that was opened on the desk. `sources` are the files that the browser can splice.
+    pub(super) fn take(&self, session: Session, sources: Sources) -> Reply {
         let overview = session.overview();
-        let sources: Sources = Rc::new(files.into_iter().collect());
         *self.checkpoint.borrow_mut() = Some(Checkpoint { session: Rc::new(session), sources });
         *self.calibration.borrow_mut() = None;
         *self.plan.borrow_mut() = PlanView::default();
-        Ok(Reply::Opened(overview))
+        Reply::Opened(overview)
     }
 
     /// Works on a copy of the session, so that the page can look around meanwhile, and so that a verification

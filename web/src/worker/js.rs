@@ -35,6 +35,13 @@ pub(super) fn reason(error: &JsValue) -> String {
     }
 }
 
+/// Bytes of this worker's WebAssembly memory.
+pub(super) fn memory_bytes() -> u64 {
+    let buffer = js_sys::Reflect::get(&wasm_bindgen::memory(), &"buffer".into()).ok();
+    let length = buffer.and_then(|buffer| js_sys::Reflect::get(&buffer, &"byteLength".into()).ok());
+    length.and_then(|length| length.as_f64()).and_then(to_u64).unwrap_or(0)
+}
+
 /// Whether the browser refused for lack of room.
 pub(super) fn is_quota(error: &JsValue) -> bool {
     error.dyn_ref::<web_sys::DomException>().is_some_and(|error| error.name() == "QuotaExceededError")
