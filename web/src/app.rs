@@ -68,6 +68,7 @@ impl Component for App {
         let mut state = State::new(address::route(), theme::stored(), theme::system_is_dark());
         state.exploring.columns = columns::stored();
         state.remote.connects = address::connects();
+        state.home.recents = home::recents();
         state.home.is_first_visit = home::is_first_visit();
         home::keep(ctx.link().callback(|told| Msg::Act(Action::Home(told))));
         let mut app =

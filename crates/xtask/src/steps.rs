@@ -124,6 +124,7 @@ fn build_and_test(
     if wanted(StepId::E2e) {
         clock.time("samples", || samples::make_if_missing(project))?;
         clock.time("page", || page::build(project, &tools.page))?;
+        clock.time("size of the page", || Ok(cmd!(project.sh, "node tests/e2e/size.mjs").run()?))?;
         clock.time("tests, end to end", || Ok(end_to_end(project, tools)?.run()?))?;
     }
     Ok(())

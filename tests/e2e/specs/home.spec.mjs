@@ -10,10 +10,10 @@ import { serve } from "../server.mjs";
 const dist = fileURLToPath(new URL("../../../dist", import.meta.url));
 
 /** Waits until the service worker has all files and serves them. */
-const kept = (page) => page.waitForFunction(async () => {
+const kept = (page) => expect.poll(() => page.evaluate(async () => {
   const registration = await navigator.serviceWorker.getRegistration();
   return registration?.active?.state === "activated" && navigator.serviceWorker.controller !== null;
-});
+})).toBe(true);
 
 test("a page that was open once opens without a network, and works", async ({ page, context }) => {
   await arrive(page, "cpu");

@@ -4,6 +4,8 @@ use super::convert_plan::PlanSection;
 use super::convert_recipe::RecipeForm;
 use super::convert_result::ResultSection;
 use crate::components::ErrorBox;
+use crate::services::dom;
+use crate::state::home::Home;
 use crate::state::load::Shared;
 use crate::state::{Action, State};
 use yew::{Callback, Event, Html, Properties, component, html};
@@ -38,8 +40,11 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
                 <ResultSection result={result.clone()} told={told} dispatch={dispatch.clone()} />
             }
             <div class="convert-sides">
-                <RecipeForm form={convert.form.clone()} writable={writable.clone()} dispatch={dispatch.clone()}
-                    on_calibration={props.on_calibration.clone()} on_recipe={props.on_recipe.clone()} />
+                <div>
+                    { recents_view(props) }
+                    <RecipeForm form={convert.form.clone()} writable={writable.clone()} dispatch={dispatch.clone()}
+                        on_calibration={props.on_calibration.clone()} on_recipe={props.on_recipe.clone()} />
+                </div>
                 <div class="convert-plan">
                     if let Some(error) = &convert.plan.failed {
                         <ErrorBox title="No plan" error={error.clone()} />
@@ -52,5 +57,27 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
                 </div>
             </div>
         </main>
+    }
+}
+
+/// Recipes that were run lately, to begin from.
+fn recents_view(props: &ConvertPageProps) -> Html {
+    let recents = &props.state.home.recents;
+    if recents.is_empty() {
+        return Html::default();
+    }
+    let dispatch = props.dispatch.clone();
+    let on_change = move |event: Event| {
+        if let Ok(place) = dom::value_of(&event).parse() {
+            dispatch.emit(Action::Home(Home::Recent(place)));
+        }
+    };
+    html! {
+        <label class="field recents"><span>{ "Begin from a recipe of before" }</span>
+            <select data-testid="convert-recent" onchange={on_change}>
+                <option value="" selected=true>{ "as below" }</option>
+                { for recents.iter().enumerate().map(|(place, recent)| html! { <option value={place.to_string()}>{ recent.words() }</option> }) }
+            </select>
+        </label>
     }
 }

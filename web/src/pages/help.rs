@@ -54,7 +54,7 @@ pub(crate) fn HelpSheet(props: &HelpSheetProps) -> Html {
             <h3>{ "Keys" }</h3>
             <dl>{ for KEYS.map(|(key, word)| html! { <><dt><kbd>{ key }</kbd></dt><dd>{ word }</dd></> }) }</dl>
             <h3>{ "On this device" }</h3>
-            <p>{ "Theme, engine and that the first steps were read are remembered here; nothing of a checkpoint is. " }{ kept }</p>
+            <p>{ "Theme, engine, the last recipes and that the first steps were read are remembered here; nothing of a checkpoint is. " }{ kept }</p>
             <button data-testid="forget" onclick={home.reform(|_| Home::Forget)}>{ "Forget what is remembered" }</button>
             <h3>{ "Report for a bug" }</h3>
             <p>{ "Versions, sizes, times and memory. No names, no paths, no values." }</p>

@@ -1,6 +1,7 @@
 //! What form controls say, and small things of the document.
 
 use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{
     Element, Event, FocusOptions, HtmlElement, HtmlInputElement, HtmlSelectElement, HtmlTextAreaElement,
     KeyboardEvent, SvgElement,
@@ -79,11 +80,14 @@ pub(crate) fn focused() -> Option<HtmlElement> {
 
 /// Gives the focus back to where it was, unless the user has put it elsewhere meanwhile.
 pub(crate) fn give_back(before: Option<HtmlElement>) {
-    let lost = focused().is_none_or(|element| element.tag_name() == "BODY");
-    if let Some(before) = before.filter(|element| lost && element.is_connected()) {
-        // An element that cannot take the focus leaves it where it is.
-        let _ = before.focus();
-    }
+    // What had the focus in between is still there; it goes before the next turn.
+    spawn_local(async move {
+        let lost = focused().is_none_or(|element| element.tag_name() == "BODY");
+        if let Some(before) = before.filter(|element| lost && element.is_connected()) {
+            // An element that cannot take the focus leaves it where it is.
+            let _ = before.focus();
+        }
+    });
 }
 
 /// Puts the keyboard into an element.

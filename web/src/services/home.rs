@@ -2,6 +2,7 @@
 
 use super::{address, reason};
 use crate::state::home::{Chore, Facts, Home};
+use crate::state::recent::{self, Recent};
 use gloo_events::EventListener;
 use js_sys::{Object, Reflect};
 use quantscope_session::api::EngineChoice;
@@ -16,6 +17,7 @@ use yew::platform::spawn_local;
 /// Everything of ours in the local memory begins with this.
 const PREFIX: &str = "quantscope.";
 const ENGINE: &str = "quantscope.engine";
+const RECENTS: &str = "quantscope.recipes";
 const GUIDE: &str = "quantscope.guide-read";
 /// The service worker, which keeps the built files.
 const KEEPER: &str = "./sw.js";
@@ -29,6 +31,12 @@ pub(crate) fn is_first_visit() -> bool {
     storage().is_some_and(|storage| storage.get_item(GUIDE).ok().flatten().is_none())
 }
 
+/// Recipes of before.
+pub(crate) fn recents() -> Vec<Recent> {
+    let text = storage().and_then(|storage| storage.get_item(RECENTS).ok()?);
+    text.map(|text| recent::read(&text)).unwrap_or_default()
+}
+
 /// Does a chore.
 pub(crate) fn carry_out(chore: Chore, tell: Callback<Home>) {
     match chore {
@@ -39,6 +47,12 @@ pub(crate) fn carry_out(chore: Chore, tell: Callback<Home>) {
             }
         }
         Chore::Forget => forget(),
+        Chore::KeepRecents(text) => {
+            if let Some(storage) = storage() {
+                // A browser that keeps nothing offers nothing next time.
+                let _ = storage.set_item(RECENTS, &text);
+            }
+        }
         Chore::KeepEngine(choice) => keep_engine(choice),
         Chore::Gather => tell.emit(Home::Facts(Box::new(facts()))),
         Chore::Copy(text) => spawn_local(async move { tell.emit(Home::Copied(copy(&text).await)) }),

@@ -42,6 +42,7 @@ impl State {
                 }
                 let (convert, calibrated) = self.convert.form.request();
                 self.forget_result(commands);
+                self.keep_recipe(commands);
                 let request = Request::Convert { convert, calibrated };
                 self.begin(Slot::Convert, JobKind::Convert, request, now_ms, commands);
             }

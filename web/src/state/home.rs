@@ -1,6 +1,8 @@
 //! What the page keeps on this device, and what it can say of itself: guidance, memory, updates, diagnostics.
 
+use super::form::Form;
 use super::job::JobKind;
+use super::recent::{self, Recent};
 use super::{Command, EngineState, Notice, Slot, State, text};
 use crate::protocol::Request;
 use quantscope_session::api::EngineChoice;
@@ -14,6 +16,8 @@ const TIMINGS: usize = 12;
 pub(crate) enum Home {
     /// The first steps were read.
     GuideRead,
+    /// A recipe of before is wanted again.
+    Recent(usize),
     /// An engine was chosen, for the next visits too.
     Engine(EngineChoice),
     /// Everything that is remembered on this device shall be forgotten.
@@ -45,6 +49,8 @@ pub(crate) enum Chore {
     Copy(String),
     /// Change to the version that waits.
     Update,
+    /// Remember these recipes.
+    KeepRecents(String),
     /// Remember which engine was chosen.
     KeepEngine(EngineChoice),
 }
@@ -69,6 +75,8 @@ pub(crate) struct Facts {
 pub(crate) struct AtHome {
     /// Whether somebody is here for the first time.
     pub(crate) is_first_visit: bool,
+    /// Recipes that were run lately.
+    pub(crate) recents: Vec<Recent>,
     /// Whether the page is kept for use without a network.
     pub(crate) is_kept: bool,
     /// Whether a newer version waits.
@@ -88,6 +96,13 @@ impl State {
                 self.home.is_first_visit = false;
                 commands.push(Command::Home(Chore::GuideRead));
             }
+            Home::Recent(place) => {
+                if let Some(recent) = self.home.recents.get(place).cloned() {
+                    let calibration = self.convert.form.calibration.take();
+                    self.convert.form = Form { calibration, ..recent.form() };
+                    self.convert.plan.outdate();
+                }
+            }
             Home::Engine(choice) => {
                 commands.push(Command::Home(Chore::KeepEngine(choice)));
                 self.engine = EngineState { choice, status: None };
@@ -95,6 +110,7 @@ impl State {
             }
             Home::Forget => {
                 commands.push(Command::Home(Chore::Forget));
+                self.home.recents.clear();
                 self.theme = super::Theme::System;
                 commands.push(Command::SetTheme(self.theme));
                 self.say("Forgotten", "Nothing of this page is remembered on this device now.".into(), false);
@@ -132,6 +148,13 @@ impl State {
             }
             (None, _) => String::new(),
         }
+    }
+
+    /// Remembers the recipe of a conversion that begins.
+    pub(super) fn keep_recipe(&mut self, commands: &mut Vec<Command>) {
+        let Some(recipe) = Recent::of(&self.convert.form) else { return };
+        recent::remember(&mut self.home.recents, recipe);
+        commands.push(Command::Home(Chore::KeepRecents(recent::write(&self.home.recents))));
     }
 
     fn say(&mut self, title: &str, text: String, is_error: bool) {

@@ -22,6 +22,7 @@ pub(crate) mod looking;
 pub(crate) mod mending;
 mod notice;
 pub(crate) mod picked;
+pub(crate) mod recent;
 pub(crate) mod remote;
 pub(crate) mod route;
 pub(crate) mod text;

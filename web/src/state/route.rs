@@ -241,7 +241,7 @@ impl Route {
 }
 
 /// Percent-encodes everything but letters, digits and `-._~`.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -254,7 +254,7 @@ fn encode(text: &str) -> String {
 }
 
 /// Undoes [`encode`]; `None` for a broken escape or bytes that are no text.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
