@@ -267,7 +267,6 @@ impl State {
                     self.notice = None;
                 }
             }
-            Action::Move(_) | Action::Enter => {}
             Action::Search => {
                 if self.overview().is_some() {
                     self.go(Route { view: View::Layers, ..self.route.clone() }, false, &mut commands);
@@ -329,7 +328,7 @@ impl State {
                     self.settle(id, slot, *result, &mut commands);
                 }
             }
-            Action::Told(Event::Ready) => {}
+            Action::Told(Event::Ready) | Action::Move(_) | Action::Enter => {}
             Action::Told(Event::Traffic(traffic)) => self.remote.traffic = traffic,
             Action::Told(Event::Engine(status)) => self.engine.status = Some(status),
             Action::Told(Event::Progress { job, progress }) => {
