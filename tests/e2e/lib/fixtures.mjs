@@ -7,7 +7,7 @@ const flags = JSON.parse(readFileSync(new URL("../../chromium-flags.json", impor
 
 export const test = base.extend({
   // Errors in the console that a test brings about on purpose.
-  forgiven: [[], { option: true }],
+  forgiven: [/(?!)/, { option: true }],
   // A context off the record keeps the origin's private files in memory and gives them little room, so each
   // test has a profile of its own.
   context: async ({ baseURL, viewport, colorScheme }, use) => {
@@ -30,7 +30,7 @@ export const test = base.extend({
     });
     page.on("pageerror", (error) => errors.push(String(error)));
     await use(page);
-    const unforgiven = errors.filter((error) => !forgiven.some((pattern) => pattern.test(error)));
+    const unforgiven = errors.filter((error) => !forgiven.test(error));
     expect(unforgiven, "errors in the console, refusals by the content security policy among them").toEqual([]);
   },
 });

@@ -97,3 +97,12 @@ export const longTasks = (page) => page.evaluate(() => {
   for (const entry of window.longTaskObserver.takeRecords()) window.longTasks.push(entry.duration);
   return window.longTasks;
 });
+
+/** Presses Tab until the element with this name has the focus. */
+export async function tabTo(page, name) {
+  for (let step = 0; step < 80; step += 1) {
+    await page.keyboard.press("Tab");
+    if (await part(page, name).first().evaluate((element) => element.contains(document.activeElement))) return;
+  }
+  throw new Error(`${name} cannot be reached with Tab`);
+}

@@ -1,7 +1,7 @@
 // Everyone can use it: nothing that axe finds on any view, in either theme and width, and a walk by keyboard alone.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "../lib/fixtures.mjs";
-import { arrive, isVerified, openSample, part, verify, view } from "../lib/page.mjs";
+import { arrive, isVerified, openSample, part, tabTo, verify, view } from "../lib/page.mjs";
 
 async function noFaults(page, where) {
   const { violations } = await new AxeBuilder({ page }).analyze();
@@ -52,15 +52,6 @@ for (const colorScheme of ["light", "dark"]) {
       });
     });
   }
-}
-
-/** Presses Tab until the element with this name has the focus. */
-async function tabTo(page, name) {
-  for (let step = 0; step < 80; step += 1) {
-    await page.keyboard.press("Tab");
-    if (await part(page, name).first().evaluate((element) => element.contains(document.activeElement))) return;
-  }
-  throw new Error(`${name} cannot be reached with Tab`);
 }
 
 test("a walk by keyboard: open, look, search, verify", async ({ page }) => {
