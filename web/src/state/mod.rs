@@ -25,6 +25,7 @@ pub(crate) mod picked;
 pub(crate) mod recent;
 pub(crate) mod remote;
 pub(crate) mod route;
+mod running;
 pub(crate) mod text;
 pub(crate) mod treemap;
 
@@ -359,32 +360,6 @@ impl State {
         self.forget(commands);
         self.phase = Phase::Opening { name };
         self.begin(Slot::Open, JobKind::Open, request, now_ms, commands);
-    }
-
-    /// Begins a job, whatever it reads.
-    fn begin_now(
-        &mut self,
-        slot: Slot,
-        kind: JobKind,
-        request: Request,
-        now_ms: f64,
-        commands: &mut Vec<Command>,
-    ) {
-        if self.job.is_some() {
-            return;
-        }
-        self.notice = None;
-        let id = self.send(slot, request, commands);
-        self.job = Some(Job::new(id, kind, now_ms));
-    }
-
-    fn cancel_job(&mut self, commands: &mut Vec<Command>) {
-        let Some(job) = &mut self.job else { return };
-        if !job.cancelling {
-            job.cancelling = true;
-            let job = job.id;
-            self.send(Slot::Quiet, Request::Cancel { job }, commands);
-        }
     }
 
     /// Forgets everything that belongs to the checkpoint.

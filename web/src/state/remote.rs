@@ -31,8 +31,10 @@ pub(crate) enum Visit {
 pub(crate) struct Held {
     /// What it is for.
     pub(crate) kind: JobKind,
-    slot: Slot,
-    request: Request,
+    /// Where its answer goes.
+    pub(super) slot: Slot,
+    /// What it asks.
+    pub(super) request: Request,
 }
 
 /// The part of the state that belongs to addresses.
@@ -126,22 +128,6 @@ impl State {
         self.open(name, Request::Remote(request), now_ms, commands);
         self.remote.is_open = true;
         self.route = Route { address: Some(address), ..route.unwrap_or_default() };
-    }
-
-    /// Begins a job. One that would fetch tensors waits until the user agrees.
-    pub(super) fn begin(
-        &mut self,
-        slot: Slot,
-        kind: JobKind,
-        request: Request,
-        now_ms: f64,
-        commands: &mut Vec<Command>,
-    ) {
-        if self.remote.is_open && kind != JobKind::Open {
-            self.remote.held = Some(Held { kind, slot, request });
-        } else {
-            self.begin_now(slot, kind, request, now_ms, commands);
-        }
     }
 }
 
