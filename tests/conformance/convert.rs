@@ -104,6 +104,64 @@ fn a_sink_that_fails_at_any_call_leaves_nothing() {
     }
 }
 
+/// Stopped at every third call of the sink, in the middle of a line of the journal too, and continued: the same files. What
+/// was finished before is not made again.
+#[test]
+fn a_run_that_is_stopped_anywhere_is_continued_to_the_same_files() {
+    let request = ConvertRequest { shard_size: Some("3KB".into()), ..request() };
+    let run = |sink: &mut MemorySink| {
+        sink.calls = 0;
+        try_convert(SOURCE, &request, 1 << 20, sink, &Uncontrolled)
+    };
+    let mut whole = MemorySink { journal: Some(Vec::new()), ..MemorySink::default() };
+    run(&mut whole).unwrap();
+    let shards = whole.finished.keys().filter(|name| name.ends_with(".safetensors")).count();
+    assert!(shards > 3, "only {shards} shards");
+    let (calls, mut least) = (whole.calls, u64::MAX);
+    for fail_at in (1..calls).step_by(3).chain([calls]) {
+        let mut sink =
+            MemorySink { fail_at: Some(fail_at), journal: Some(Vec::new()), ..MemorySink::default() };
+        assert_eq!(run(&mut sink).unwrap_err().kind, "sink", "call {fail_at}");
+        assert!(sink.finished.is_empty(), "call {fail_at}");
+        sink.fail_at = None;
+        run(&mut sink).unwrap();
+        assert!(sink.finished == whole.finished, "stopped at call {fail_at}, the files differ");
+        least = least.min(sink.calls);
+    }
+    assert!(least < calls / 2, "{least} calls of {calls}: finished files are made again");
+}
+
+/// What is left of a stopped run is compared, every byte of it.
+#[test]
+fn a_finished_file_that_is_damaged_is_made_again() {
+    let request = ConvertRequest { shard_size: Some("3KB".into()), ..request() };
+    let run = |sink: &mut MemorySink| try_convert(SOURCE, &request, 1 << 20, sink, &Uncontrolled);
+    let mut whole = MemorySink::default();
+    run(&mut whole).unwrap();
+    let stopped = || {
+        // The last call of all: everything but the final name is there.
+        let mut sink =
+            MemorySink { fail_at: Some(whole.calls), journal: Some(Vec::new()), ..MemorySink::default() };
+        run(&mut sink).unwrap_err();
+        (sink.fail_at, sink.calls) = (None, 0);
+        sink
+    };
+    let mut undamaged = stopped();
+    run(&mut undamaged).unwrap();
+    let names: Vec<String> =
+        whole.finished.keys().filter(|name| name.ends_with(".safetensors")).cloned().collect();
+    for name in names {
+        let len = whole.finished[&name].len();
+        for at in [20, len - 1] {
+            let mut sink = stopped();
+            sink.left.get_mut(&name).unwrap()[at] ^= 4;
+            run(&mut sink).unwrap();
+            assert!(sink.finished == whole.finished, "{name}, byte {at}");
+            assert!(sink.calls > undamaged.calls, "{name}, byte {at}: it was not made again");
+        }
+    }
+}
+
 #[test]
 fn a_medium_that_changes_bytes_is_found_out() {
     let mut sink = MemorySink { corrupt: true, ..MemorySink::default() };
