@@ -75,11 +75,10 @@ fn divided_calls_are_the_twins() {
     let engine = helpers(3, 0);
     now(twins::assert_agreement(&CpuEngine::new(), &engine));
     assert!(engine.helpers().given.get() > 0);
-    for (count, loses) in [(1, 0), (4, 2)] {
-        let engine = helpers(count, loses);
-        for &kernel in Kernel::ALL {
-            now(twins::agree(kernel, &CpuEngine::new(), &engine)).unwrap();
-        }
+    // Half of what is handed over is lost.
+    let engine = helpers(4, 2);
+    for &kernel in Kernel::ALL {
+        now(twins::agree(kernel, &CpuEngine::new(), &engine)).unwrap();
     }
 }
 
