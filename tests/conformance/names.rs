@@ -192,6 +192,82 @@ fn quantized_stacks_come_apart() {
     }
 }
 
+/// Tiles and biases of a stack come apart too: two experts, both of which are the case's matrix, the second with its
+/// halves exchanged.
+#[test]
+fn stacks_in_tiles_come_apart() {
+    let source = read(&data(REVERSE).join("fp8_block_gate_up_bias.safetensors"));
+    let mut stacks = Tensors::new();
+    for (name, tensor) in &source {
+        let (first, second) = tensor.bytes.split_at(tensor.bytes.len() / 2);
+        let mut stack = tensor.clone();
+        stack.shape.insert(0, 2);
+        stack.bytes.extend([second, first].concat());
+        stacks.insert(name.replace(".mlp.", ".mlp.experts."), stack);
+    }
+    let config = json!({"hidden_size": 128, "quantization_config": {
+        "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}});
+    let files = Files::from([
+        ("model.safetensors".to_string(), file_of(&stacks, &[])),
+        ("config.json".to_string(), config.to_string().into_bytes()),
+    ]);
+    let rules = json!({"expert_fused_leaves": ["gate_up_proj"]});
+    let found = described(&weights(&renamed(&files, &rules).unwrap()));
+    let cases = json_of(&data(REVERSE).join("cases.json"));
+    let case =
+        cases.as_array().unwrap().iter().find(|case| case["case"] == "fp8_block_gate_up_bias").unwrap();
+    let mut right = serde_json::Map::new();
+    for (name, tensor) in case["expected"].as_object().unwrap() {
+        right.insert(name.replace(".mlp.", ".mlp.experts.0."), tensor.clone());
+        let other = if name.contains("gate_proj") {
+            name.replace("gate_proj", "up_proj")
+        } else {
+            name.replace("up_proj", "gate_proj")
+        };
+        right.insert(other.replace(".mlp.", ".mlp.experts.1."), tensor.clone());
+    }
+    assert_eq!(found, Value::Object(right));
+}
+
+/// Whatever shapes a file claims: an answer or a refusal.
+#[test]
+fn hostile_shapes_are_answered() {
+    let rules = json!({"splits": [{"fused_suffix": ".gate_up_proj", "part_suffixes": [".gate_proj", ".up_proj"]}],
+                       "expert_fused_leaves": ["gate_up_proj", "down_proj"]});
+    let shapes: [&[u64]; 9] =
+        [&[], &[0], &[1], &[2, 0], &[0, 0, 0], &[0, 2, 4], &[3, 2, 4], &[2, 2, 2, 2], &[4, 8]];
+    let (mut answered, mut refused) = (0, 0);
+    for place in ["a.mlp.gate_up_proj", "a.mlp.experts.gate_up_proj", "gate_up_proj", "a.experts.down_proj"] {
+        for weight in shapes {
+            for scale in shapes {
+                let names = ["weight", "weight_scale_inv", "weight_scale", "bias"]
+                    .map(|leaf| format!("{place}.{leaf}"));
+                let [weight_name, inverse, blocks, bias] = names.each_ref().map(String::as_str);
+                for (tag, scale_name) in [("F8_E4M3", inverse), ("U8", blocks), ("BF16", bias)] {
+                    let source =
+                        made(&[(weight_name, tag, weight.to_vec()), (scale_name, "F32", scale.to_vec())]);
+                    let config = br#"{"hidden_size": 4}"#.to_vec();
+                    let files =
+                        Files::from([("model.safetensors".into(), source), ("config.json".into(), config)]);
+                    let request = ConvertRequest {
+                        rename_json: Some(rules.to_string()),
+                        fuse: scale.len() % 2 == 0,
+                        ..ConvertRequest::default()
+                    };
+                    match convert(&files, &request, None, &Limits::default()) {
+                        Ok(_) => answered += 1,
+                        Err(error) => {
+                            assert_eq!(error.kind, "refused", "{place} {weight:?} {scale:?}: {error}");
+                            refused += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(answered > 100 && refused > 100, "{answered} answered, {refused} refused");
+}
+
 /// Decodes a checkpoint to F32.
 fn decoded(files: &Files) -> Tensors {
     let request = ConvertRequest { to: "f32".into(), ..ConvertRequest::default() };

@@ -7,7 +7,7 @@ use super::rules::Rules;
 use crate::error::ConvertError;
 use crate::experts::{self, Form};
 use quantscope_audit::{Checkpoint, LayerInfo, Model};
-use quantscope_schemes::{Kind, ScaleLayout};
+use quantscope_schemes::{Kind, ScaleLayout, by_id};
 
 /// Most modules that one layer becomes: more experts than any model has.
 const MOST_PARTS: u64 = 1 << 17;
@@ -59,7 +59,12 @@ pub(crate) fn scale_rows(checkpoint: &Checkpoint, layer: &LayerInfo) -> Result<O
             return Err("is padded or tiled, which --pad none takes off".into());
         }
     }
-    match layer.scale_layout(checkpoint) {
+    // Stacks in tiles are no layers that can be read, but their tiles lie as those of a matrix do.
+    let tiles = by_id("fp8-block").filter(|tiles| {
+        !layer.is_quantized() && tiles.scale_layout().scale_leaf().is_some_and(|leaf| view.has(leaf))
+    });
+    let layout = tiles.map_or_else(|| layer.scale_layout(checkpoint), |tiles| tiles.scale_layout_of(&view));
+    match layout {
         ScaleLayout::Fp4Blocks { .. } | ScaleLayout::MxBlocks { .. } => one_by_one,
         ScaleLayout::Fp8Tiles { rows: u32::MAX, .. } => Ok(None),
         ScaleLayout::Fp8Tiles { rows, .. } => Ok(Some(u64::from(rows))),
