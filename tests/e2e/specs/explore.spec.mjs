@@ -128,10 +128,16 @@ test("the map of sizes is entered by pointer and keyboard, and has a table", asy
   await expect(cells.first()).not.toBeFocused();
   await page.keyboard.press("ArrowLeft");
   await page.keyboard.press("Enter");
-  await expect(page).toHaveURL(/#\/(overview\?at=|layers\?layer=)/);
-  await page.goBack();
+  await expect(page).toHaveURL(/#\/overview\?at=(decoder|encoder)$/);
+  await expect(map).not.toHaveAttribute("data-path", "");
+  // The keyboard goes on in the cells of the module, and back out of it.
+  await expect(cells.first()).toBeFocused();
+  expect(await total()).toBeLessThan(whole);
+  await page.keyboard.press("Backspace");
   await expect(map).toHaveAttribute("data-path", "");
   await expect.poll(total).toBe(whole);
+  await page.goBack();
+  await expect(page).toHaveURL(/#\/overview\?at=/);
 });
 
 /** Codes and values of an NVFP4 block, from the bytes by its formula. */

@@ -9,7 +9,7 @@ use crate::state::treemap::{Rect, neighbour, squarify};
 use quantscope_session::api::SizeCell;
 use yew::{
     AttrValue, Callback, Event, Html, KeyboardEvent, Properties, UseStateHandle, classes, component, html,
-    use_node_ref, use_state, use_state_eq,
+    use_effect_with, use_mut_ref, use_node_ref, use_state, use_state_eq,
 };
 
 const HEIGHT: f64 = 220.0;
@@ -37,6 +37,17 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
     let width = use_width(frame.clone());
     let focused = use_state(|| 0_usize);
     let listed = use_state_eq(|| false);
+    // Whoever went in by the keyboard goes on by it: the cells are others then.
+    let by_keys = use_mut_ref(|| false);
+    {
+        let (by_keys, focused) = (by_keys.clone(), focused.clone());
+        use_effect_with(props.path.clone(), move |_| {
+            if by_keys.replace(false) {
+                focused.set(0);
+                dom::focus("size-cell-0");
+            }
+        });
+    }
     let cells: Vec<&SizeCell> = props.cells.iter().filter(|cell| cell.bytes > 0).collect();
     let weights: Vec<f64> = cells.iter().map(|cell| cell.bytes as f64).collect();
     let rects = squarify(&weights, width, HEIGHT);
@@ -54,9 +65,13 @@ pub(crate) fn SizeMap(props: &SizeMapProps) -> Html {
                 "ArrowDown" => (0.0, 1.0),
                 "Enter" | " " => {
                     event.prevent_default();
+                    by_keys.replace(true);
                     return target.iter().cloned().for_each(|cell| on_cell.emit(cell));
                 }
-                "Backspace" if !path.is_empty() => return on_path.emit(above(&path)),
+                "Backspace" if !path.is_empty() => {
+                    by_keys.replace(true);
+                    return on_path.emit(above(&path));
+                }
                 _ => return,
             };
             event.prevent_default();

@@ -42,20 +42,19 @@ pub(crate) fn OverviewPage(props: &OverviewPageProps) -> Html {
     }
 }
 
-/// The map of the module that the address names, or of the whole checkpoint.
+/// The map of the module that the address names, or of the whole checkpoint. Until it is there, the one before stays.
 fn sizes(state: &State, overview: &Overview, dispatch: &Callback<Action>) -> Html {
-    let path = state.route.at.clone();
+    let at = &state.route.at;
     let sizes = &state.exploring.sizes;
     let on_path = dispatch.reform(|path| Action::Explore(Explore::Enter(path)));
-    if let Some(error) = sizes.failed.as_ref().filter(|_| !path.is_empty()) {
+    if let Some(error) = sizes.failed.as_ref().filter(|_| !at.is_empty()) {
         let on_retry = dispatch.reform(|_| Action::Retry);
         return html! { <ErrorBox title="The sizes could not be read" error={error.clone()} {on_retry} /> };
     }
-    let (cells, layers, bytes) = match sizes.value.as_deref().filter(|_| !path.is_empty()) {
-        Some(Some(view)) => (view.cells.clone(), view.layers, view.bytes),
-        Some(None) => (Vec::new(), 0, 0),
-        None if path.is_empty() => (overview.size_map.clone(), overview.layer_count, overview.bytes),
-        None => return html! { <p class="waits" role="status">{ "Reading" }</p> },
+    let (path, cells, layers, bytes) = match sizes.value.as_deref().filter(|_| !at.is_empty()) {
+        Some(Some(view)) => (view.path.clone(), view.cells.clone(), view.layers, view.bytes),
+        Some(None) => (at.clone(), Vec::new(), 0, 0),
+        None => (String::new(), overview.size_map.clone(), overview.layer_count, overview.bytes),
     };
     let on_cell = {
         let (path, names) = (path.clone(), cells.iter().map(|cell| cell.name.clone()).collect::<Vec<_>>());
