@@ -189,6 +189,19 @@ fn a_layer_whose_copy_is_not_whole_stays() {
     }
 }
 
+/// The activation scale of a layer that is taken over comes from one side: the other's must not be lost silently.
+#[test]
+fn copies_are_not_dropped_while_their_form_changes() {
+    let files = finished();
+    let error = convert(&files, &under_decoder("ct-nvfp4"), None, &Limits::default()).unwrap_err();
+    assert_eq!(error.kind, "refused", "{error}");
+    assert!(error.message.contains("drop the copies first"), "{error}");
+    let first = written(&files, &under_decoder(""));
+    let names = weights(&written(&first, &request("ct-nvfp4")));
+    assert!(names.contains_key("model.decoder.layers.0.self_attn.q_proj.input_global_scale"));
+    assert!(!names.contains_key("model.encoder.layers.0.self_attn.q_proj.input_global_scale"));
+}
+
 #[test]
 fn declared_ties_that_differ_are_refused_by_name() {
     let mut files = duplicated();

@@ -95,6 +95,7 @@ pub(crate) fn plan(
     layout::lay_out(&mut builder)?;
     builder.write_texts()?;
     builder.plan.bytes_tied = builder.tied.bytes;
+    builder.plan.refused.append(&mut builder.tied.refused);
     builder.plan.refused.sort_by(|a, b| natural_cmp(&a.name, &b.name));
     Ok(builder.plan)
 }

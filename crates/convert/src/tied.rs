@@ -5,6 +5,7 @@
 use crate::dedup::{Merge, Origin, Pair, Ties};
 use crate::plan::Place;
 use crate::recipe::{Recipe, TiePolicy};
+use crate::refused::Refused;
 use crate::select::Choice;
 use crate::views::{Beyond, Views};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub(crate) struct Tied {
     merged: BTreeMap<usize, Vec<Place>>,
     /// Of those that are written on every side, whose they share.
     sides: BTreeMap<usize, usize>,
+    /// Layers whose activation scales cannot be made one.
+    pub(crate) refused: Vec<Refused>,
     /// Bytes of the source that are left out.
     pub(crate) bytes: u64,
     /// Views that are left out.
@@ -84,6 +87,11 @@ impl Tied {
             else {
                 continue;
             };
+            let module = views.tensors.get(kept).map(|v| v.module);
+            if let Some(Choice::Recast(..)) = module.and_then(|module| choices.get(module)) {
+                tied.refuse_recast(views, gone);
+                continue;
+            }
             tied.merge(views, recipe, merge, [gone, kept]);
         }
         // Sides that are all written get the largest of all.
@@ -97,6 +105,19 @@ impl Tied {
             tied.twins.extend(ties.absent.iter().cloned());
         }
         tied
+    }
+
+    /// A layer that is taken over has its activation scale from one side alone.
+    fn refuse_recast(&mut self, views: &Views, gone: usize) {
+        let module = views.tensors.get(gone).and_then(|view| views.modules.get(view.module));
+        let Some(name) = module.map(|m| &m.name).filter(|name| self.dropped.contains_key(*name)) else {
+            return;
+        };
+        self.refused.push(Refused {
+            name: name.clone(),
+            reason: "is tied, and would be taken over into another form at the same time".into(),
+            remedy: "drop the copies first, in a conversion without a scheme, or choose --ties off".into(),
+        });
     }
 
     /// The activation scales of a layer that is quantized already.
