@@ -5,8 +5,9 @@
 //! next time. Nothing here knows about quantization; heavy work runs in child processes.
 #![forbid(unsafe_code)]
 
-mod full_size;
 mod finish;
+mod full_size;
+mod fuzz;
 mod page;
 mod project;
 mod samples;
@@ -32,6 +33,8 @@ cargo xtask full-size DIR [--gigabytes N] [--to ID]
                                          write a checkpoint of 20 (N) GB, convert and verify it with the release
                                          build, and measure time and memory; not part of the tests
 cargo xtask finish                       what Trunk calls at the end of a build
+cargo xtask fuzz [--thousandths N]       feed every parser bytes that nobody would write (needs the nightly
+                                         toolchain); not part of the tests
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -45,6 +48,7 @@ enum Request {
     Samples { force: bool },
     Large { folder: PathBuf },
     FullSize(full_size::FullSize),
+    Fuzz { share: u64 },
     Screenshots,
 }
 
@@ -87,6 +91,7 @@ fn run(request: &Request) -> Result<()> {
         }
         Request::Large { folder } => samples::moe::write(folder),
         Request::FullSize(job) => full_size::run(&project, job),
+        Request::Fuzz { share } => fuzz::run(&project, *share),
         Request::Screenshots => steps::screenshots(&project),
     }
 }
@@ -105,6 +110,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
                 gigabytes: 20,
                 to: "nvfp4".into(),
             }),
+            "fuzz" => Request::Fuzz { share: 1000 },
             "screenshots" => Request::Screenshots,
             "help" => Request::Help,
             other => bail!("there is no command {other:?}\n\n{USAGE}"),
@@ -120,6 +126,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (Request::Serve { port, .. }, Long("port")) => *port = parser.value()?.parse()?,
             (Request::FullSize(job), Long("gigabytes")) => job.gigabytes = parser.value()?.parse()?,
             (Request::FullSize(job), Long("to")) => job.to = parser.value()?.string()?,
+            (Request::Fuzz { share }, Long("thousandths")) => *share = parser.value()?.parse()?,
             (Request::Samples { force }, Long("force")) => *force = true,
             (Request::Test { only }, Long("only")) => {
                 for name in parser.value()?.string()?.split(',') {
@@ -152,6 +159,7 @@ mod tests {
         assert_eq!(parsed("large out/moe").unwrap(), Request::Large { folder: "out/moe".into() });
         let job = full_size::FullSize { folder: "big".into(), gigabytes: 3, to: "fp8".into() };
         assert_eq!(parsed("full-size big --gigabytes 3 --to fp8").unwrap(), Request::FullSize(job));
+        assert_eq!(parsed("fuzz --thousandths 5").unwrap(), Request::Fuzz { share: 5 });
         assert_eq!(parsed("").unwrap(), Request::Help);
     }
 
