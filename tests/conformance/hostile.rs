@@ -148,7 +148,7 @@ fn a_million_tensors() {
     json.push('}');
     let bytes = shard(&json, 4_000_000);
     drop(json);
-    let report = audited(vec![file("model.safetensors", bytes)], SLOW, 24);
+    let report = audited(vec![file("model.safetensors", bytes)], SLOW, 40);
     assert_eq!(report.checkpoint.tensors, 1_000_000);
 }
 
