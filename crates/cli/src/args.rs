@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Preview(crate::commands::preview::Preview),
     /// Write a copy whose layers are quantized.
     Convert(Box<Convert>),
+    /// What differs between two checkpoints, each difference claimed by a cause or reported.
+    Diff(crate::commands::diff::Diff),
     /// Write a copy in which what can be mended without quantizing again is mended.
     Repair(Repair),
     /// Check what convert or repair wrote against its manifest.
@@ -289,6 +291,7 @@ impl Args {
             Command::Audit(c) => c.json || c.format == Format::Json,
             Command::Preview(c) => c.json,
             Command::Convert(c) => c.json,
+            Command::Diff(c) => c.json,
             Command::Repair(c) => c.json,
             Command::Verify(c) => c.json,
             Command::Rules(c) => c.json,

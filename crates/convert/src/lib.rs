@@ -14,6 +14,7 @@ mod calibration;
 mod change;
 mod configs;
 mod dedup;
+pub mod diff;
 mod digest;
 mod error;
 mod experts;

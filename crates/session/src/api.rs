@@ -21,6 +21,7 @@ pub use crate::sweep::{Budget, Proposal};
 pub use crate::tree::{SchemeBytes, TreePage, TreeQuery, TreeRow};
 pub use quantscope_audit::report::{Finding, Report, Severity};
 pub use quantscope_convert::Problem as ProofProblem;
+pub use quantscope_convert::diff::{Comparison, Difference, Picture};
 pub use quantscope_convert::trial::{
     ErrorMap, LayerTrial, Mix, MixChoice, SchemeTrial, SweepOption, SweepRow, Uniform,
 };

@@ -6,6 +6,7 @@
 pub mod api;
 mod block;
 mod census;
+mod compare;
 mod conversion;
 mod error;
 mod findings;

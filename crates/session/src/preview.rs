@@ -42,6 +42,12 @@ impl Session {
         Ok(trials.layer(name, &wanted, &mut Maxima::default()).await?)
     }
 
+    /// The family of a scheme, which sets its hue; `plain` for what is none.
+    #[must_use]
+    pub fn family_of(scheme: &str) -> &'static str {
+        quantscope_schemes::by_id(scheme).map_or("plain", |s| s.family().id())
+    }
+
     /// What trials need of this session.
     pub(crate) fn trials<'a>(&'a self, engines: Engines<'a>, control: &'a dyn Control) -> Trials<'a> {
         let (checkpoint, model, limits) = (&*self.checkpoint, &*self.model, &self.limits);

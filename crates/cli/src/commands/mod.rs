@@ -2,6 +2,7 @@
 
 mod audit;
 mod convert;
+pub(crate) mod diff;
 mod inspect;
 pub(crate) mod preview;
 mod repair;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args) -> Result<Status, Failure> {
             Command::Audit(command) => audit::run(&command, &limits).await,
             Command::Preview(command) => preview::run(&command, &limits).await,
             Command::Convert(command) => convert::run(&command, &limits).await,
+            Command::Diff(command) => diff::run(&command, &limits).await,
             Command::Repair(command) => repair::run(&command, &limits).await,
             Command::Verify(command) => verify::run(&command, &limits).await,
             Command::Rules(command) => rules::run(&command),

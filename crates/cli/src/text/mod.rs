@@ -2,6 +2,7 @@
 //!
 //! Names come from files that nobody vouches for: [`printable`] keeps them from moving the cursor.
 
+pub(crate) mod diff;
 pub(crate) mod findings;
 pub(crate) mod overview;
 pub(crate) mod plan;

@@ -1,26 +1,10 @@
 //! What a trial counts: errors, values lost at both ends of a scale, a picture of where errors are, histograms.
 
-use serde::{Deserialize, Serialize};
+use crate::trial::errors::{ErrorCells, ErrorMap};
 use std::ops::Range;
 
 /// Bins of a histogram, an odd number, so that zero has one of its own.
 pub const BINS: usize = 61;
-/// Most rows of an error picture.
-const MAP_ROWS: u64 = 32;
-/// Most columns of an error picture.
-const MAP_COLS: u64 = 64;
-
-/// Where the errors of a layer are: root mean square errors of its cells, row by row; NaN where nothing was read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ErrorMap {
-    /// Rows of the picture.
-    pub rows: u32,
-    /// Columns of the picture.
-    pub cols: u32,
-    /// `rows * cols` errors.
-    pub cells: Vec<f32>,
-}
-
 /// Sums over the values of a layer under one scheme.
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
@@ -32,9 +16,7 @@ pub(crate) struct Figures {
     pub(crate) saturated: u64,
     pub(crate) zeroed: u64,
     pub(crate) bins: Vec<u64>,
-    size: [u64; 2],
-    map: [u64; 2],
-    cells: Vec<(f64, u64)>,
+    cells: ErrorCells,
 }
 
 /// The bin of a value in equal steps from `-extreme` to `extreme`.
@@ -72,8 +54,6 @@ fn part<'v>(values: &'v [f32], columns: &Range<usize>) -> &'v [f32] {
 impl Figures {
     /// For a layer of `rows` by `cols`.
     pub(crate) fn new(rows: u64, cols: u64) -> Self {
-        let map = [rows.min(MAP_ROWS), cols.min(MAP_COLS)];
-        let cells = usize::try_from(map[0] * map[1]).unwrap_or(0);
         Self {
             signal: 0.0,
             noise: 0.0,
@@ -83,27 +63,14 @@ impl Figures {
             saturated: 0,
             zeroed: 0,
             bins: vec![0; BINS],
-            size: [rows, cols],
-            map,
-            cells: vec![(0.0, 0); cells],
+            cells: ErrorCells::new(rows, cols),
         }
-    }
-
-    /// Columns of the layer behind a column of the picture.
-    fn columns(&self, cell: u64) -> Range<usize> {
-        let at = |cell: u64| {
-            let column = u128::from(self.size[1]) * u128::from(cell) / u128::from(self.map[1].max(1));
-            usize::try_from(column).unwrap_or(usize::MAX)
-        };
-        at(cell)..at(cell + 1)
     }
 
     /// Takes in row `index` of the layer.
     pub(crate) fn add(&mut self, index: u64, row: &Row<'_>, extreme: f64) {
-        let down = u128::from(index) * u128::from(self.map[0]) / u128::from(self.size[0].max(1));
-        let first = usize::try_from(down * u128::from(self.map[1])).unwrap_or(usize::MAX);
-        for (cell, at) in (0..self.map[1]).zip(first..) {
-            let columns = self.columns(cell);
+        for cell in 0..self.cells.across() {
+            let columns = self.cells.columns(cell);
             let end = columns.end.min(row.source.len());
             let at_columns = columns.start..end;
             let (source, decoded) = (part(row.source, &at_columns), part(row.decoded, &at_columns));
@@ -123,9 +90,7 @@ impl Figures {
             self.noise += squares;
             let counted = u64::try_from(source.len()).unwrap_or(0);
             self.count += counted;
-            if let Some((sum, number)) = self.cells.get_mut(at) {
-                (*sum, *number) = (*sum + squares, *number + counted);
-            }
+            self.cells.take(index, cell, squares, counted);
         }
     }
 
@@ -141,16 +106,7 @@ impl Figures {
 
     /// The picture.
     pub(crate) fn map(&self) -> ErrorMap {
-        #[allow(clippy::cast_possible_truncation, reason = "a shade of a picture")]
-        let shade = |&(sum, number): &(f64, u64)| {
-            if number == 0 { f32::NAN } else { mean(sum, number).sqrt() as f32 }
-        };
-        let side = |n: u64| u32::try_from(n).unwrap_or(0);
-        ErrorMap {
-            rows: side(self.map[0]),
-            cols: side(self.map[1]),
-            cells: self.cells.iter().map(shade).collect(),
-        }
+        self.cells.map()
     }
 }
 
@@ -175,7 +131,7 @@ mod tests {
                 figures.add(row, &row_values, 2.0);
             }
             assert_eq!((figures.count, figures.saturated, figures.zeroed), (rows * cols, rows * cols, 0));
-            assert_eq!(figures.cells.iter().map(|c| c.1).sum::<u64>(), rows * cols);
+            assert_eq!(figures.cells.counted(), rows * cols);
             assert!(figures.map().cells.iter().all(|&cell| cell == 1.0), "{rows} x {cols}");
             assert!((figures.sqnr_db().unwrap() - 6.020_599_913).abs() < 1e-6);
             assert_eq!((figures.mean_abs(), figures.max_abs), (1.0, 1.0));

@@ -4,6 +4,7 @@
 //! Knows: the same encoders, decoders and shared maxima as a conversion. Does not know: what the user does next.
 
 mod attempt;
+pub(crate) mod errors;
 mod figures;
 mod maxima;
 mod mix;
@@ -11,7 +12,9 @@ mod sample;
 mod sweep;
 mod values;
 
-pub use figures::{BINS, ErrorMap};
+pub use errors::ErrorMap;
+pub use figures::BINS;
+pub(crate) use figures::mean;
 pub use maxima::Maxima;
 pub use mix::{KEEP, Mix, MixChoice, Uniform, mix};
 pub use sweep::{Sweep, SweepOption, SweepRow};
