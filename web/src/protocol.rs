@@ -4,11 +4,13 @@
 //! for in windows, so that a checkpoint of 100,000 layers costs the main thread no more than one of 30.
 
 mod explore;
+mod lab;
 mod proof;
 mod recipe;
 pub(crate) mod remote;
 
 pub(crate) use explore::{ExploreReply, ExploreRequest};
+pub(crate) use lab::{LabReply, LabRequest, ProposalDigest, SweepDigest};
 pub(crate) use proof::{ProofPage, ProofRow};
 use quantscope_session::api::{
     AuditChoice, Change, ConvertRequest, EngineChoice, FindingGroup, FindingQuery, LayerDetail, LayerError,
@@ -90,6 +92,8 @@ pub(crate) enum Request {
         /// Rules whose findings are to be mended.
         rules: Vec<String>,
     },
+    /// Something of the lab.
+    Lab(LabRequest),
     /// Tie groups.
     Ties,
     /// The whole report as a file. Attached to the reply: the blob.
@@ -175,6 +179,8 @@ pub(crate) enum Reply {
     RepairPlanned(RepairDigest),
     /// To [`Request::Repair`].
     Repaired(ResultSummary),
+    /// To [`Request::Lab`].
+    Lab(LabReply),
     /// To [`Request::Ties`].
     Ties(TieReport),
     /// To [`Request::Report`]: the name for the attached blob.

@@ -13,7 +13,7 @@ pub use crate::conversion::{
 pub use crate::findings::FindingQuery;
 pub use crate::heat::{HeatQuery, HeatTile};
 pub use crate::outliers::Outlier;
-pub use crate::preview::PreviewRequest;
+pub use crate::preview::{Candidate, PreviewRequest};
 pub use crate::proof::ProofView;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
 pub use crate::scope::AuditChoice;

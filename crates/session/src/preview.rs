@@ -1,10 +1,12 @@
 //! What schemes would make of a layer, without writing anything.
 
 use crate::Session;
-use crate::api::{LayerTrial, SessionError};
-use quantscope_audit::Engines;
+use crate::api::{LayerQuery, LayerTrial, SessionError};
+use crate::layers::hits;
+use quantscope_audit::{Engines, LayerInfo};
 use quantscope_convert::trial::{Maxima, SAMPLE_BYTES, TrialRequest, Trials};
 use quantscope_format::Control;
+use quantscope_schemes::Kind;
 use serde::{Deserialize, Serialize};
 
 /// What is to be tried on a layer.
@@ -18,6 +20,19 @@ pub struct PreviewRequest {
     pub group_size: Option<u64>,
     /// Bytes of values that are read at most; more than 64 MiB are sampled without it.
     pub sample_bytes: Option<u64>,
+}
+
+/// A layer that schemes can be tried on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Module path.
+    pub name: String,
+    /// Scheme id.
+    pub scheme: String,
+    /// Its family.
+    pub family: String,
+    /// Bytes of its tensors.
+    pub bytes: u64,
 }
 
 impl Session {
@@ -40,6 +55,24 @@ impl Session {
         };
         let name = self.module_of(&request.layer);
         Ok(trials.layer(name, &wanted, &mut Maxima::default()).await?)
+    }
+
+    /// Layers that schemes can be tried on, as far as their names match: the largest first,
+    /// `count` of them at most.
+    #[must_use]
+    pub fn layers_to_try(&self, text: &str, count: usize) -> Vec<Candidate> {
+        let query = LayerQuery { text: text.into(), sort: "-size".into(), ..LayerQuery::default() };
+        let layers = hits(self, &query).into_iter().filter_map(|i| self.model.layers.get(i));
+        let has_matrix = |l: &&LayerInfo| {
+            !matches!(l.kind, Kind::Norm | Kind::Other | Kind::Conv1d | Kind::Conv2d) && l.shape.len() > 1
+        };
+        let candidate = |layer: &LayerInfo| Candidate {
+            name: layer.name.clone(),
+            scheme: layer.scheme.id().into(),
+            family: layer.scheme.family().id().into(),
+            bytes: layer.bytes,
+        };
+        layers.filter(has_matrix).take(count).map(candidate).collect()
     }
 
     /// The family of a scheme, which sets its hue; `plain` for what is none.

@@ -5,6 +5,7 @@ use super::arrival::Arrival;
 use super::convert::ConvertPage;
 use super::findings::FindingsPage;
 use super::help::{HelpSheet, UpdateBox};
+use super::lab::LabPage;
 use super::layers::LayersPage;
 use super::overview::OverviewPage;
 use super::ties::TiesPage;
@@ -64,6 +65,7 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                             View::Layers => html! { <LayersPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Findings => html! { <FindingsPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Ties => html! { <TiesPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Preview => html! { <LabPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Convert => html! {
                                 <ConvertPage state={state.clone()} dispatch={dispatch.clone()} on_calibration={on_calibration.clone()} on_recipe={on_recipe.clone()} />
                             },

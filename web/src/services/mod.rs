@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod columns;
 pub(crate) mod dom;
 pub(crate) mod download;
+pub(crate) mod error_paint;
 pub(crate) mod files;
 pub(crate) mod heat;
 pub(crate) mod home;

@@ -5,6 +5,7 @@ use super::converting::Converting;
 use super::exploring::Explore;
 use super::form::Form;
 use super::home::{Chore, Home};
+use super::lab::Lab;
 use super::looking::Look;
 use super::mending::Mend;
 use super::remote::Visit;
@@ -103,6 +104,8 @@ pub(crate) enum Action {
     DropOutput,
     /// Save the report in a form.
     SaveReport(quantscope_session::render::Form),
+    /// Something in the Preview view.
+    Lab(Lab),
     /// Something in the Findings view.
     Mend(Mend),
     /// Something of the page itself.

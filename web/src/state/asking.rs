@@ -27,6 +27,7 @@ impl State {
             View::Findings => {
                 self.ask_mending(commands);
             }
+            View::Preview => self.ask_lab(commands),
             View::Ties => {
                 if self.ties.is_wanted() {
                     let id = self.send(Slot::Ties, Request::Ties, commands);

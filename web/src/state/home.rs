@@ -174,6 +174,7 @@ impl State {
             JobKind::Verify => "verify",
             JobKind::Convert => "convert",
             JobKind::Repair => "repair",
+            JobKind::Sweep => "sweep",
         };
         if self.home.timings.len() >= TIMINGS {
             self.home.timings.remove(0);

@@ -14,6 +14,8 @@ pub(crate) enum JobKind {
     Convert,
     /// Repairing.
     Repair,
+    /// Trying schemes on all layers.
+    Sweep,
 }
 
 /// A running job.
@@ -59,6 +61,7 @@ impl Job {
             (None, JobKind::Verify) => "Verifying bytes",
             (None, JobKind::Convert) => "Converting",
             (None, JobKind::Repair) => "Repairing",
+            (None, JobKind::Sweep) => "Trying schemes on all layers",
         }
     }
 

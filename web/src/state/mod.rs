@@ -16,6 +16,7 @@ pub(crate) mod exploring;
 pub(crate) mod form;
 pub(crate) mod home;
 pub(crate) mod job;
+pub(crate) mod lab;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod looking;
@@ -35,6 +36,7 @@ use convert::Convert;
 use exploring::Exploring;
 use home::AtHome;
 use job::{Job, JobKind};
+use lab::{LabSlot, LabState};
 use list::LayerList;
 use load::{Load, Shared};
 use looking::Looking;
@@ -121,6 +123,7 @@ enum Slot {
     Recipe,
     Proof,
     ResultRows,
+    Lab(LabSlot),
     Quiet,
 }
 
@@ -145,6 +148,8 @@ pub(crate) struct State {
     pub(crate) ties: Load<TieReport>,
     /// The Convert view.
     pub(crate) convert: Convert,
+    /// The Preview view.
+    pub(crate) lab: LabState,
     /// The job that runs.
     pub(crate) job: Option<Job>,
     /// Which engine works.
@@ -285,6 +290,7 @@ impl State {
                 self.ties.outdate();
                 self.convert.plan.outdate();
                 self.mending.plan.outdate();
+                self.lab.retry();
             }
             Action::Verify => {
                 self.begin(Slot::Verify, JobKind::Verify, Request::Verify, now_ms, &mut commands);
@@ -318,6 +324,7 @@ impl State {
             Action::SaveReport(form) => {
                 self.send(Slot::Report, Request::Report(form), &mut commands);
             }
+            Action::Lab(action) => self.act_in_lab(action, now_ms, &mut commands),
             Action::Mend(mend) => self.mend(mend, now_ms, &mut commands),
             Action::Home(home) => self.at_home(home, &mut commands),
             Action::Visit(visit) => self.visit(visit, now_ms, &mut commands),
@@ -372,6 +379,7 @@ impl State {
         self.ties = Load::default();
         self.mending = Mending::default();
         self.convert = Convert::default();
+        self.lab = LabState::default();
         self.verified = None;
         self.notice = None;
         self.remote.forget();

@@ -17,14 +17,16 @@ pub(crate) enum View {
     Findings,
     /// What is stored twice.
     Ties,
+    /// What quantization would do.
+    Preview,
     /// Recipe, plan, run, result.
     Convert,
 }
 
 impl View {
     /// All of them, in the order of the rail.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Overview, Self::Layers, Self::Findings, Self::Ties, Self::Convert];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Overview, Self::Layers, Self::Findings, Self::Ties, Self::Preview, Self::Convert];
 
     /// The word in the address.
     pub(crate) fn slug(self) -> &'static str {
@@ -33,6 +35,7 @@ impl View {
             Self::Layers => "layers",
             Self::Findings => "findings",
             Self::Ties => "ties",
+            Self::Preview => "preview",
             Self::Convert => "convert",
         }
     }
@@ -44,6 +47,7 @@ impl View {
             Self::Layers => "Layers",
             Self::Findings => "Findings",
             Self::Ties => "Ties",
+            Self::Preview => "Preview",
             Self::Convert => "Convert",
         }
     }
@@ -173,6 +177,9 @@ impl Route {
             }
             pairs.extend(self.toggled.iter().map(|key| ("toggled", key.as_str())));
         }
+        if self.view == View::Preview {
+            pairs.extend(self.layer.as_deref().map(|layer| ("layer", layer)));
+        }
         if self.view == View::Findings {
             let findings = &self.findings;
             let texts = [("rule", findings.rule.as_str()), ("layer", findings.layer.as_str())];
@@ -194,6 +201,7 @@ impl Route {
             View::Layers => Self { findings: self.findings.clone(), at: self.at.clone(), address, ..to },
             View::Overview => Self { view: to.view, at: to.at, address, ..self.clone() },
             View::Findings => Self { view: to.view, findings: to.findings, address, ..self.clone() },
+            View::Preview => Self { view: to.view, layer: to.layer, address, ..self.clone() },
             view => Self { view, address, ..self.clone() },
         }
     }

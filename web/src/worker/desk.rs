@@ -5,6 +5,7 @@ use super::control::Jobs;
 use super::convert::{Written, summary_of};
 use super::engines::EngineRoom;
 use super::js;
+use super::lab::SweepHeld;
 use super::output::Output;
 use super::samples;
 use super::sink::Sources;
@@ -40,6 +41,7 @@ pub(super) struct Desk {
     pub(super) output: Output,
     pub(super) checkpoint: RefCell<Option<Checkpoint>>,
     calibration: RefCell<Option<String>>,
+    pub(super) sweep: RefCell<Option<SweepHeld>>,
     plan: RefCell<PlanView>,
     pub(super) errors: RefCell<Vec<LayerError>>,
     /// The files of the last result.
@@ -58,6 +60,7 @@ impl Desk {
             output: Output::new(),
             checkpoint: RefCell::default(),
             calibration: RefCell::default(),
+            sweep: RefCell::default(),
             plan: RefCell::default(),
             errors: RefCell::default(),
             result: RefCell::default(),
@@ -101,6 +104,7 @@ impl Desk {
                 }
                 Reply::Findings(groups)
             }
+            Request::Lab(request) => self.lab(id, request).await?,
             Request::Ties => Reply::Ties(self.session()?.ties()),
             Request::Audit(choice) => self.audit(&choice)?,
             Request::RepairPlan { rules } => self.repair_plan(rules).await?,
@@ -178,6 +182,7 @@ impl Desk {
         let overview = session.overview();
         *self.checkpoint.borrow_mut() = Some(Checkpoint { session: Rc::new(session), sources });
         *self.calibration.borrow_mut() = None;
+        *self.sweep.borrow_mut() = None;
         *self.plan.borrow_mut() = PlanView::default();
         Reply::Opened(overview)
     }

@@ -10,6 +10,7 @@ mod explore;
 mod fetch;
 mod folder;
 mod js;
+mod lab;
 mod locks;
 mod mend;
 mod output;
