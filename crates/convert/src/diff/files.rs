@@ -111,7 +111,7 @@ impl Job<'_> {
                     found.push(difference(Cause::File, true, Some(path.clone()), None, "not taken along"));
                 }
                 (None, Some(_)) => {
-                    found.push(difference(Cause::File, true, None, Some(path.clone()), "added"))
+                    found.push(difference(Cause::File, true, None, Some(path.clone()), "added"));
                 }
                 (None, None) => {}
             }
