@@ -30,7 +30,7 @@ pub(crate) fn BudgetSection(props: &BudgetSectionProps) -> Html {
     let BudgetSectionProps { lab, busy, dispatch } = props;
     let word = match &lab.sweep {
         Some(sweep) if sweep.schemes == lab.schemes && sweep.done < sweep.layers => "Go on",
-        Some(_) if lab.is_swept() => "Try again",
+        Some(_) if lab.is_swept() => "All tried",
         Some(_) => "Try the schemes chosen now",
         None => "Try all layers",
     };
