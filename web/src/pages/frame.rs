@@ -57,9 +57,6 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                         if let Some(held) = &state.remote.held {
                             <HeldBox held={held.clone()} host={state.remote.host().to_owned()} bytes={overview.bytes} dispatch={dispatch.clone()} />
                         }
-                        if view == View::Layers {
-                            <h1 class="read-out">{ "Layers" }</h1>
-                        }
                         { match view {
                             View::Overview => html! { <OverviewPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Layers => html! { <LayersPage state={state.clone()} dispatch={dispatch.clone()} /> },

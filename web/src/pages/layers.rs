@@ -25,6 +25,7 @@ pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
     let on_filter = dispatch.reform(Action::SetFilter);
     html! {
         <main class={classes!("layers", state.route.layer.is_some().then_some("with-panel"))}>
+            <h1 class="read-out">{ "Layers" }</h1>
             <div class="layers-list">
                 { tools(state, &on_filter, dispatch) }
                 if let Some(error) = &state.list.failed {
