@@ -209,7 +209,7 @@ pub(crate) fn HeatMap(props: &HeatMapProps) -> Html {
                 data-exact={tile.exact.to_string()} data-area={format!("{},{},{},{}", area.row, area.col, area.rows, area.cols)}
                 aria-label={format!("Heat map of {} rows by {} columns. Arrows move, plus and minus zoom, 0 shows all, Enter shows the block.", text::count(all.0), text::count(all.1))}
                 {onkeydown} {onpointerdown} {onpointermove} onpointerup={release.clone()} onpointercancel={release} {ondblclick} />
-            <figcaption class="spread" role="status" data-testid="heat-readout">{ readout(tile, at) }</figcaption>
+            <figcaption class="spread" aria-live="polite" data-testid="heat-readout">{ readout(tile, at) }</figcaption>
             { legend(props, tile, area) }
             if let Some((row, col)) = at.filter(|_| !props.scales) {
                 <button class="quiet" data-testid="heat-block" onclick={props.on_look.reform(move |_| Look::Block { row, col })}>{ "Show the block at this place" }</button>
