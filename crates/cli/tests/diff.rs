@@ -25,6 +25,9 @@ fn unexplained(found: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A way of changing a file's tensors.
+type Change = fn(&mut common::Tensors);
+
 #[test]
 fn what_convert_does_is_explained() {
     let source = data(SOURCE);
@@ -73,13 +76,13 @@ fn what_nobody_explains_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let source = data("golden/_src/llama");
     let export = data("golden/e2e_llama_nvfp4/expected");
-    let changed = |name: &str, change: fn(&mut common::Tensors)| {
+    let changed = |name: &str, change: Change| {
         let copy = folder.path().join(name);
         copy_folder(&export, &copy);
         edit(&copy, change);
         copy
     };
-    let cases: [(&str, fn(&mut common::Tensors), &str, &str); 6] = [
+    let cases: [(&str, Change, &str, &str); 6] = [
         ("norm", |t| t.get_mut("model.norm.weight").unwrap().bytes[1] ^= 0x40, "values", "model.norm"),
         (
             "gone",
