@@ -106,7 +106,8 @@ test("the report has sizes and times, and no names", async ({ page, context }) =
   await openFolder(page, golden("golden/e2e_llama_nvfp4/expected"));
   await verify(page);
   await view(page, "layers");
-  const name = await part(page, "layer-row").nth(1).getAttribute("data-name");
+  await part(page, "list-flat").click();
+  const name = await page.locator('[data-testid="layer-row"][data-name]').nth(1).getAttribute("data-name");
   await part(page, "help-toggle").click();
   await part(page, "copy-report").click();
   await expect(part(page, "report")).toContainText("verify: ");
