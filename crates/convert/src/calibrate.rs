@@ -4,7 +4,7 @@
 //! rename it, then as ties say whose weight its module shares.
 
 use crate::calibration::{Amax, Blocks};
-use crate::dedup::{Ties, canonical_name};
+use crate::dedup::{Ties, canonical_names};
 use crate::experts::expert_of;
 use crate::names::Rules;
 use crate::recipe::Recipe;
@@ -140,7 +140,10 @@ impl<'a> Resolver<'a> {
             Some(canonical) => tied(n, canonical),
             None => self.views.find(n).map(plain),
         });
-        direct.or_else(|| names.iter().find_map(|n| tied(n, &canonical_name(self.recipe, n)?)))
+        direct.or_else(|| {
+            let by_name = |n: &String| canonical_names(self.recipe, n).iter().find_map(|c| tied(n, c));
+            names.iter().find_map(by_name)
+        })
     }
 
     /// The module of a name, or those that a rule splits it into.
@@ -160,9 +163,10 @@ impl<'a> Resolver<'a> {
         }
         let parent = parameter.rsplit_once('.').map_or("", |(parent, _)| parent);
         let hub = self.rules.module(parent);
-        let tied = [parent, hub.as_str()].into_iter().find_map(|p| canonical_name(self.recipe, p));
+        let tied = [parent, hub.as_str()].into_iter().flat_map(|p| canonical_names(self.recipe, p));
+        let tied: Vec<String> = tied.collect();
         let mut targets = Vec::new();
-        for name in [Some(parent), Some(hub.as_str()), tied.as_deref()].into_iter().flatten() {
+        for name in [parent, hub.as_str()].into_iter().chain(tied.iter().map(String::as_str)) {
             for &module in self.experts.get(name).map(Vec::as_slice).unwrap_or_default() {
                 let Some(found) = self.views.modules.get(module) else { continue };
                 let Some((_, own, last)) = expert_of(&found.name) else { continue };
@@ -172,7 +176,7 @@ impl<'a> Resolver<'a> {
                     std::iter::once(last).chain(joined).any(|leaf| leaves(parameter).contains(&leaf));
                 let wanted = number.is_none_or(|n| n == own) && is_leaf;
                 let Some(mut target) = self.module(&found.name).filter(|_| wanted) else { continue };
-                if Some(name) == tied.as_deref() {
+                if tied.iter().any(|canonical| canonical == name) {
                     target.alias = Some(format!("{parent}.{own}.{last}"));
                 }
                 target.is_second = matches!(last, "up_proj" | "w3");
@@ -193,8 +197,8 @@ impl<'a> Resolver<'a> {
 
     fn attention(&self, name: &str) -> Option<String> {
         let hub = self.rules.module(name);
-        let tied = canonical_name(self.recipe, &hub);
-        [Some(name.to_string()), Some(hub), tied].into_iter().flatten().find(|n| self.stands(n))
+        let tied = canonical_names(self.recipe, &hub);
+        [name.to_string(), hub].into_iter().chain(tied).find(|n| self.stands(n))
     }
 
     /// Resolves every key of the calibration.

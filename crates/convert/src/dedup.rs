@@ -4,16 +4,20 @@
 //! quantized already is tied as a whole: weight and companions go all or none, activation scales become the largest.
 
 use crate::error::ConvertError;
+use crate::listed::{Hashes, Listed, partners};
 use crate::passage::{length, sized};
 use crate::plan::Place;
 use crate::recipe::{Recipe, TiePolicy};
 use crate::refused::Refused;
+use crate::sides::{Sides, is_part};
 use crate::views::{Beyond, View, Views};
-use quantscope_audit::{Checkpoint, Model, ties};
+use quantscope_audit::ties::{self, DeclaredTie};
+use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::{Control, Limits, Progress};
 use quantscope_numeric::Dtype;
-use quantscope_schemes::{INPUT_SCALE_LEAF, Role, WEIGHT_LEAF, role_of};
+use quantscope_schemes::{INPUT_SCALE_LEAF, role_of};
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hasher as _};
 
 /// Who says that two sides are tied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,10 @@ pub struct Ties {
     pub(crate) merges: Vec<Merge>,
     /// Modules that are not in the file, and those they share their values with.
     pub(crate) absent: Vec<(String, String)>,
+    /// Modules of a list for which nothing says what stays.
+    unsettled: Vec<Refused>,
+    /// What the user should know of a list.
+    pub(crate) notes: Vec<String>,
     /// Whether bytes were compared.
     pub(crate) is_compared: bool,
     /// Places that a pair lets go.
@@ -73,7 +81,7 @@ pub struct Ties {
 
 /// The name with its prefix replaced by the canonical one: `model.encoder.a` under `model.decoder` is
 /// `model.decoder.a`. `None` for what is canonical itself or stands elsewhere.
-fn under_prefix(prefix: &str, name: &str) -> Option<String> {
+pub(crate) fn under_prefix(prefix: &str, name: &str) -> Option<String> {
     let (parent, side) = prefix.rsplit_once('.').map_or((None, prefix), |(p, side)| (Some(p), side));
     let below = match parent {
         Some(parent) => name.strip_prefix(parent)?.strip_prefix('.')?,
@@ -83,14 +91,19 @@ fn under_prefix(prefix: &str, name: &str) -> Option<String> {
     (other != side).then(|| format!("{prefix}.{rest}"))
 }
 
-/// The module or tensor that stands for one of that name, as the recipe's prefix and patterns say.
-pub(crate) fn canonical_name(recipe: &Recipe, name: &str) -> Option<String> {
-    if recipe.ties == TiePolicy::Off {
-        return None;
-    }
+/// The module or path that stands for one of that name, as the recipe's prefix and patterns say.
+fn canonical_name(recipe: &Recipe, name: &str) -> Option<String> {
     let prefixed = recipe.canonical.as_deref().and_then(|prefix| under_prefix(prefix, name));
-    let declared = || recipe.declared_ties.iter().find_map(|tie| tie.canonical_of(name));
-    prefixed.or_else(declared)
+    prefixed.or_else(|| recipe.declared_ties.iter().find_map(|tie| tie.canonical_of(name)))
+}
+
+/// Modules or paths that may stand for one that the file has not, as the recipe's prefix, patterns and list say: the
+/// first that the file has does.
+pub(crate) fn canonical_names(recipe: &Recipe, name: &str) -> Vec<String> {
+    if recipe.ties == TiePolicy::Off {
+        return Vec::new();
+    }
+    canonical_name(recipe, name).into_iter().chain(partners(&recipe.listed_ties, name)).collect()
 }
 
 impl Ties {
@@ -99,33 +112,53 @@ impl Ties {
     /// # Errors
     /// If names cannot be made as the recipe's rules ask for.
     pub fn assumed(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Result<Self, ConvertError> {
-        let mut ties = Self::default();
         if recipe.ties == TiePolicy::Off {
-            return Ok(ties);
+            return Ok(Self::default());
         }
         let views = Views::new(checkpoint, model, recipe)?;
-        if let Some(prefix) = &recipe.canonical {
-            ties.add_prefixed(checkpoint, model, prefix);
-        }
         let sides = Sides::new(model, &views);
+        let known = known(checkpoint, &sides);
+        let listed = Listed::new(&sides, recipe, &known, None);
+        Ok(Self::gathered(checkpoint, &sides, recipe, &known, listed))
+    }
+
+    /// All pairs, given what the list of the recipe stands for.
+    fn gathered(
+        checkpoint: &Checkpoint,
+        sides: &Sides<'_>,
+        recipe: &Recipe,
+        known: &[DeclaredTie],
+        listed: Listed,
+    ) -> Self {
+        let (mut ties, views) = (Self::default(), sides.views);
+        // What a list names is meant: it goes before what a prefix only allows.
+        for (alias, canonical) in &listed.pairs {
+            ties.add_module(sides, Origin::Declared, alias, canonical);
+        }
+        if let Some(prefix) = &recipe.canonical {
+            ties.add_prefixed(checkpoint, sides.model, prefix);
+        }
         for alias in 0..views.modules.len() {
             let prefix = recipe.canonical.as_deref();
-            ties.add_quantized_under(&sides, prefix, alias);
+            ties.add_quantized_under(sides, prefix, alias);
         }
         for tie in &recipe.declared_ties {
             for module in &views.modules {
                 if let Some(other) = tie.alias_of(&module.name) {
-                    ties.add_module(&sides, Origin::Declared, &other, &module.name);
+                    ties.add_module(sides, Origin::Declared, &other, &module.name);
                 }
             }
         }
-        for tie in ties::declared(checkpoint, model) {
-            let [alias, own] = [&tie.alias, &tie.canonical].map(|name| views.applied.rules.module(name));
-            let canonical = canonical_name(recipe, &own).filter(|c| sides.has(c));
-            ties.add_module(&sides, Origin::Config, &alias, &canonical.unwrap_or(own));
+        for tie in known {
+            let canonical = listed.pairs.get(&tie.canonical).cloned();
+            let canonical = canonical
+                .or_else(|| canonical_name(recipe, &tie.canonical).filter(|c| sides.has(c)))
+                .unwrap_or_else(|| tie.canonical.clone());
+            ties.add_module(sides, Origin::Config, &tie.alias, &canonical);
         }
+        (ties.unsettled, ties.notes) = (listed.refused, listed.notes);
         ties.settle();
-        Ok(ties)
+        ties
     }
 
     fn new_group(&mut self) -> usize {
@@ -152,8 +185,9 @@ impl Ties {
     fn add_module(&mut self, sides: &Sides<'_>, origin: Origin, alias: &str, canonical: &str) {
         let Some(&kept) = sides.modules.get(canonical) else { return };
         let Some(&gone) = sides.modules.get(alias) else {
-            if sides.has(canonical) {
-                self.absent.push((alias.to_string(), canonical.to_string()));
+            let pair = (alias.to_string(), canonical.to_string());
+            if sides.has(canonical) && !self.absent.contains(&pair) {
+                self.absent.push(pair);
             }
             return;
         };
@@ -218,7 +252,7 @@ impl Ties {
             reason: format!("is declared tied to `{}`, but their values differ", pair.canonical),
             remedy: "leave it out of the declared ties, or mend the source".into(),
         });
-        refused.collect()
+        refused.chain(self.unsettled.iter().cloned()).collect()
     }
 
     /// Tensors of plain layers under another prefix, stacks before they are taken apart; of quantized layers, what
@@ -267,7 +301,18 @@ impl Ties {
         limits: &Limits,
         control: &dyn Control,
     ) -> Result<Self, ConvertError> {
-        let mut ties = Self::assumed(checkpoint, model, recipe)?;
+        if recipe.ties == TiePolicy::Off {
+            return Ok(Self { is_compared: true, ..Self::default() });
+        }
+        let views = Views::new(checkpoint, model, recipe)?;
+        let sides = Sides::new(model, &views);
+        let known = known(checkpoint, &sides);
+        let mut listed = Listed::new(&sides, recipe, &known, None);
+        if !listed.open.is_empty() {
+            let hashes = hashes(checkpoint, &sides, &listed.open, limits, control).await?;
+            listed = Listed::new(&sides, recipe, &known, Some(&hashes));
+        }
+        let mut ties = Self::gathered(checkpoint, &sides, recipe, &known, listed);
         let total = ties.pairs.iter().fold(0_u64, |n, p| n.saturating_add(p.gone.len()));
         let mut done = 0_u64;
         for pair in std::mem::take(&mut ties.pairs) {
@@ -287,64 +332,50 @@ impl Ties {
     }
 }
 
-/// Whether a tensor of a quantized layer goes with its weight.
-fn is_part(role: Role) -> bool {
-    !matches!(role, Role::Bias | Role::Other | Role::KvScale | Role::QuantizerState)
+/// Ties that the config speaks of, under the names of the output.
+fn known(checkpoint: &Checkpoint, sides: &Sides<'_>) -> Vec<DeclaredTie> {
+    let renamed = |name: &String| sides.views.applied.rules.module(name);
+    let known = ties::declared(checkpoint, sides.model).into_iter();
+    known.map(|tie| DeclaredTie { alias: renamed(&tie.alias), canonical: renamed(&tie.canonical) }).collect()
 }
 
-/// Modules by name, as ties see them.
-struct Sides<'a> {
-    model: &'a Model,
-    views: &'a Views,
-    modules: HashMap<&'a str, usize>,
-    /// Tensors of each module of a quantized layer.
-    tensors: HashMap<usize, Vec<usize>>,
-}
-
-impl<'a> Sides<'a> {
-    fn new(model: &'a Model, views: &'a Views) -> Self {
-        let modules = views.modules.iter().enumerate().filter(|(_, m)| m.weight.is_some());
-        let modules = modules.map(|(i, m)| (m.name.as_str(), i)).collect();
-        let mut sides = Self { model, views, modules, tensors: HashMap::new() };
-        for (v, view) in views.tensors.iter().enumerate() {
-            if sides.is_quantized(view.module) {
-                sides.tensors.entry(view.module).or_default().push(v);
-            }
+/// Hashes of weights, to find those with equal bytes; they are compared before anything is left out.
+async fn hashes(
+    checkpoint: &Checkpoint,
+    sides: &Sides<'_>,
+    modules: &BTreeSet<usize>,
+    limits: &Limits,
+    control: &dyn Control,
+) -> Result<Hashes, ConvertError> {
+    let places = || modules.iter().filter_map(|&module| Some((module, sides.kind_of(module)?.1)));
+    let total = places().fold(0_u64, |n, (_, place)| n.saturating_add(place.len()));
+    let (mut found, mut done) = (Hashes::new(), 0_u64);
+    for (module, place) in places() {
+        let Some((shard, tensor)) = checkpoint.tensor(place.shard, place.tensor) else { continue };
+        if !shard.header.is_readable(tensor) {
+            continue;
         }
-        sides
+        let (mut hash, mut at) = (DefaultHasher::new(), 0);
+        while at < place.len() {
+            control.progress(&Progress {
+                phase: "Looking for tied weights".into(),
+                item: tensor.name.clone(),
+                done_bytes: done,
+                total_bytes: total,
+            });
+            if control.is_cancelled() {
+                return Err(ConvertError::Cancelled);
+            }
+            let mut bytes = sized(limits.tile_bytes.max(1).min(place.len() - at));
+            let begin = tensor.begin.saturating_add(place.bytes.start).saturating_add(at);
+            shard.source.read(begin, &mut bytes).await?;
+            hash.write(&bytes);
+            at += length(&bytes);
+            done = done.saturating_add(length(&bytes));
+        }
+        found.insert(module, hash.finish());
     }
-
-    fn layer(&self, module: usize) -> Option<&'a quantscope_audit::LayerInfo> {
-        self.model.layers.get(self.views.modules.get(module)?.layer)
-    }
-
-    fn is_quantized(&self, module: usize) -> bool {
-        self.layer(module).is_some_and(quantscope_audit::LayerInfo::is_quantized)
-    }
-
-    fn scheme(&self, module: usize) -> Option<&'static str> {
-        self.layer(module).map(|l| l.scheme.id())
-    }
-
-    /// The weight of a plain module.
-    fn weight(&self, module: usize) -> Option<&'a View> {
-        let weight = self.views.weight(self.views.modules.get(module)?)?;
-        Some(weight).filter(|w| w.leaf == WEIGHT_LEAF && w.dtype.is_plain_float())
-    }
-
-    /// Whether a module of that name has a weight that can be shared.
-    fn has(&self, name: &str) -> bool {
-        let module = self.modules.get(name).copied();
-        module.is_some_and(|m| self.is_quantized(m) || self.weight(m).is_some())
-    }
-
-    /// What goes with the weight of a quantized module, the weight included.
-    fn companions(&self, module: usize) -> Vec<&'a View> {
-        let Some(layer) = self.layer(module) else { return Vec::new() };
-        let views = self.tensors.get(&module).into_iter().flatten();
-        let views = views.filter_map(|&view| self.views.tensors.get(view));
-        views.filter(|view| is_part(role_of(layer.scheme, &view.leaf).0)).collect()
-    }
+    Ok(found)
 }
 
 async fn are_equal(

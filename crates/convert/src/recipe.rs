@@ -9,7 +9,7 @@ use crate::calibration::Calibration;
 use crate::error::ConvertError;
 use crate::names::Rules;
 use crate::size;
-use crate::tie_pattern::TiePattern;
+use crate::tie_pattern::{TieMember, TiePattern};
 use quantscope_format::Glob;
 use quantscope_kernels::FloatType;
 use quantscope_schemes::{EncodeSettings, Family, Fp8Rounding, Kind, Padding, Scheme, by_id, schemes};
@@ -100,6 +100,8 @@ pub struct Recipe {
     pub(crate) canonical: Option<String>,
     /// Declared ties: pattern of the alias, pattern of the side that stays.
     pub(crate) declared_ties: Vec<TiePattern>,
+    /// Ties declared as a list, which gives no direction.
+    pub(crate) listed_ties: Vec<TieMember>,
     /// Whether the aliases of ties are written again.
     pub(crate) expand_ties: bool,
     /// Groups of last path segments that share a global scale; none are the usual ones.
@@ -206,12 +208,31 @@ fn rule(text: &str) -> Result<(Glob, Target), ConvertError> {
     }
 }
 
-/// A tie `ALIAS=CANONICAL`.
-fn tie(text: &str) -> Result<TiePattern, ConvertError> {
-    let Some((alias, canonical)) = text.split_once('=') else {
-        return refuse(format!("{text:?} is no tie; write ALIAS=CANONICAL"));
+/// A declared tie.
+enum Tie {
+    /// `ALIAS=CANONICAL`.
+    Pair(TiePattern),
+    /// An entry of a list.
+    Member(TieMember),
+}
+
+fn tie(text: &str) -> Result<Tie, ConvertError> {
+    let read = match text.split_once('=') {
+        Some((alias, canonical)) => TiePattern::new(alias, canonical).map(Tie::Pair),
+        None => TieMember::new(text).map(Tie::Member),
     };
-    TiePattern::new(alias, canonical).or_else(refuse)
+    read.or_else(refuse)
+}
+
+fn ties(texts: &[String]) -> Result<(Vec<TiePattern>, Vec<TieMember>), ConvertError> {
+    let (mut pairs, mut members) = (Vec::new(), Vec::new());
+    for text in texts {
+        match tie(text)? {
+            Tie::Pair(pair) => pairs.push(pair),
+            Tie::Member(member) => members.push(member),
+        }
+    }
+    Ok((pairs, members))
 }
 
 fn kind(word: &str) -> Result<Kind, ConvertError> {
@@ -279,6 +300,7 @@ impl Recipe {
         if group_size == 0 {
             return refuse("--group-size must not be 0".into());
         }
+        let (declared_ties, listed_ties) = ties(&fields.declared_ties)?;
         Ok(Self {
             default,
             by_kind: by_kind(fields)?,
@@ -295,7 +317,8 @@ impl Recipe {
             conv3d: given_choices::conv3d(word(&fields.conv3d, "lenient"))?,
             ties: given_choices::ties(word(&fields.ties, "by-name"))?,
             canonical: given(&fields.canonical),
-            declared_ties: fields.declared_ties.iter().map(|text| tie(text)).collect::<Result<_, _>>()?,
+            declared_ties,
+            listed_ties,
             expand_ties: fields.expand_ties,
             fuse_groups: fields.fuse_groups.clone(),
             fuse: fields.fuse,

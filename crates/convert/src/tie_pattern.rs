@@ -2,9 +2,11 @@
 //!
 //! Source: `formats.md` h, "Tie source". A declaration pairs full names, module prefixes, or patterns that have the
 //! same wildcards on both sides: stars, or pieces of expressions as models declare them
-//! (`encoder.layers\.(?:[^.]+\.)*weight`). What matches a wildcard on one side stands for it on the other.
+//! (`encoder.layers\.(?:[^.]+\.)*weight`). What matches a wildcard on one side stands for it on the other. Models also
+//! declare ties as a list of the like, without a direction.
 
 use regex::{Regex, RegexBuilder};
+use std::borrow::Cow;
 
 /// Most bytes that a compiled pattern may take.
 const LARGEST: usize = 1 << 20;
@@ -18,6 +20,16 @@ pub(crate) struct TiePattern {
     alias: Side,
     canonical: Side,
     /// Whether both sides name weights, not modules.
+    names_weights: bool,
+}
+
+/// One entry of a list of ties, which gives no direction: a name, a prefix or a pattern.
+#[derive(Debug, Clone)]
+pub(crate) struct TieMember {
+    /// The entry as it was written.
+    pub(crate) text: String,
+    side: Side,
+    wildcards: Vec<String>,
     names_weights: bool,
 }
 
@@ -138,40 +150,101 @@ impl Side {
     }
 }
 
+/// The pieces of one or more sides; whether any is an expression decides how all are read.
+fn read<const N: usize>(sides: [&str; N]) -> Option<[Vec<Token>; N]> {
+    let is_expression = sides.iter().any(|side| side.contains('\\') || side.contains("(?"));
+    let mut out = std::array::from_fn(|_| Vec::new());
+    for (side, tokens) in sides.iter().zip(&mut out) {
+        *tokens = if is_expression { expression(side)? } else { starred(side) };
+    }
+    let is_named = sides.iter().all(|side| !side.is_empty());
+    is_named.then_some(out)
+}
+
+/// The wildcards of a side; `None` if one has a group within, which would be counted among them.
+fn wildcards(tokens: &[Token]) -> Option<Vec<String>> {
+    let of = |token: &Token| match token {
+        Token::Wildcard(wildcard) => Some(wildcard.clone()),
+        Token::Text(_) => None,
+    };
+    let found: Vec<String> = tokens.iter().filter_map(of).collect();
+    let captures = |wildcard: &String| wildcard.matches('(').count() != wildcard.matches("(?:").count();
+    (!found.iter().any(captures)).then_some(found)
+}
+
+/// Whether a side speaks of weights, not of modules.
+fn is_of_weights(side: &str) -> bool {
+    side.trim_end_matches('$').ends_with(WEIGHT)
+}
+
+impl TieMember {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// If it has wildcards that cannot be read.
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        let read = read([text]).and_then(|[tokens]| {
+            let (wildcards, names_weights) = (wildcards(&tokens)?, is_of_weights(text));
+            let side = Side::new(&tokens, wildcards.is_empty() && !names_weights)?;
+            Some(Self { text: text.into(), side, wildcards, names_weights })
+        });
+        read.ok_or_else(|| {
+            format!("{text:?} is no entry of a list of ties: write a name, a prefix or a pattern")
+        })
+    }
+
+    fn subject<'m>(&self, module: &'m str) -> Cow<'m, str> {
+        if self.names_weights { format!("{module}.{WEIGHT}").into() } else { module.into() }
+    }
+
+    /// Whether it speaks of a module.
+    pub(crate) fn matches(&self, module: &str) -> bool {
+        self.side.matcher.is_match(&self.subject(module))
+    }
+
+    /// The module that it names in full, whatever else it is the prefix of.
+    pub(crate) fn name(&self) -> Option<String> {
+        let name = self.side.texts.concat();
+        let name =
+            if self.names_weights { name.strip_suffix(WEIGHT)?.strip_suffix('.')?.into() } else { name };
+        self.wildcards.is_empty().then_some(name)
+    }
+
+    /// The module that another entry calls by what this one's wildcards or prefix leave open. Two full names leave
+    /// nothing open: that both stand in a list does not pair them.
+    pub(crate) fn partner(&self, other: &Self, module: &str) -> Option<String> {
+        if (&self.wildcards, self.names_weights) != (&other.wildcards, other.names_weights) {
+            return None;
+        }
+        let subject = self.subject(module);
+        let found = self.side.matcher.captures(&subject)?;
+        if found.iter().skip(1).flatten().all(|open| open.is_empty()) {
+            return None;
+        }
+        let translated = self.side.translated(&other.side, &subject)?;
+        let translated = if self.names_weights {
+            translated.strip_suffix(WEIGHT)?.strip_suffix('.')?.to_string()
+        } else {
+            translated
+        };
+        (translated != module).then_some(translated)
+    }
+}
+
 impl TiePattern {
     /// Reads a declaration.
     ///
     /// # Errors
     /// If the sides have other wildcards, or ones that cannot be paired.
     pub(crate) fn new(alias: &str, canonical: &str) -> Result<Self, String> {
-        let is_expression = [alias, canonical].iter().any(|side| side.contains('\\') || side.contains("(?"));
-        let tokens = |side: &str| {
-            if is_expression { expression(side) } else { Some(starred(side)) }
-        };
         let wrong = || {
             let pair = format!("{alias}={canonical}");
             format!("{pair:?} is no tie: write names, prefixes, or patterns with the same wildcards")
         };
-        let (own, other) = tokens(alias).zip(tokens(canonical)).ok_or_else(wrong)?;
-        let wildcards = |tokens: &[Token]| -> Vec<String> {
-            let of = |token: &Token| match token {
-                Token::Wildcard(wildcard) => Some(wildcard.clone()),
-                Token::Text(_) => None,
-            };
-            tokens.iter().filter_map(of).collect()
-        };
-        // A group within a wildcard would be counted among the wildcards.
-        let captures = |wildcard: &String| wildcard.matches('(').count() != wildcard.matches("(?:").count();
-        let pairs = wildcards(&own);
-        if alias.is_empty()
-            || canonical.is_empty()
-            || pairs != wildcards(&other)
-            || pairs.iter().any(captures)
-        {
-            return Err(wrong());
-        }
-        let names_weights =
-            [alias, canonical].iter().all(|side| side.trim_end_matches('$').ends_with(WEIGHT));
+        let [own, other] = read([alias, canonical]).ok_or_else(wrong)?;
+        let pairs =
+            wildcards(&own).filter(|pairs| wildcards(&other).as_ref() == Some(pairs)).ok_or_else(wrong)?;
+        let names_weights = [alias, canonical].iter().all(|side| is_of_weights(side));
         let takes_prefixes = pairs.is_empty() && !names_weights;
         let (alias, canonical) =
             Side::new(&own, takes_prefixes).zip(Side::new(&other, takes_prefixes)).ok_or_else(wrong)?;
@@ -201,7 +274,7 @@ impl TiePattern {
 
 #[cfg(test)]
 mod tests {
-    use super::TiePattern;
+    use super::{TieMember, TiePattern};
 
     fn pairs(alias: &str, canonical: &str, modules: &[(&str, Option<&str>)]) {
         let tie = TiePattern::new(alias, canonical).unwrap();
@@ -258,6 +331,43 @@ mod tests {
             (r"a\.x|y", r"b\.x|y"),
         ] {
             assert!(TiePattern::new(alias, canonical).is_err(), "{alias} = {canonical}");
+        }
+    }
+
+    #[test]
+    fn entries_of_a_list_are_paired_by_what_they_leave_open() {
+        let partner = |own: &str, other: &str, module: &str| {
+            let [own, other] = [own, other].map(|text| TieMember::new(text).unwrap());
+            own.partner(&other, module)
+        };
+        assert_eq!(partner("encoder.*", "decoder.*", "encoder.a.b").as_deref(), Some("decoder.a.b"));
+        assert_eq!(partner("encoder", "decoder", "encoder.a.b").as_deref(), Some("decoder.a.b"));
+        assert_eq!(
+            partner(r"e\.(?:[^.]+\.)*weight", r"d\.(?:[^.]+\.)*weight", "e.a.b").as_deref(),
+            Some("d.a.b")
+        );
+        // Two full names may be of two ties.
+        assert_eq!(partner("lm_head.weight", "embed.weight", "lm_head"), None);
+        assert_eq!(partner("lm_head", "embed", "lm_head"), None);
+        assert_eq!(partner("e.*", "d.*.fc.*", "e.a"), None);
+        assert_eq!(partner(r"e\.\d+\.fc", r"d\.[^.]+\.fc", "e.1.fc"), None);
+        assert_eq!(partner("e.*.weight", "d.*", "e.a"), None);
+    }
+
+    #[test]
+    fn entries_of_a_list_name_modules() {
+        for (text, name, matched, other) in [
+            ("lm_head.weight", Some("lm_head"), "lm_head", "lm_head.a"),
+            ("model.encoder", Some("model.encoder"), "model.encoder.a", "model.encoders"),
+            (r"lm_head\.weight", Some("lm_head"), "lm_head", "lm_headx"),
+            ("encoder.*", None, "encoder.a", "encoder"),
+        ] {
+            let member = TieMember::new(text).unwrap();
+            assert_eq!(member.name().as_deref(), name, "{text}");
+            assert!(member.matches(matched) && !member.matches(other), "{text}");
+        }
+        for text in ["", r"a\.(x)*", r"a\.(b", r"a\.x|y"] {
+            assert!(TieMember::new(text).is_err(), "{text}");
         }
     }
 }

@@ -161,7 +161,10 @@ impl Tied {
 
     /// What the user should know of ties.
     pub(crate) fn warnings(&self, ties: &Ties) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = ties.notes.iter().take(5).cloned().collect();
+        if let Some(more) = ties.notes.len().checked_sub(6) {
+            warnings.push(format!("and {} more of the list of ties", more + 1));
+        }
         let mut tell = |pairs: &[(&str, &str)], what: &str| {
             let named = pairs.iter().take(5);
             warnings.extend(named.map(|(alias, canonical)| format!("{alias} and {canonical} {what}")));

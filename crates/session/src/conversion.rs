@@ -40,7 +40,8 @@ pub struct ConvertRequest {
     /// Path prefix of the sides of ties that stay, such as `model.decoder`.
     #[serde(default)]
     pub canonical: Option<String>,
-    /// Ties as `ALIAS=CANONICAL` module patterns; `*` is the same text on both sides.
+    /// Declared ties: `ALIAS=CANONICAL` module patterns, `*` being the same text on both sides; or entries of a list,
+    /// which gives no direction: names, prefixes, patterns.
     #[serde(default)]
     pub declared_ties: Vec<String>,
     /// Write the aliases of ties again, for runtimes that need both copies.

@@ -124,7 +124,7 @@ pub(crate) fn RecipeForm(props: &RecipeFormProps) -> Html {
                 <summary>{ "Ties" }</summary>
                 { props.select("Tensors that share their values", "convert-ties", &TIES, &form.ties, |form, value| form.ties = value) }
                 { props.line("Side that stays", "convert-canonical", "model.decoder", &form.canonical, |form, value| form.canonical = value) }
-                { props.line("Declared ties", "convert-declared", "encoder.*=decoder.*, …", &form.declared_ties.replace('\n', ", "), |form, value| form.declared_ties = value) }
+                { props.line("Declared ties", "convert-declared", "encoder.*=decoder.*, lm_head.weight, …", &form.declared_ties.replace('\n', ", "), |form, value| form.declared_ties = value) }
                 { props.tick("Write aliases again, for runtimes that need both copies", "convert-expand", form.expand_ties, |form, on| form.expand_ties = on) }
             </details>
             <details class="recipe-more">

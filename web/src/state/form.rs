@@ -39,7 +39,7 @@ pub(crate) struct Form {
     pub(crate) ties: String,
     /// Path prefix of the sides that stay.
     pub(crate) canonical: String,
-    /// Ties `ALIAS=CANONICAL`, a line each.
+    /// Ties `ALIAS=CANONICAL`, and entries of a list, which gives no direction; a line each.
     pub(crate) declared_ties: String,
     /// Whether aliases are written again.
     pub(crate) expand_ties: bool,
@@ -207,7 +207,7 @@ mod tests {
             conv3d: Some("strict".into()),
             ties: Some("keep-input-scale".into()),
             canonical: Some("model.decoder".into()),
-            declared_ties: vec!["encoder.*=decoder.*".into(), "a=b".into()],
+            declared_ties: vec!["encoder.*=decoder.*".into(), "a=b".into(), "lm_head.weight".into()],
             expand_ties: true,
             rename_json: Some("{}".into()),
             fuse_groups: vec![vec!["q".into(), "k".into()]],

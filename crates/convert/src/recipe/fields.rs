@@ -38,7 +38,8 @@ pub struct RecipeFields {
     pub ties: Option<String>,
     /// Path prefix of the sides that stay, such as `model.decoder`.
     pub canonical: Option<String>,
-    /// `ALIAS=CANONICAL` module patterns; `*` is the same text on both sides.
+    /// Declared ties: `ALIAS=CANONICAL` module patterns, `*` being the same text on both sides; or entries of a list,
+    /// which gives no direction: names, prefixes, patterns.
     pub declared_ties: Vec<String>,
     /// Whether the aliases of ties are written again, for runtimes that need both copies.
     pub expand_ties: bool,

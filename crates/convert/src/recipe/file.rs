@@ -10,7 +10,9 @@ use crate::error::ConvertError;
 use crate::names::Rules;
 use crate::size;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 use toml::{Spanned, Value};
@@ -58,7 +60,7 @@ struct Fuse {
 struct Ties {
     policy: Option<Spanned<String>>,
     canonical: Option<String>,
-    declared: Pairs,
+    declared: Declared,
     expand: bool,
 }
 
@@ -72,31 +74,72 @@ struct Output {
     configs: Option<Spanned<Vec<String>>>,
 }
 
-/// A table of words in the order of its lines: the first that matches counts.
+/// Declared ties in the order of their lines, as the first that matches counts: a table `{ alias = canonical }`, or a
+/// list of names, prefixes, patterns and such tables.
 #[derive(Default)]
-struct Pairs(Vec<(String, Spanned<String>)>);
+struct Declared(Vec<(Range<usize>, String)>);
 
-impl<'de> Deserialize<'de> for Pairs {
+impl<'de> Deserialize<'de> for Declared {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Lines;
         impl<'de> Visitor<'de> for Lines {
-            type Value = Pairs;
+            type Value = Declared;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a table of patterns")
+                f.write_str("a table or a list of ties")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Declared, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                while let Some((alias, canonical)) = map.next_entry::<String, Spanned<String>>()? {
+                    pairs.push((canonical.span(), format!("{alias}={}", canonical.get_ref())));
                 }
                 // Tables are read in the order of their keys.
-                pairs.sort_by_key(|(_, value): &(String, Spanned<String>)| value.span().start);
-                Ok(Pairs(pairs))
+                pairs.sort_by_key(|(span, _)| span.start);
+                Ok(Declared(pairs))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Declared, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = list.next_element::<Spanned<Entry>>()? {
+                    let span = entry.span();
+                    match entry.into_inner() {
+                        Entry::Member(text) => all.push((span, text)),
+                        Entry::Pairs(pairs) => all.extend(pairs.0),
+                    }
+                }
+                Ok(Declared(all))
             }
         }
-        deserializer.deserialize_map(Lines)
+        deserializer.deserialize_any(Lines)
+    }
+}
+
+/// One entry of a list of ties.
+enum Entry {
+    Member(String),
+    Pairs(Declared),
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a tied weight or module, or { alias = canonical }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Entry, E> {
+                Ok(Entry::Member(text.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
+                Declared::deserialize(MapAccessDeserializer::new(map)).map(Entry::Pairs)
+            }
+        }
+        deserializer.deserialize_any(Either)
     }
 }
 
@@ -214,10 +257,9 @@ impl RecipeFields {
         fields.ties = text.word(file.ties.policy, given_choices::ties)?;
         fields.canonical = file.ties.canonical;
         fields.expand_ties = file.ties.expand;
-        for (alias, canonical) in file.ties.declared.0 {
-            let pair = format!("{alias}={}", canonical.get_ref());
-            text.at(&canonical.span(), tie(&pair))?;
-            fields.declared_ties.push(pair);
+        for (span, declared) in file.ties.declared.0 {
+            text.at(&span, tie(&declared))?;
+            fields.declared_ties.push(declared);
         }
         fields.pad = text.word(file.output.pad, given_choices::pad)?;
         (fields.swizzle, fields.fuse) = (file.output.swizzle, file.output.fuse);
@@ -267,14 +309,8 @@ impl RecipeFields {
         }
         let mut ties = String::new();
         words(&mut ties, &[("policy", self.ties.as_deref()), ("canonical", self.canonical.as_deref())]);
-        let declared: Vec<String> = self
-            .declared_ties
-            .iter()
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(alias, canonical)| format!("{} = {}", quoted(alias), quoted(canonical)))
-            .collect();
-        if !declared.is_empty() {
-            let _ = writeln!(ties, "declared = {{ {} }}", declared.join(", "));
+        if !self.declared_ties.is_empty() {
+            let _ = writeln!(ties, "declared = {}", declared(&self.declared_ties));
         }
         flags(&mut ties, &[("expand", self.expand_ties)]);
         let mut output = String::new();
@@ -299,6 +335,23 @@ fn quoted(word: &str) -> String {
 fn list(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     format!("[{}]", words.join(", "))
+}
+
+/// Declared ties: a table where all have a direction and no alias comes twice, else a list.
+fn declared(ties: &[String]) -> String {
+    let pairs: Vec<Option<(&str, &str)>> = ties.iter().map(|tie| tie.split_once('=')).collect();
+    let pair = |(alias, canonical): &(&str, &str)| format!("{} = {}", quoted(alias), quoted(canonical));
+    let aliases: BTreeSet<&str> = pairs.iter().flatten().map(|(alias, _)| *alias).collect();
+    if aliases.len() == ties.len() {
+        let pairs: Vec<String> = pairs.iter().flatten().map(pair).collect();
+        return format!("{{ {} }}", pairs.join(", "));
+    }
+    let entry = |(tie, directed): (&String, &Option<(&str, &str)>)| match directed {
+        Some(directed) => format!("{{ {} }}", pair(directed)),
+        None => quoted(tie),
+    };
+    let entries: Vec<String> = ties.iter().zip(&pairs).map(entry).collect();
+    format!("[{}]", entries.join(", "))
 }
 
 fn words(text: &mut String, lines: &[(&str, Option<&str>)]) {

@@ -94,6 +94,25 @@ fn every_field_is_written_and_read_back() {
 }
 
 #[test]
+fn ties_are_declared_by_tables_and_by_lists() {
+    for (text, ties) in [
+        (r#"{ "z.*" = "y.*", "b" = "a" }"#, ["z.*=y.*", "b=a"].as_slice()),
+        (
+            r#"["lm_head.weight", 'e\.(?:[^.]+\.)*weight', "enc"]"#,
+            &["lm_head.weight", r"e\.(?:[^.]+\.)*weight", "enc"],
+        ),
+        (r#"["lm_head", { "b" = "a" }, "x.*"]"#, &["lm_head", "b=a", "x.*"]),
+        (r#"[{ "b" = "a" }, { "b" = "c" }]"#, &["b=a", "b=c"]),
+        ("[]", &[]),
+    ] {
+        let read = RecipeFields::from_toml(&format!("[ties]\ndeclared = {text}")).unwrap();
+        assert_eq!(read.declared_ties, strings(ties), "{text}");
+        assert_eq!(RecipeFields::from_toml(&read.to_toml().unwrap()).as_ref(), Ok(&read), "{text}");
+        Recipe::new(&read, Calibration::default()).unwrap();
+    }
+}
+
+#[test]
 fn faults_are_told_with_their_line() {
     for (text, line, words) in [
         ("default = \"nvfp4\"\nschema = 1\n", 2, "unknown field `schema`"),
@@ -109,6 +128,10 @@ fn faults_are_told_with_their_line() {
         ("group_size = -1", 1, "-1"),
         ("[ties]\npolicy = \"by_name\"", 2, "no policy of ties"),
         ("[ties]\ndeclared = { \"a.*\" = \"b\" }", 2, "is no tie"),
+        ("[ties]\ndeclared = [\n\"a\",\n\"\"]", 4, "is no entry of a list of ties"),
+        ("[ties]\ndeclared = [\"a\",\n{ \"b.*\" = \"c\" }]", 3, "is no tie"),
+        ("[ties]\ndeclared = [3]", 2, "expected the name of a tied weight"),
+        ("[ties]\ndeclared = \"a\"", 2, "expected a table or a list of ties"),
         ("[output]\nshard_size = \"5 gigs\"", 2, "is no size"),
         ("[output]\nconfigs = [\"tokenizer.json\"]", 2, "is no config that is written"),
         ("[output]\npad = \"col\"", 2, "no padding"),
