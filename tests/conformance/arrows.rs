@@ -20,6 +20,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("cli", &["session", "gpu", "remote", "format", "kernels"]),
     ("web", &["session", "gpu", "remote", "format", "kernels"]),
     ("xtask", &["format", "numeric"]),
+    ("promises", &["session", "convert", "audit", "format", "numeric"]),
     ("tests", &["session", "gpu", "convert", "audit", "schemes", "format", "kernels", "numeric"]),
 ];
 

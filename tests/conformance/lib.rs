@@ -43,7 +43,7 @@ pub fn manifests() -> Vec<(String, toml::Table)> {
         .flatten()
         .map(|entry| entry.path())
         .collect();
-    folders.extend([root().join("web"), root().join("tests")]);
+    folders.extend(["web", "tests", "tests/promises"].map(|folder| root().join(folder)));
     folders.sort();
     folders
         .iter()

@@ -185,6 +185,10 @@ fn oracle(project: &Project, tools: &TestTools) -> Result<()> {
     for program in ["check.py", "decode.py", "preview.py"] {
         cmd!(project.sh, "{python} -B tests/oracle/{program}").run()?;
     }
+    let headers =
+        cmd!(project.sh, "cargo run --locked --quiet -p quantscope-promises --example headers -- 6000")
+            .read()?;
+    cmd!(project.sh, "{python} -B tests/oracle/headers.py").stdin(headers).run()?;
     let cli = samples::command_line(project)?;
     cmd!(project.sh, "{python} -B tests/oracle/compare.py --binary {cli} --rounds 60 --seed 1").run()?;
     Ok(())

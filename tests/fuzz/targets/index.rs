@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| quantscope_fuzz::index(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| quantscope_promises::index(data));

@@ -6,7 +6,7 @@ use quantscope_session::api::ConvertRequest;
 use quantscope_session::{CpuEngine, Engines, InputFile, MemorySource, Session, Uncontrolled};
 use std::rc::Rc;
 
-type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
 macro_rules! data {
     ($path:literal) => {
@@ -26,7 +26,8 @@ const BASES: &[(&[u8], &[u8])] = &[
 ];
 
 /// What is asked of the corrupted checkpoint.
-const TARGETS: &[&str] = &["nvfp4", "bf16", "fp8-block", "mxfp8", "int4", "nvfp4-mse", "w4a8-nvfp4-fp8", "f32"];
+const TARGETS: &[&str] =
+    &["nvfp4", "bf16", "fp8-block", "mxfp8", "int4", "nvfp4-mse", "w4a8-nvfp4-fp8", "f32"];
 
 /// Bytes taken one after another; zeros once they are used up.
 struct Bytes<'a>(&'a [u8]);
@@ -49,7 +50,7 @@ fn corrupt(bytes: &mut Vec<u8>, choice: &mut Bytes<'_>) {
     }
     // Most of what can go wrong stands in the header, so half of the faults go there.
     let header = bytes.len().min(600);
-    let span = if choice.next() % 2 == 0 { header } else { bytes.len() };
+    let span = if choice.next().is_multiple_of(2) { header } else { bytes.len() };
     let at = choice.below(span);
     match choice.next() % 6 {
         0 => bytes[at] ^= 1 << (choice.next() % 8),
@@ -68,7 +69,7 @@ fn corrupt(bytes: &mut Vec<u8>, choice: &mut Bytes<'_>) {
     }
 }
 
-fn open(files: &Files) -> Option<Session> {
+pub(crate) fn open(files: &Files) -> Option<Session> {
     let inputs = files.iter().map(|(name, bytes)| InputFile {
         path: name.clone(),
         source: Rc::new(MemorySource::new(name.clone(), bytes.clone())),
@@ -76,11 +77,15 @@ fn open(files: &Files) -> Option<Session> {
     pollster::block_on(Session::open("fuzzed", inputs.collect(), limits(), &Uncontrolled)).ok()
 }
 
-/// What was written must open without a defect of its form.
+/// What was written must open without a defect of its form, and be what its manifest says.
 fn is_sound(files: &Files, what: &str) {
     let session = open(files).expect("what was written opens");
+    let proof =
+        pollster::block_on(session.check_manifest(None, &Uncontrolled)).expect("a manifest is written");
+    assert!(proof.verified, "{what} wrote a manifest that says otherwise: {:?}", proof.problems);
     let report = session.report();
-    let broken: Vec<_> = report.findings.iter().filter(|f| f.rule.starts_with("SH5") || f.rule == "ST001").collect();
+    let broken: Vec<_> =
+        report.findings.iter().filter(|f| f.rule.starts_with("SH5") || f.rule == "ST001").collect();
     assert!(broken.is_empty(), "{what} wrote {broken:?}");
 }
 
@@ -92,7 +97,7 @@ pub fn checkpoint(bytes: &[u8]) {
     let mut files: Files =
         vec![("model.safetensors".into(), weights.to_vec()), ("config.json".into(), config.to_vec())];
     for _ in 0..choice.next() % 6 {
-        let which = usize::from(choice.next() % 4 == 0);
+        let which = usize::from(choice.next().is_multiple_of(4));
         corrupt(&mut files[which].1, &mut choice);
     }
     let Some(mut session) = open(&files) else { return };
