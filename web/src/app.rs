@@ -1,11 +1,12 @@
 //! Joins state and services: actions go in, commands are carried out, the frame is drawn.
 
 use crate::components::SEARCH_ID;
-use crate::pages::Frame;
-use crate::protocol::{FromWorker, RecipeReply, RecipeRequest, Reply, Request, RequestId};
+use crate::pages::{Frame, SecondPicks};
+use crate::protocol::{CompareRequest, FromWorker, RecipeReply, RecipeRequest, Reply, Request, RequestId};
 use crate::services::files::{self, PickedFile};
 use crate::services::worker_link::{Incoming, WorkerLink};
 use crate::services::{address, clock, columns, dom, download, home, theme};
+use crate::state::compare::Compare;
 use crate::state::converting::Converting;
 use crate::state::load::Shared;
 use crate::state::picked::checkpoint_of;
@@ -35,6 +36,10 @@ enum Msg {
     Calibration(Vec<PickedFile>),
     /// A recipe file was picked.
     Recipe(Vec<PickedFile>),
+    /// Files were picked or dropped as a second checkpoint.
+    Second(Result<Vec<PickedFile>, String>),
+    /// A file of rename rules was picked.
+    Rules(Vec<PickedFile>),
     /// A folder to convert into was picked.
     Folder(JsValue),
     /// The worker said something.
@@ -91,18 +96,22 @@ impl Component for App {
         match msg {
             Msg::Act(action) => self.act(ctx, action),
             Msg::Files(Ok(picked)) => {
-                let paths: Vec<String> = picked.iter().map(|file| file.path.clone()).collect();
-                let checkpoint = checkpoint_of(&paths);
-                self.held = checkpoint
-                    .files
-                    .iter()
-                    .filter_map(|(place, _)| picked.get(*place))
-                    .map(|picked| picked.file.clone().into())
-                    .collect();
-                let paths = checkpoint.files.into_iter().map(|(_, path)| path).collect();
-                self.act(ctx, Action::OpenFiles { name: checkpoint.name, paths });
+                let (name, paths) = self.hold(&picked);
+                self.act(ctx, Action::OpenFiles { name, paths });
             }
-            Msg::Files(Err(reason)) => self.act(ctx, Action::PickFailed(reason)),
+            Msg::Second(Ok(picked)) => {
+                let (name, paths) = self.hold(&picked);
+                self.act(ctx, Action::Compare(Compare::Open { name, paths }));
+                self.held.clear();
+            }
+            Msg::Files(Err(reason)) | Msg::Second(Err(reason)) => self.act(ctx, Action::PickFailed(reason)),
+            Msg::Rules(picked) => {
+                if let Some(file) = picked.into_iter().next() {
+                    self.held = vec![file.file.into()];
+                    self.act(ctx, Action::Compare(Compare::Rules(Some(file.path))));
+                    self.held.clear();
+                }
+            }
             Msg::Calibration(picked) => {
                 if let Some(file) = picked.into_iter().next() {
                     self.held = vec![file.file.into()];
@@ -142,7 +151,18 @@ impl Component for App {
         let on_recipe = ctx.link().callback(|event: Event| Msg::Recipe(files::from_input(&event)));
         let on_calibration = ctx.link().callback(|event: Event| Msg::Calibration(files::from_input(&event)));
         let dispatch = ctx.link().callback(Msg::Act);
-        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {on_pick} {on_drop} {on_calibration} {on_recipe} /> }
+        let second = SecondPicks {
+            on_pick: ctx.link().callback(|event: Event| Msg::Second(Ok(files::from_input(&event)))),
+            on_drop: ctx.link().callback_future(|event: DragEvent| {
+                event.prevent_default();
+                // The page beneath would open it in place of what is open.
+                event.stop_propagation();
+                let files = files::from_drop(&event);
+                async move { Msg::Second(files.await) }
+            }),
+            on_rules: ctx.link().callback(|event: Event| Msg::Rules(files::from_input(&event))),
+        };
+        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {second} {on_pick} {on_drop} {on_calibration} {on_recipe} /> }
     }
 }
 
@@ -151,6 +171,15 @@ impl App {
         for command in self.state.update(action, clock::now_ms()) {
             self.carry_out(ctx, command);
         }
+    }
+
+    /// Keeps files for the request that opens them, and says what they are.
+    fn hold(&mut self, picked: &[PickedFile]) -> (String, Vec<String>) {
+        let paths: Vec<String> = picked.iter().map(|file| file.path.clone()).collect();
+        let checkpoint = checkpoint_of(&paths);
+        let files = checkpoint.files.iter().filter_map(|(place, _)| picked.get(*place));
+        self.held = files.map(|picked| picked.file.clone().into()).collect();
+        (checkpoint.name, checkpoint.files.into_iter().map(|(_, path)| path).collect())
     }
 
     fn carry_out(&mut self, ctx: &Context<Self>, command: Command) {
@@ -203,6 +232,7 @@ impl App {
             Request::Open { .. }
             | Request::Calibration
             | Request::Convert { .. }
+            | Request::Compare(CompareRequest::Open { .. } | CompareRequest::Rename)
             | Request::Recipe(RecipeRequest::Read) => std::mem::take(&mut self.held),
             _ => Vec::new(),
         };

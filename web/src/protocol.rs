@@ -3,12 +3,14 @@
 //! Replies are small on purpose. Lists that grow with the checkpoint (layers, plan rows, error rows) are asked
 //! for in windows, so that a checkpoint of 100,000 layers costs the main thread no more than one of 30.
 
+mod compare;
 mod explore;
 mod lab;
 mod proof;
 mod recipe;
 pub(crate) mod remote;
 
+pub(crate) use compare::{CompareDigest, CompareReply, CompareRequest, DifferencePage, DifferenceRow};
 pub(crate) use explore::{ExploreReply, ExploreRequest};
 pub(crate) use lab::{LabReply, LabRequest, ProposalDigest, SweepDigest};
 pub(crate) use proof::{ProofPage, ProofRow};
@@ -94,6 +96,8 @@ pub(crate) enum Request {
     },
     /// Something of the lab.
     Lab(LabRequest),
+    /// Something of two checkpoints beside each other.
+    Compare(CompareRequest),
     /// Tie groups.
     Ties,
     /// The whole report as a file. Attached to the reply: the blob.
@@ -181,6 +185,8 @@ pub(crate) enum Reply {
     Repaired(ResultSummary),
     /// To [`Request::Lab`].
     Lab(LabReply),
+    /// To [`Request::Compare`].
+    Compare(CompareReply),
     /// To [`Request::Ties`].
     Ties(TieReport),
     /// To [`Request::Report`]: the name for the attached blob.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::block::Block;
 pub use crate::census::Census;
+pub use crate::compare::DifferenceQuery;
 pub use crate::conversion::{
     ConvertRequest, ConvertSummary, LayerError, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView,
 };

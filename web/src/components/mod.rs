@@ -3,6 +3,7 @@
 mod band;
 mod bars;
 mod block_view;
+mod difference_list;
 mod drop_area;
 mod error_box;
 mod error_map;
@@ -27,6 +28,7 @@ mod words;
 pub(crate) use band::Band;
 pub(crate) use bars::Bars;
 pub(crate) use block_view::BlockView;
+pub(crate) use difference_list::DifferenceTable;
 pub(crate) use drop_area::DropArea;
 pub(crate) use error_box::{ErrorBox, NoticeBox};
 pub(crate) use error_map::{ErrorPicture, common_range};

@@ -31,7 +31,7 @@ pub(crate) fn Rail(props: &RailProps) -> Html {
                 if errors > 0 { "is-error" } else if warnings > 0 { "is-warning" } else { "" },
             ),
             View::Ties => (props.ties, ""),
-            View::Overview | View::Preview | View::Convert => (None, ""),
+            View::Overview | View::Preview | View::Compare | View::Convert => (None, ""),
         };
         let here = view == props.view;
         let on_go = props.on_go.clone();

@@ -75,6 +75,7 @@ pub(crate) fn HeldBox(props: &HeldBoxProps) -> Html {
     let what = match props.held.kind {
         JobKind::Verify => "Verifying reads every scale and code",
         JobKind::Repair => "Repairing reads every scale and copies every tensor",
+        JobKind::Compare => "Comparing reads every tensor of both",
         JobKind::Sweep => "Trying schemes reads the weights, of large layers a sample",
         JobKind::Open | JobKind::Convert => "Converting reads every tensor",
     };

@@ -2,6 +2,7 @@
 
 use super::address::HeldBox;
 use super::arrival::Arrival;
+use super::compare::{ComparePage, SecondPicks};
 use super::convert::ConvertPage;
 use super::findings::FindingsPage;
 use super::help::{HelpSheet, UpdateBox};
@@ -12,6 +13,7 @@ use super::ties::TiesPage;
 use crate::components::{Band, Header, JobBar, NoticeBox, Rail};
 use crate::hooks::use_shortcuts;
 use crate::state::load::Shared;
+use crate::state::remote::Held;
 use crate::state::route::View;
 use crate::state::{Action, State};
 use yew::{Callback, DragEvent, Event, Html, Properties, component, html};
@@ -31,12 +33,14 @@ pub(crate) struct FrameProps {
     pub(crate) on_calibration: Callback<Event>,
     /// A recipe file was picked.
     pub(crate) on_recipe: Callback<Event>,
+    /// What is picked or dropped in the Compare view.
+    pub(crate) second: SecondPicks,
 }
 
 /// The whole page.
 #[component]
 pub(crate) fn Frame(props: &FrameProps) -> Html {
-    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe } = props;
+    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe, second } = props;
     use_shortcuts(dispatch.clone(), state.overview().is_some() && state.route.view == View::Layers);
     let engine = state.engine.status.as_ref().map(|status| status.label.clone()).unwrap_or_default();
     let view = state.route.view;
@@ -55,7 +59,7 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                             <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />
                         }
                         if let Some(held) = &state.remote.held {
-                            <HeldBox held={held.clone()} host={state.remote.host().to_owned()} bytes={overview.bytes} dispatch={dispatch.clone()} />
+                            { held_box(state, held, dispatch) }
                         }
                         { match view {
                             View::Overview => html! { <OverviewPage state={state.clone()} dispatch={dispatch.clone()} /> },
@@ -63,6 +67,7 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                             View::Findings => html! { <FindingsPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Ties => html! { <TiesPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Preview => html! { <LabPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Compare => html! { <ComparePage state={state.clone()} dispatch={dispatch.clone()} picks={second.clone()} /> },
                             View::Convert => html! {
                                 <ConvertPage state={state.clone()} dispatch={dispatch.clone()} on_calibration={on_calibration.clone()} on_recipe={on_recipe.clone()} />
                             },
@@ -89,4 +94,10 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
             }
         </div>
     }
+}
+
+/// Asks before a job fetches tensors.
+fn held_box(state: &State, held: &Held, dispatch: &Callback<Action>) -> Html {
+    let (host, bytes) = state.would_fetch(held.kind);
+    html! { <HeldBox held={held.clone()} host={host.to_owned()} {bytes} dispatch={dispatch.clone()} /> }
 }

@@ -2,6 +2,9 @@
 
 mod address;
 mod arrival;
+mod compare;
+mod compare_found;
+mod compare_panel;
 mod convert;
 mod convert_plan;
 mod convert_recipe;
@@ -18,4 +21,5 @@ mod overview;
 mod repair;
 mod ties;
 
+pub(crate) use compare::SecondPicks;
 pub(crate) use frame::Frame;

@@ -1,6 +1,7 @@
 //! What can happen to the page, and what it makes the services do.
 
 use super::Theme;
+use super::compare::Compare;
 use super::converting::Converting;
 use super::exploring::Explore;
 use super::form::Form;
@@ -106,6 +107,8 @@ pub(crate) enum Action {
     SaveReport(quantscope_session::render::Form),
     /// Something in the Preview view.
     Lab(Lab),
+    /// Something in the Compare view.
+    Compare(Compare),
     /// Something in the Findings view.
     Mend(Mend),
     /// Something of the page itself.

@@ -21,6 +21,7 @@ impl State {
         let Some((slot, result)) = self.settle_mending(id, slot, result) else { return };
         let Some((slot, result)) = self.settle_exploring(id, slot, result) else { return };
         let Some((slot, result)) = self.settle_lab(id, slot, result, commands) else { return };
+        let Some((slot, result)) = self.settle_compare(id, slot, result) else { return };
         match (slot, result) {
             (Slot::Open, Ok(Reply::Opened(overview))) => {
                 self.phase = Phase::Open(Shared::new(overview));

@@ -28,6 +28,7 @@ impl State {
                 self.ask_mending(commands);
             }
             View::Preview => self.ask_lab(commands),
+            View::Compare => self.ask_compare(commands),
             View::Ties => {
                 if self.ties.is_wanted() {
                     let id = self.send(Slot::Ties, Request::Ties, commands);

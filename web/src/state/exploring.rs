@@ -54,6 +54,12 @@ pub(crate) struct Exploring {
 }
 
 impl State {
+    pub(super) fn select(&mut self, layer: Option<String>, commands: &mut Vec<Command>) {
+        // Opening the panel is a step that "back" undoes; moving from layer to layer is not.
+        let replace = self.route.view == View::Layers && self.route.layer.is_some() && layer.is_some();
+        self.go(Route { view: View::Layers, layer, ..self.route.clone() }, replace, commands);
+    }
+
     pub(super) fn explore(&mut self, action: Explore, commands: &mut Vec<Command>) {
         match action {
             Explore::Flat(flat) => {

@@ -175,6 +175,7 @@ impl State {
             JobKind::Convert => "convert",
             JobKind::Repair => "repair",
             JobKind::Sweep => "sweep",
+            JobKind::Compare => "compare",
         };
         if self.home.timings.len() >= TIMINGS {
             self.home.timings.remove(0);

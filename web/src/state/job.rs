@@ -16,6 +16,8 @@ pub(crate) enum JobKind {
     Repair,
     /// Trying schemes on all layers.
     Sweep,
+    /// Comparing two checkpoints.
+    Compare,
 }
 
 /// A running job.
@@ -62,6 +64,7 @@ impl Job {
             (None, JobKind::Convert) => "Converting",
             (None, JobKind::Repair) => "Repairing",
             (None, JobKind::Sweep) => "Trying schemes on all layers",
+            (None, JobKind::Compare) => "Comparing",
         }
     }
 

@@ -9,7 +9,9 @@ mod action;
 mod answers;
 pub(crate) mod area;
 mod asking;
+pub(crate) mod causes;
 pub(crate) mod columns;
+pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod converting;
 pub(crate) mod exploring;
@@ -32,6 +34,7 @@ pub(crate) mod treemap;
 
 use crate::protocol::{EngineStatus, Event, Request, RequestId};
 pub(crate) use action::{Action, Command};
+use compare::{CompareSlot, CompareState};
 use convert::Convert;
 use exploring::Exploring;
 use home::AtHome;
@@ -124,6 +127,7 @@ enum Slot {
     Proof,
     ResultRows,
     Lab(LabSlot),
+    Compare(CompareSlot),
     Quiet,
 }
 
@@ -150,6 +154,8 @@ pub(crate) struct State {
     pub(crate) convert: Convert,
     /// The Preview view.
     pub(crate) lab: LabState,
+    /// The Compare view.
+    pub(crate) compare: CompareState,
     /// The job that runs.
     pub(crate) job: Option<Job>,
     /// Which engine works.
@@ -269,6 +275,8 @@ impl State {
                     self.keys_open = false;
                 } else if self.route.view == View::Layers && self.route.layer.is_some() {
                     self.select(None, &mut commands);
+                } else if self.route.view == View::Compare && self.route.pair.is_some() {
+                    self.act_in_compare(compare::Compare::Pick(None), now_ms, &mut commands);
                 } else {
                     self.notice = None;
                 }
@@ -291,6 +299,7 @@ impl State {
                 self.convert.plan.outdate();
                 self.mending.plan.outdate();
                 self.lab.retry();
+                self.compare.retry();
             }
             Action::Verify => {
                 self.begin(Slot::Verify, JobKind::Verify, Request::Verify, now_ms, &mut commands);
@@ -325,6 +334,7 @@ impl State {
                 self.send(Slot::Report, Request::Report(form), &mut commands);
             }
             Action::Lab(action) => self.act_in_lab(action, now_ms, &mut commands),
+            Action::Compare(action) => self.act_in_compare(action, now_ms, &mut commands),
             Action::Mend(mend) => self.mend(mend, now_ms, &mut commands),
             Action::Home(home) => self.at_home(home, &mut commands),
             Action::Visit(visit) => self.visit(visit, now_ms, &mut commands),
@@ -380,6 +390,7 @@ impl State {
         self.mending = Mending::default();
         self.convert = Convert::default();
         self.lab = LabState::default();
+        self.compare = CompareState::default();
         self.verified = None;
         self.notice = None;
         self.remote.forget();
@@ -402,12 +413,6 @@ impl State {
         self.panel.detail.outdate();
         self.findings.outdate();
         self.ties.outdate();
-    }
-
-    fn select(&mut self, layer: Option<String>, commands: &mut Vec<Command>) {
-        // Opening the panel is a step that "back" undoes; moving from layer to layer is not.
-        let replace = self.route.view == View::Layers && self.route.layer.is_some() && layer.is_some();
-        self.go(Route { view: View::Layers, layer, ..self.route.clone() }, replace, commands);
     }
 
     fn go(&mut self, route: Route, replace: bool, commands: &mut Vec<Command>) {

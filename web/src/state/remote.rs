@@ -59,11 +59,7 @@ pub(crate) struct Remote {
 impl Remote {
     /// Where the bytes of the open checkpoint come from.
     pub(crate) fn host(&self) -> &str {
-        if self.address.starts_with("hf://") {
-            return "huggingface.co";
-        }
-        let rest = self.address.split_once("://").map_or("", |(_, rest)| rest);
-        rest.split(['/', '?', '#']).next().unwrap_or_default()
+        host_of(&self.address)
     }
 
     /// Whether values of a layer may be read without asking.
@@ -78,6 +74,15 @@ impl Remote {
         self.held = None;
         self.values_of = None;
     }
+}
+
+/// The server that an address names.
+pub(super) fn host_of(address: &str) -> &str {
+    if address.starts_with("hf://") {
+        return "huggingface.co";
+    }
+    let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 impl State {

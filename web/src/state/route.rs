@@ -3,7 +3,7 @@
 //! `#/layers?layer=decoder.conv_in&q=conv&scheme=nvfp4`. What is not said has its default, and what is not
 //! understood is left out, so that an old address still opens.
 
-use quantscope_session::api::{FindingQuery, LayerQuery, Severity};
+use quantscope_session::api::{DifferenceQuery, FindingQuery, LayerQuery, Severity};
 
 /// The views of an open checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,14 +19,23 @@ pub(crate) enum View {
     Ties,
     /// What quantization would do.
     Preview,
+    /// This checkpoint beside another.
+    Compare,
     /// Recipe, plan, run, result.
     Convert,
 }
 
 impl View {
     /// All of them, in the order of the rail.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Overview, Self::Layers, Self::Findings, Self::Ties, Self::Preview, Self::Convert];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Layers,
+        Self::Findings,
+        Self::Ties,
+        Self::Preview,
+        Self::Compare,
+        Self::Convert,
+    ];
 
     /// The word in the address.
     pub(crate) fn slug(self) -> &'static str {
@@ -36,6 +45,7 @@ impl View {
             Self::Findings => "findings",
             Self::Ties => "ties",
             Self::Preview => "preview",
+            Self::Compare => "compare",
             Self::Convert => "convert",
         }
     }
@@ -48,6 +58,7 @@ impl View {
             Self::Findings => "Findings",
             Self::Ties => "Ties",
             Self::Preview => "Preview",
+            Self::Compare => "Compare",
             Self::Convert => "Convert",
         }
     }
@@ -123,6 +134,10 @@ pub(crate) struct Route {
     pub(crate) at: String,
     /// Filters of the findings.
     pub(crate) findings: FindingQuery,
+    /// Which differences of two checkpoints are listed.
+    pub(crate) compare: DifferenceQuery,
+    /// The difference in the panel.
+    pub(crate) pair: Option<String>,
     /// Where the checkpoint is, if it is at an address.
     pub(crate) address: Option<String>,
 }
@@ -187,6 +202,17 @@ impl Route {
             pairs.extend(findings.target.as_deref().map(|target| ("target", target)));
             pairs.extend(texts.into_iter().filter(|(_, value)| !value.is_empty()));
         }
+        if self.view == View::Compare {
+            let DifferenceQuery { text, cause, unexplained, sort } = &self.compare;
+            pairs.extend(self.pair.as_deref().map(|pair| ("pair", pair)));
+            pairs.extend(cause.as_deref().map(|cause| ("cause", cause)));
+            pairs.extend(
+                [("q", text.as_str()), ("sort", sort.as_str())]
+                    .into_iter()
+                    .filter(|(_, value)| !value.is_empty()),
+            );
+            pairs.extend(unexplained.then_some(("open", "1")));
+        }
         pairs.extend(self.address.as_deref().map(|address| ("address", address)));
         let query: Vec<String> =
             pairs.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
@@ -198,7 +224,17 @@ impl Route {
     pub(crate) fn navigated(&self, to: Self) -> Self {
         let address = to.address.clone().or_else(|| self.address.clone());
         match to.view {
-            View::Layers => Self { findings: self.findings.clone(), at: self.at.clone(), address, ..to },
+            View::Layers => Self {
+                findings: self.findings.clone(),
+                at: self.at.clone(),
+                compare: self.compare.clone(),
+                pair: self.pair.clone(),
+                address,
+                ..to
+            },
+            View::Compare => {
+                Self { view: to.view, compare: to.compare, pair: to.pair, address, ..self.clone() }
+            }
             View::Overview => Self { view: to.view, at: to.at, address, ..self.clone() },
             View::Findings => Self { view: to.view, findings: to.findings, address, ..self.clone() },
             View::Preview => Self { view: to.view, layer: to.layer, address, ..self.clone() },
@@ -224,6 +260,17 @@ impl Route {
                     "target" => route.findings.target = Some(value),
                     "rule" => route.findings.rule = value,
                     "layer" => route.findings.layer = value,
+                    _ => {}
+                }
+                continue;
+            }
+            if view == View::Compare {
+                match key {
+                    "pair" => route.pair = Some(value),
+                    "cause" => route.compare.cause = Some(value),
+                    "q" => route.compare.text = value,
+                    "sort" => route.compare.sort = value,
+                    "open" => route.compare.unexplained = value == "1",
                     _ => {}
                 }
                 continue;
@@ -320,6 +367,23 @@ mod tests {
         let back = route.navigated(Route::parse("#/ties")).navigated(Route::parse("#/layers?q=a"));
         assert_eq!((back.view, back.filter.text.as_str()), (View::Layers, "a"));
         assert_eq!(back.findings, route.findings);
+    }
+
+    #[test]
+    fn a_comparison_has_filters_of_its_own() {
+        let compare = DifferenceQuery {
+            text: "*.mlp".into(),
+            cause: Some("quantized".into()),
+            unexplained: true,
+            sort: "-sqnr".into(),
+        };
+        let route = Route { view: View::Compare, compare, pair: Some("a.b".into()), ..Route::default() };
+        assert_eq!(route.fragment(), "#/compare?pair=a.b&cause=quantized&q=%2A.mlp&sort=-sqnr&open=1");
+        assert_eq!(Route::parse(&route.fragment()), route);
+        // The way through other views and back loses nothing.
+        let back = route.navigated(Route::parse("#/layers?q=a")).navigated(Route::parse("#/ties"));
+        assert_eq!((&back.compare, &back.pair), (&route.compare, &route.pair));
+        assert_eq!(back.navigated(Route::parse("#/compare")).compare, DifferenceQuery::default());
     }
 
     #[test]

@@ -15,7 +15,8 @@ impl State {
         now_ms: f64,
         commands: &mut Vec<Command>,
     ) {
-        if self.remote.is_open && kind != JobKind::Open {
+        let fetches = self.remote.is_open || (kind == JobKind::Compare && self.compare.is_remote);
+        if fetches && kind != JobKind::Open {
             self.remote.held = Some(Held { kind, slot, request });
         } else {
             self.begin_now(slot, kind, request, now_ms, commands);

@@ -1,6 +1,7 @@
 //! Answers requests: the one place that joins session, engines, sources and sink.
 
 use super::blob::BlobSource;
+use super::compare::CompareDesk;
 use super::control::Jobs;
 use super::convert::{Written, summary_of};
 use super::engines::EngineRoom;
@@ -10,10 +11,11 @@ use super::output::Output;
 use super::samples;
 use super::sink::Sources;
 use super::tell;
+use crate::protocol::remote::Traffic;
 use crate::protocol::{Event, Reply, Request, RequestId};
 use quantscope_session::api::{ConvertRequest, LayerError, PlanLayer, PlanView, SessionError};
 use quantscope_session::{InputFile, Limits, Session};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -42,6 +44,9 @@ pub(super) struct Desk {
     pub(super) checkpoint: RefCell<Option<Checkpoint>>,
     calibration: RefCell<Option<String>>,
     pub(super) sweep: RefCell<Option<SweepHeld>>,
+    pub(super) compare: CompareDesk,
+    /// What went over the network for what is open.
+    pub(super) traffic: Rc<Cell<Traffic>>,
     plan: RefCell<PlanView>,
     pub(super) errors: RefCell<Vec<LayerError>>,
     /// The files of the last result.
@@ -61,6 +66,8 @@ impl Desk {
             checkpoint: RefCell::default(),
             calibration: RefCell::default(),
             sweep: RefCell::default(),
+            compare: CompareDesk::default(),
+            traffic: Rc::default(),
             plan: RefCell::default(),
             errors: RefCell::default(),
             result: RefCell::default(),
@@ -105,6 +112,7 @@ impl Desk {
                 Reply::Findings(groups)
             }
             Request::Lab(request) => self.lab(id, request).await?,
+            Request::Compare(request) => self.compare(id, request, &attached).await?,
             Request::Ties => Reply::Ties(self.session()?.ties()),
             Request::Audit(choice) => self.audit(&choice)?,
             Request::RepairPlan { rules } => self.repair_plan(rules).await?,
@@ -166,6 +174,17 @@ impl Desk {
         name: &str,
         files: Vec<(String, Blob)>,
     ) -> Result<Reply, SessionError> {
+        let (session, files) = self.session_of(id, name, files).await?;
+        Ok(self.take(session, Rc::new(files.into_iter().collect())))
+    }
+
+    /// Opens files, and gives them back.
+    pub(super) async fn session_of(
+        &self,
+        id: RequestId,
+        name: &str,
+        files: Vec<(String, Blob)>,
+    ) -> Result<(Session, Vec<(String, Blob)>), SessionError> {
         let control = self.jobs.begin(id);
         let mut inputs = Vec::with_capacity(files.len());
         for (path, blob) in &files {
@@ -173,8 +192,7 @@ impl Desk {
                 .map_err(|error| js::error("source", error.to_string()))?;
             inputs.push(InputFile { path: path.clone(), source: Rc::new(source) });
         }
-        let session = Session::open(name, inputs, Limits::default(), &control).await?;
-        Ok(self.take(session, Rc::new(files.into_iter().collect())))
+        Ok((Session::open(name, inputs, Limits::default(), &control).await?, files))
     }
 
     /// Puts a checkpoint that was opened on the desk. `sources` are the files that the browser can splice.
@@ -183,6 +201,7 @@ impl Desk {
         *self.checkpoint.borrow_mut() = Some(Checkpoint { session: Rc::new(session), sources });
         *self.calibration.borrow_mut() = None;
         *self.sweep.borrow_mut() = None;
+        self.compare.clear();
         *self.plan.borrow_mut() = PlanView::default();
         Reply::Opened(overview)
     }

@@ -1,6 +1,7 @@
 //! The worker: owns the session, the engines and every byte; answers the page's requests.
 
 mod blob;
+mod compare;
 mod compute;
 mod control;
 mod convert;

@@ -8,27 +8,31 @@ use crate::protocol::{Event, Reply, RequestId};
 use quantscope_remote::{Address, Connection, HUB, RemoteError, Token, open};
 use quantscope_session::api::SessionError;
 use quantscope_session::{InputFile, Limits, Session};
-use std::cell::Cell;
 use std::rc::Rc;
 
 impl Desk {
     /// Answers a request about an address.
     pub(super) async fn remote(&self, id: RequestId, request: RemoteRequest) -> Result<Reply, SessionError> {
         match request {
-            RemoteRequest::Open { address, token } => self.open_address(id, &address, &token).await,
+            RemoteRequest::Open { address, token } => {
+                self.traffic.set(Traffic::default());
+                let session = self.session_at(id, &address, &token).await?;
+                Ok(self.take(session, Rc::default()))
+            }
         }
     }
 
-    async fn open_address(
+    /// Opens an address: headers, index and configs. What that takes is counted with what was fetched before.
+    pub(super) async fn session_at(
         &self,
         id: RequestId,
         address: &str,
         token: &Secret,
-    ) -> Result<Reply, SessionError> {
+    ) -> Result<Session, SessionError> {
         let control = self.jobs.begin(id);
         let limits = Limits::default();
         let parsed = Address::parse(address, HUB).map_err(|error| session_error(&error))?;
-        let traffic = Rc::new(Cell::new(Traffic::default()));
+        let traffic = Rc::clone(&self.traffic);
         let told = move |bytes: u64| {
             let Traffic { requests, bytes: before } = traffic.get();
             let now = Traffic { requests: requests.saturating_add(1), bytes: before.saturating_add(bytes) };
@@ -42,8 +46,7 @@ impl Desk {
             files.into_iter().map(|file| InputFile { path: file.path, source: file.source }).collect();
         // What stands behind a question mark may be a signature.
         let name = address.split(['?', '#']).next().unwrap_or_default();
-        let session = Session::open(name, inputs, limits, &control).await?;
-        Ok(self.take(session, Rc::default()))
+        Session::open(name, inputs, limits, &control).await
     }
 }
 

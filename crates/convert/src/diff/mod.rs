@@ -61,6 +61,14 @@ pub struct Difference {
     pub note: String,
 }
 
+impl Difference {
+    /// Its name in the second checkpoint, or in the first if it is there alone.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.b.as_deref().or(self.a.as_deref()).unwrap_or_default()
+    }
+}
+
 /// What comparing has found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {

@@ -112,10 +112,10 @@ impl Pairs {
             }
         }
         // Names of the second as the first has them before its own renames: a conversion the other way round.
+        let mut paired: HashSet<usize> = pairs.iter().map(|p| p.a).collect();
         for module in yours.iter().filter(|m| !taken_b.contains(&m.layer)) {
             if let Some(&mine) = names_a.get(&module.name).filter(|i| !taken_a.contains(i))
-                && !pairs.iter().any(|p| p.b == module.layer && p.a == mine)
-                && !pairs.iter().any(|p| p.a == mine)
+                && paired.insert(mine)
             {
                 pairs.push(Pair {
                     a: mine,
