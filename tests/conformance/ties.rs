@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use quantscope_format::{Limits, MemorySource, Uncontrolled};
-use quantscope_session::api::{ConvertRequest, PlanView, SessionError};
-use quantscope_session::{InputFile, Session};
+use quantscope_session::api::{ConvertRequest, PlanView, SessionError, TieReport};
+use quantscope_session::{CpuEngine, Engines, InputFile, Session};
 use quantscope_tests::data;
 use quantscope_tests::jobs::{Files, convert, files_of, weights};
 use quantscope_tests::manifest::{json_of, manifest};
@@ -36,6 +36,21 @@ fn plan(files: &Files, request: &ConvertRequest) -> Result<PlanView, SessionErro
         let session =
             Session::open("checkpoint", inputs.collect(), Limits::default(), &Uncontrolled).await.unwrap();
         session.plan(request)
+    })
+}
+
+/// What the audit of all bytes says of ties.
+fn audited(files: &Files) -> TieReport {
+    let inputs = files.iter().map(|(path, bytes)| InputFile {
+        path: path.clone(),
+        source: Rc::new(MemorySource::new(path.clone(), bytes.clone())),
+    });
+    let cpu = CpuEngine::new();
+    pollster::block_on(async {
+        let mut session =
+            Session::open("checkpoint", inputs.collect(), Limits::default(), &Uncontrolled).await.unwrap();
+        session.verify(Engines { gpu: None, cpu: &cpu }, &Uncontrolled).await.unwrap();
+        session.ties()
     })
 }
 
@@ -107,6 +122,25 @@ fn the_savings_are_those_of_the_reference() {
     assert_eq!(u64::try_from(all - kept).ok(), stated);
     let deduplicated = read(&data(CASE).join("source/model.safetensors"));
     assert_same(&out, &deduplicated, "as the reference saves the model");
+}
+
+/// The audit finds the same by equal bytes, but for vectors: norms of a fresh model are equal without being tied.
+#[test]
+fn the_audit_reports_the_savings_of_the_reference() {
+    let vectors = |files: &Files| {
+        let copied =
+            weights(files).into_iter().filter(|(name, _)| name.contains("encoder.") && name.contains("norm"));
+        copied.map(|(_, tensor)| tensor.bytes.len() as u64).sum::<u64>()
+    };
+    let stated = json_of(&data(CASE).join("case.json"))["bytes"]["saved_by_hf_dedup"].as_u64().unwrap();
+    for (folder, saved) in [("source_duplicated", stated), ("source", 0)] {
+        let files = files_of(&data(CASE).join(folder));
+        let report = audited(&files);
+        let found = report.groups.iter().map(|group| group.bytes_saved).sum::<u64>();
+        assert_eq!(report.bytes_saved, found);
+        let left_out = if saved == 0 { 0 } else { vectors(&files) };
+        assert_eq!(found + left_out, saved, "{folder}: {:#?}", report.groups);
+    }
 }
 
 /// The copies of a finished checkpoint are dropped, companions and all; activation scales become the larger.

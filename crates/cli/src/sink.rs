@@ -173,26 +173,35 @@ impl FolderSink {
         Ok(())
     }
 
-    /// Removes what a stopped run has left and this one has not made again.
-    fn remove_strays(&self, folder: &Path, below: &str) -> io::Result<()> {
+    /// Removes everything from a folder but the files to keep.
+    fn remove_strays(keep: &BTreeSet<String>, folder: &Path, below: &str) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = format!("{below}{}", entry.file_name().to_string_lossy());
             if entry.file_type()?.is_dir() {
-                self.remove_strays(&entry.path(), &format!("{name}/"))?;
+                Self::remove_strays(keep, &entry.path(), &format!("{name}/"))?;
                 sync_folder(&entry.path())?;
-            } else if !self.complete.contains(&name) {
+            } else if !keep.contains(&name) {
                 fs::remove_file(entry.path())?;
             }
         }
         Ok(())
     }
 
+    fn keep_only_now(&mut self, finished: &[String]) -> Result<(), SinkError> {
+        let Some(site) = &self.site else { return Ok(()) };
+        let keep = finished.iter().cloned().collect();
+        Self::remove_strays(&keep, &site.growing, "")
+            .map_err(|e| told(&site.target.display().to_string(), &e))
+    }
+
     fn commit_now(&mut self) -> Result<(), SinkError> {
         self.sync()?;
         self.writer = None;
         let Some(site) = &self.site else { return Ok(()) };
-        self.remove_strays(&site.growing, "").map_err(|e| told(&site.target.display().to_string(), &e))?;
+        // What a stopped run has left and this one has not made again.
+        Self::remove_strays(&self.complete, &site.growing, "")
+            .map_err(|e| told(&site.target.display().to_string(), &e))?;
         site.rename()?;
         self.site = None;
         set_unfinished(Vec::new());
@@ -238,6 +247,10 @@ impl Sink for FolderSink {
 
     fn stopped_run(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, SinkError>> {
         Box::pin(ready(Ok(self.site.as_mut().and_then(|site| site.stopped.take()))))
+    }
+
+    fn keep_only<'a>(&'a mut self, finished: &'a [String]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(ready(self.keep_only_now(finished)))
     }
 
     fn take_up<'a>(

@@ -102,7 +102,12 @@ impl<'a> Job<'a> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
         let fingerprint = journal::fingerprint(self.plan, self.recipe).await?;
         let mut journal = match sink.stopped_run().await? {
-            Some(bytes) => Journal::read(&bytes, &fingerprint)?,
+            Some(bytes) => {
+                let journal = Journal::read(&bytes, &fingerprint)?;
+                let finished: Vec<String> = journal.finished.keys().cloned().collect();
+                sink.keep_only(&finished).await?;
+                journal
+            }
             None => Journal::new(&fingerprint),
         };
         let lengths = |files: &[PlanFile]| files.iter().map(|f| f.len).fold(0, u64::saturating_add);

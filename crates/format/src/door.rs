@@ -93,7 +93,7 @@ pub enum SinkError {
 /// their final names, [`Sink::abandon`] removes them.
 ///
 /// A sink that keeps a journal lets a later run go on where one was stopped: [`Sink::stopped_run`] tells what the
-/// journal says, [`Sink::take_up`] opens a file that it names, [`Sink::begin_journal`] and [`Sink::finish`] write it.
+/// journal says, [`Sink::keep_only`] removes what it does not name, [`Sink::take_up`] opens a file that it names, [`Sink::begin_journal`] and [`Sink::finish`] write it.
 /// Without them every run begins at the beginning.
 pub trait Sink {
     /// Makes sure, as far as that can be told, that so many bytes find room.
@@ -104,6 +104,12 @@ pub trait Sink {
     /// The journal of a run that was stopped and shall be continued, if there is one.
     fn stopped_run(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, SinkError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// Removes what a stopped run has left but for these files, which it finished: what will be made again must not
+    /// take the room for it. Comes before [`Sink::reserve`].
+    fn keep_only<'a>(&'a mut self, _finished: &'a [String]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
     }
 
     /// Takes up a file that a stopped run has finished, as if it had been written in this one; gives its bytes so

@@ -142,6 +142,23 @@ fn a_file_that_is_no_good_is_made_again() {
     assert_eq!(fs::read(out.join("a")).unwrap(), b"new");
 }
 
+/// What a killed run has half written takes no room from the run that makes it again.
+#[test]
+fn what_is_made_again_makes_room_first() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    stop(&out);
+    let growing = root.path().join(".out.unfinished");
+    fs::create_dir(growing.join("below")).unwrap();
+    fs::write(growing.join("below/torn"), "half").unwrap();
+    fs::write(growing.join("torn"), "half").unwrap();
+    let mut sink = FolderSink::new(&out, true).unwrap();
+    block_on(sink.keep_only(&["a".into()])).unwrap();
+    assert_eq!(names(&growing), ["a", "below"]);
+    assert!(names(&growing.join("below")).is_empty());
+    block_on(sink.take_up("a")).unwrap().unwrap();
+}
+
 #[test]
 fn a_run_that_finished_nothing_leaves_nothing_to_refuse() {
     let root = tempfile::tempdir().unwrap();
