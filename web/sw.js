@@ -1,5 +1,9 @@
 // Keeps the built files of one version, so that the page opens without a network. precache.js, which the build
 // writes, names the version and the files. A newer version is fetched whole and waits until the user wants it.
+// As in trusted.js, which cannot be loaded before there is this.
+self.trustedTypes?.createPolicy("default", {
+  createScriptURL: (address) => (address === "./precache.js" ? address : null),
+});
 importScripts("./precache.js");
 
 const { version, files } = self.precache;

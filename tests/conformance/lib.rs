@@ -1,5 +1,6 @@
 //! What the conformance tests share: where things are, and files as sources that count what is read.
 
+pub mod faults;
 pub mod forgiven;
 pub mod format_pages;
 pub mod jobs;
@@ -8,6 +9,7 @@ pub mod sink;
 pub mod specimen;
 pub mod tally;
 pub mod tensors;
+pub mod trend;
 
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Source, SourceError};

@@ -13,12 +13,18 @@ const types = {
 
 // A worker obeys the header of its own script, not the page's meta element.
 const policyOf = (page) => /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(page)[1];
+// What the server of `cargo xtask serve` says beside it.
+const alone = {
+  "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
+  "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "same-origin",
+};
 // The page that opens addresses may ask the servers of the tests, which are on this machine.
 const withLocal = (text) => text.replace("connect-src 'self' https:", "connect-src 'self' https: http://127.0.0.1:*");
 
 // Under these paths the same page has helpers that end at their fourth task: with an error, or without a word. A
 // worker of a worker is out of reach of the tests, its script is not.
-const ends = { throw: 'throw new Error("broken on purpose")', close: "self.close()" };
+const ends = { "helpers-throw": 'throw new Error("broken on purpose")', "helpers-close": "self.close()" };
 const broken = (script, end) => `${script.replace(/^init\(/m, "await init(")}
 if (self.name.startsWith("compute-")) {
   const work = self.onmessage;
@@ -31,10 +37,14 @@ if (self.name.startsWith("compute-")) {
 }
 `;
 
+// Under this path the page's worker stands behind a trap; those that it starts do not.
+const trap = readFileSync(new URL("lib/faulty_worker.js", import.meta.url), "utf8");
+const trapped = (script) => `${script.replace(/^init\(/m, `if (!self.name.startsWith("compute-")) {\n${trap}}\ninit(`)}`;
+
 export function serve(folder, port) {
   const server = createServer((request, response) => {
     const asked = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-    const [, end, path] = /^(?:\/helpers-(throw|close)(?=\/))?(.*)$/.exec(asked);
+    const [, end, path] = /^(?:\/(helpers-throw|helpers-close|faulty)(?=\/))?(.*)$/.exec(asked);
     const file = join(folder, normalize(path === "/" ? "/index.html" : path));
     if (!file.startsWith(folder) || !existsSync(file) || !statSync(file).isFile()) {
       response.writeHead(404).end();
@@ -45,10 +55,12 @@ export function serve(folder, port) {
     const headers = {
       "Content-Type": types[extname(file)] ?? "application/octet-stream",
       "Cache-Control": "no-store",
-      "Content-Security-Policy": policyOf(page),
+      "Content-Security-Policy": `${policyOf(page)}; frame-ancestors 'none'`,
+      ...alone,
     };
     if (end && path === "/worker_start.js") {
-      response.writeHead(200, headers).end(broken(readFileSync(file, "utf8"), end));
+      const script = readFileSync(file, "utf8");
+      response.writeHead(200, headers).end(end === "faulty" ? trapped(script) : broken(script, end));
       return;
     }
     if (path === "/remote.html") {

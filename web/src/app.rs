@@ -42,14 +42,16 @@ enum Msg {
     Rules(Vec<PickedFile>),
     /// A folder to convert into was picked.
     Folder(JsValue),
-    /// The worker said something.
-    Incoming(Incoming),
+    /// A worker said something; which one, as they were started.
+    Incoming(u32, Incoming),
 }
 
 /// The application: the state, and the handles that are no plain data.
 struct App {
     state: State,
     worker: Option<WorkerLink>,
+    /// Workers that were started. What one says that is gone is of no interest.
+    started: u32,
     /// Files that go with the next `Open` or `Calibration`, or the folder that goes with the next `Convert`.
     held: Vec<JsValue>,
     /// Blobs of the last result, by file name.
@@ -62,8 +64,6 @@ impl Component for App {
     type Properties = ();
 
     fn create(ctx: &Context<Self>) -> Self {
-        let link = ctx.link().clone();
-        let worker = WorkerLink::start(move |incoming| link.send_message(Msg::Incoming(incoming)));
         let act = ctx.link().callback(Msg::Act);
         let on_address = act.clone();
         let listeners = [
@@ -76,18 +76,18 @@ impl Component for App {
         state.home.recents = home::recents();
         state.home.is_first_visit = home::is_first_visit();
         home::keep(ctx.link().callback(|told| Msg::Act(Action::Home(told))));
-        let mut app =
-            Self { state, worker: None, held: Vec::new(), output: BTreeMap::new(), _listeners: listeners };
-        match worker {
-            Ok(worker) => {
-                app.worker = Some(worker);
-                app.act(ctx, Action::SetEngine(address::engine_choice().unwrap_or_else(home::engine)));
-                app.act(ctx, Action::Visit(Visit::Begin));
-            }
-            Err(reason) => app.act(
-                ctx,
-                Action::WorkerFailed(format!("It could not be started: {reason}. Reload the page.")),
-            ),
+        let mut app = Self {
+            state,
+            worker: None,
+            started: 0,
+            held: Vec::new(),
+            output: BTreeMap::new(),
+            _listeners: listeners,
+        };
+        app.start_worker(ctx);
+        if app.worker.is_some() {
+            app.act(ctx, Action::SetEngine(address::engine_choice().unwrap_or_else(home::engine)));
+            app.act(ctx, Action::Visit(Visit::Begin));
         }
         app
     }
@@ -127,8 +127,9 @@ impl Component for App {
                 self.act(ctx, Action::Converting(Converting::RunInto));
                 self.held.clear();
             }
-            Msg::Incoming(Incoming::Failed(reason)) => self.act(ctx, Action::WorkerFailed(reason)),
-            Msg::Incoming(Incoming::Message(message, attached)) => match *message {
+            Msg::Incoming(worker, _) if worker != self.started => return false,
+            Msg::Incoming(_, Incoming::Failed(reason)) => self.act(ctx, Action::WorkerFailed(reason)),
+            Msg::Incoming(_, Incoming::Message(message, attached)) => match *message {
                 FromWorker::Event(event) => self.act(ctx, Action::Told(event)),
                 FromWorker::Reply { id, result } => {
                     if let Ok(reply) = &*result {
@@ -167,6 +168,22 @@ impl Component for App {
 }
 
 impl App {
+    /// Starts a worker; one that runs is ended.
+    fn start_worker(&mut self, ctx: &Context<Self>) {
+        self.started = self.started.wrapping_add(1);
+        let (link, number) = (ctx.link().clone(), self.started);
+        // The one before is gone before the next begins.
+        self.worker = None;
+        self.held.clear();
+        match WorkerLink::start(move |incoming| link.send_message(Msg::Incoming(number, incoming))) {
+            Ok(worker) => self.worker = Some(worker),
+            Err(reason) => {
+                let failed = Action::WorkerFailed(format!("It could not be started: {reason}"));
+                ctx.link().send_message(Msg::Act(failed));
+            }
+        }
+    }
+
     fn act(&mut self, ctx: &Context<Self>, action: Action) {
         for command in self.state.update(action, clock::now_ms()) {
             self.carry_out(ctx, command);
@@ -223,6 +240,7 @@ impl App {
                 home::carry_out(chore, ctx.link().callback(|told| Msg::Act(Action::Home(told))));
             }
             Command::ForgetOutput => self.output.clear(),
+            Command::StartWorker => self.start_worker(ctx),
             Command::FocusSearch => dom::focus(SEARCH_ID),
         }
     }
@@ -242,7 +260,7 @@ impl App {
             .map_or_else(|| Err("it is not running".into()), |worker| worker.send(id, request, &attached));
         if let Err(reason) = sent {
             ctx.link().send_message(Msg::Act(Action::WorkerFailed(format!(
-                "A request could not be sent: {reason}. Reload the page."
+                "A request could not be sent: {reason}"
             ))));
         }
     }

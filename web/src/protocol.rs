@@ -232,6 +232,11 @@ pub(crate) enum Reply {
 pub(crate) enum Event {
     /// The worker listens; requests sent before this would be lost.
     Ready,
+    /// The worker holds a lock of this name for as long as it lives.
+    Lives {
+        /// Name of the lock.
+        lock: String,
+    },
     /// The worker cannot go on; the words are for the user.
     Failed(String),
     /// Which engine jobs will run on.

@@ -12,6 +12,17 @@ const ANSWERS_AT_ONCE: usize = 8;
 /// Servers of this machine, where the page that opens addresses may ask them.
 const LOCAL: &str = " http://127.0.0.1:* http://localhost:*";
 
+/// Headers by which a browser keeps the page apart from all others, and takes its files for nothing but what they
+/// are.
+const ALONE: [(&str, &str); 6] = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+];
+
 /// The two pages' policies: that of every file but two, and that of the page that opens addresses and its worker.
 struct Policies {
     closed: String,
@@ -87,12 +98,14 @@ fn answer(folder: &Path, policies: &Policies, request: Request) -> Result<()> {
     } else {
         Response::from_file(file).boxed()
     };
+    // What a page's own policy cannot say: who may show it within theirs.
+    let policy = format!("{}; frame-ancestors 'none'", policies.of(&path));
     let headers = [
         ("Content-Type", content_type(&path)),
         ("Cache-Control", "no-store"),
-        ("Content-Security-Policy", policies.of(&path)),
+        ("Content-Security-Policy", policy.as_str()),
     ];
-    for (name, value) in headers {
+    for (name, value) in headers.into_iter().chain(ALONE) {
         let header = Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: {value} is no header"))?;
         response.add_header(header);
     }
@@ -145,6 +158,8 @@ mod tests {
         let policy = policy_of(&page).unwrap();
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");
         assert!(policy.contains("connect-src 'self';"), "{policy}");
+        assert!(policy.ends_with("; require-trusted-types-for 'script'; trusted-types default"), "{policy}");
+        assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
     }
 
     #[test]

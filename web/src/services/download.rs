@@ -16,13 +16,47 @@ pub(crate) fn save(name: &str, blob: &Blob) -> Result<(), String> {
         let url = Url::create_object_url_with_blob(blob)?;
         let link: HtmlAnchorElement = document.create_element("a")?.unchecked_into();
         link.set_href(&url);
-        link.set_download(name.rsplit('/').next().unwrap_or(name));
+        link.set_download(&safe_name(name));
         link.click();
         // The address is not revoked: a download of many gigabytes may still be reading from it. It goes with
         // the page, and holds no bytes of its own.
         Ok(())
     };
     attempt().map_err(|error| format!("{name} could not be saved: {}", reason(&error)))
+}
+
+/// A name under which any system keeps a file, and which says what it is: the last part of a path, without what has
+/// another meaning in paths, changes the direction of text or is not seen. Names that systems keep to themselves are
+/// led by an underscore.
+fn safe_name(name: &str) -> String {
+    const RESERVED: [&str; 4] = ["con", "prn", "aux", "nul"];
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let safe = |c: char| match c {
+        '<' | '>' | ':' | '"' | '|' | '?' | '*' => '_',
+        c if c.is_control() => '_',
+        // Marks of direction and joiners, which hide where a name ends.
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => '_',
+        c => c,
+    };
+    let name: String = last.chars().map(safe).collect();
+    let name = name.trim_matches([' ', '.']);
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let numbered = ["com", "lpt"].iter().any(|port| {
+        stem.strip_prefix(port)
+            .is_some_and(|rest| rest.len() == 1 && rest.bytes().all(|b| b.is_ascii_digit()))
+    });
+    if name.is_empty() {
+        "file".into()
+    } else if numbered || RESERVED.contains(&stem.as_str()) {
+        format!("_{name}")
+    } else {
+        name.into()
+    }
 }
 
 /// Saves all files into a folder that the user picks, or one by one where the browser has no such picker.
@@ -75,8 +109,7 @@ async fn into_folder(window: &Window, picker: &Function, files: &[(String, Blob)
     let folder = pick(window, picker).await?;
     let create = options(&[("create", true.into())])?;
     for (name, blob) in files {
-        let name = name.rsplit('/').next().unwrap_or(name);
-        let handle = call(&folder, "getFileHandle", &[name.into(), create.clone()]).await?;
+        let handle = call(&folder, "getFileHandle", &[safe_name(name).into(), create.clone()]).await?;
         let stream = call(&handle, "createWritable", &[]).await?;
         call(&stream, "write", &[blob.into()]).await?;
         call(&stream, "close", &[]).await?;
@@ -102,4 +135,31 @@ fn options(pairs: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
 
 fn name_of(error: &JsValue) -> Option<String> {
     Reflect::get(error, &"name".into()).ok()?.as_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe_name;
+
+    #[test]
+    fn a_download_is_named_for_what_it_is() {
+        for (name, safe) in [
+            ("model-00001-of-00003.safetensors", "model-00001-of-00003.safetensors"),
+            ("a/../../etc/passwd", "passwd"),
+            ("..\\..\\evil.exe", "evil.exe"),
+            ("..", "file"),
+            ("", "file"),
+            (".hidden. ", "hidden"),
+            ("model\u{202e}srotsnet.exe", "model_srotsnet.exe"),
+            ("a\u{200b}b\u{7}c\n", "a_b_c_"),
+            ("CON", "_CON"),
+            ("aux.json", "_aux.json"),
+            ("lpt1.txt", "_lpt1.txt"),
+            ("com10.txt", "com10.txt"),
+            ("a:b|c?.json", "a_b_c_.json"),
+            ("模型.safetensors", "模型.safetensors"),
+        ] {
+            assert_eq!(safe_name(name), safe);
+        }
+    }
 }

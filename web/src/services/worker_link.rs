@@ -2,7 +2,7 @@
 
 use super::{address, reason};
 use crate::protocol::{Event, FromWorker, Request, RequestId, ToWorker};
-use crate::wire;
+use crate::{locks, wire};
 use gloo_events::EventListener;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,6 +16,12 @@ pub(crate) enum Incoming {
     Message(Box<FromWorker>, Vec<JsValue>),
     /// The worker cannot go on; why, in words.
     Failed(String),
+}
+
+impl Drop for WorkerLink {
+    fn drop(&mut self) {
+        self.worker.terminate();
+    }
 }
 
 /// Messages that wait for the worker to listen; `None` once it does.
@@ -50,10 +56,9 @@ impl WorkerLink {
             EventListener::new(&worker.clone(), "message", move |event| {
                 let incoming = match wire::unpack(&event.unchecked_ref::<MessageEvent>().data()) {
                     Ok((message, attached)) => Incoming::Message(Box::new(message), attached),
-                    Err(error) => Incoming::Failed(format!(
-                        "Its answer could not be read ({}). Reload the page: page and worker are of two versions.",
-                        reason(&error)
-                    )),
+                    Err(error) => {
+                        Incoming::Failed(format!("Its answer could not be read: {}", reason(&error)))
+                    }
                 };
                 if matches!(&incoming, Incoming::Message(message, _) if matches!(**message, FromWorker::Event(Event::Ready)))
                 {
@@ -61,14 +66,20 @@ impl WorkerLink {
                         post(&worker, &message, &*on_incoming);
                     }
                 }
+                if let Incoming::Message(message, _) = &incoming
+                    && let FromWorker::Event(Event::Lives { lock }) = &**message
+                {
+                    let on_incoming = Rc::clone(&on_incoming);
+                    let ended = move || on_incoming(Incoming::Failed("The browser has ended it".into()));
+                    if let Err(error) = locks::when_free(lock, ended) {
+                        web_sys::console::warn_1(&error);
+                    }
+                }
                 on_incoming(incoming);
             })
         };
         let errors = EventListener::new(&worker, "error", move |event| {
-            on_incoming(Incoming::Failed(format!(
-                "{}. Reload the page; this browser may be too old, or a file of the page is missing.",
-                reason(event)
-            )));
+            on_incoming(Incoming::Failed(reason(event)));
         });
         Ok(Self { worker, queue, _listeners: [messages, errors] })
     }

@@ -159,6 +159,8 @@ pub(crate) enum Command {
     SaveAll,
     /// Forget the blobs of the result.
     ForgetOutput,
+    /// End the worker, and start another.
+    StartWorker,
     /// Put the keyboard into the search field.
     FocusSearch,
 }

@@ -27,6 +27,7 @@ mod notice;
 pub(crate) mod picked;
 pub(crate) mod recent;
 pub(crate) mod remote;
+mod revival;
 pub(crate) mod route;
 mod running;
 pub(crate) mod text;
@@ -49,6 +50,7 @@ use quantscope_session::api::{
     EngineChoice, FindingGroup, LayerDetail, LayerValues, Overview, TieReport, VerifySummary,
 };
 use remote::Remote;
+use revival::Revival;
 use route::{Filter, Route, View};
 use std::collections::BTreeMap;
 
@@ -174,6 +176,7 @@ pub(crate) struct State {
     pub(crate) system_dark: bool,
     /// Whether the list of keys is open.
     pub(crate) keys_open: bool,
+    revival: Revival,
     /// Requests under way.
     waiting: BTreeMap<RequestId, Slot>,
     last_id: RequestId,
@@ -342,11 +345,13 @@ impl State {
                 if let Some(job) = self.job.as_ref().filter(|job| job.id == id) {
                     self.keep_time(job.kind, job.lasted(now_ms));
                 }
-                if let Some(slot) = self.waiting.remove(&id) {
+                let slot = self.waiting.remove(&id);
+                self.revival.answered(slot.is_some());
+                if let Some(slot) = slot {
                     self.settle(id, slot, *result, &mut commands);
                 }
             }
-            Action::Told(Event::Ready) | Action::Move(_) | Action::Enter => {}
+            Action::Told(Event::Ready | Event::Lives { .. }) | Action::Move(_) | Action::Enter => {}
             Action::Told(Event::Traffic(traffic)) => self.remote.traffic = traffic,
             Action::Told(Event::Engine(status)) => self.engine.status = Some(status),
             Action::Told(Event::Progress { job, progress }) => {
@@ -355,12 +360,7 @@ impl State {
                 }
             }
             Action::Told(Event::Failed(text)) | Action::WorkerFailed(text) => {
-                self.job = None;
-                self.waiting.clear();
-                if !matches!(self.phase, Phase::Open(_)) {
-                    self.phase = Phase::Arrival;
-                }
-                self.notice = Some(Notice { title: "The worker stopped".into(), text, is_error: true });
+                self.worker_failed(&text, &mut commands);
             }
         }
         self.ask_missing(&mut commands);

@@ -1,8 +1,8 @@
 //! The program of a compute worker: takes rows, gives back what the CPU twin makes of them.
 
 use super::pool::{Answer, Task, own_memory};
-use super::{js, locks, scope};
-use crate::wire;
+use super::{js, scope};
+use crate::{locks, wire};
 use js_sys::{Array, Uint8Array};
 use quantscope_session::call::{Call, Summary};
 use wasm_bindgen::closure::Closure;

@@ -5,9 +5,10 @@
 //! removed when the folder is picked again.
 
 use super::blob::{self, BlobSource};
+use super::js;
 use super::output::{self, Output};
 use super::sink::{Sources, io};
-use super::{js, locks};
+use crate::locks;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
 use quantscope_session::{Sink, SinkError, Source};
@@ -123,8 +124,29 @@ impl FolderSink {
         Ok(())
     }
 
-    /// Gives each file its final name.
+    /// Gives all files their final names, or none.
     async fn settle(&mut self) -> Result<(), SinkError> {
+        let settled = self.name_all().await;
+        let Err(error) = settled else { return Ok(()) };
+        let mut left = Vec::new();
+        for part in self.parts.iter_mut().filter(|part| part.settled) {
+            match output::remove(&self.folder, &part.name).await {
+                Err(error) if !is(&error, "NotFoundError") => left.push(part.name.clone()),
+                _ => part.settled = false,
+            }
+        }
+        if left.is_empty() {
+            return Err(error);
+        }
+        let left = left.join(", ");
+        let reason = format!(
+            "{error}. These files have their names already and cannot be removed now: {left}. They are no whole checkpoint; remove them"
+        );
+        Err(io(&self.folder.name(), reason))
+    }
+
+    /// Gives each file its final name.
+    async fn name_all(&mut self) -> Result<(), SinkError> {
         for part in &mut self.parts {
             let failed = |error: JsValue| refused(&part.name, part.len, &error);
             close(part).await.map_err(failed)?;

@@ -12,7 +12,6 @@ mod fetch;
 mod folder;
 mod js;
 mod lab;
-mod locks;
 mod mend;
 mod output;
 mod pool;
@@ -45,7 +44,7 @@ pub fn start_worker() {
     let workers = name.strip_prefix(WORKERS).and_then(|count| count.parse().ok());
     std::panic::set_hook(Box::new(|panic| {
         console_error_panic_hook::hook(panic);
-        tell(Event::Failed(format!("{panic}. Reload the page to go on.")));
+        tell(Event::Failed(panic.to_string()));
     }));
     let desk = Rc::new(Desk::new(workers));
     let listener = Rc::clone(&desk);
@@ -61,10 +60,7 @@ pub fn start_worker() {
                     reply(id, result, &attached);
                 });
             }
-            Err(error) => tell(Event::Failed(format!(
-                "A message could not be read ({}). Reload the page: page and worker are of two versions.",
-                js::reason(&error)
-            ))),
+            Err(error) => tell(Event::Failed(format!("A message could not be read: {}", js::reason(&error)))),
         }
     });
     scope().set_onmessage(Some(on_message.as_ref().unchecked_ref()));
@@ -88,8 +84,8 @@ fn tell(event: Event) {
 }
 
 fn post(message: &FromWorker, attached: &[JsValue]) {
-    // A message that cannot be packed or posted is a fault of this program; the console is the last resort.
+    // The page would wait for ever for an answer that cannot be packed or posted: it hears that this worker broke.
     if let Err(error) = wire::pack(message, attached).and_then(|message| scope().post_message(&message)) {
-        web_sys::console::error_1(&error);
+        wasm_bindgen::throw_val(error);
     }
 }

@@ -3,7 +3,9 @@
 //! A tab holds a lock by the name of its folder for as long as it lives. Whatever folder has no lock belongs to
 //! a tab that is gone, and is removed when the next one starts.
 
-use super::{js, locks, scope};
+use super::{js, scope, tell};
+use crate::locks;
+use crate::protocol::Event;
 use js_sys::Reflect;
 use quantscope_session::SinkError;
 use quantscope_session::api::SessionError;
@@ -45,7 +47,8 @@ impl Output {
     /// # Errors
     /// If the browser has no private file system or refuses it; converting will say so when it is tried.
     pub(super) async fn clean_up(&self) -> Result<(), JsValue> {
-        locks::hold(&self.tab, || {})?;
+        let lock = self.tab.clone();
+        locks::hold(&self.tab, || tell(Event::Lives { lock }))?;
         let Some(held) = locks::held().await? else {
             // Without locks it cannot be told whose folders these are.
             return Ok(());

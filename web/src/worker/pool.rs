@@ -3,8 +3,8 @@
 //! Buffers are transferred, not shared, so that any static host can serve the page. A worker that breaks, or does
 //! not answer in time, is dropped, and its rows are done here.
 
-use super::{js, locks, scope};
-use crate::wire;
+use super::{js, scope};
+use crate::{locks, wire};
 use futures_util::future::{Either, LocalBoxFuture, select};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Function, Promise, Uint8Array};

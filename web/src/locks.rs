@@ -1,6 +1,5 @@
-//! The browser's locks: how one worker knows of another, or of another tab, whether it lives.
+//! The browser's locks: how the page and its workers know of each other, and of other tabs, whether they live.
 
-use super::scope;
 use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -8,7 +7,8 @@ use wasm_bindgen_futures::JsFuture;
 
 /// The browser's locks, if it has any.
 fn locks() -> Result<Option<JsValue>, JsValue> {
-    let locks = Reflect::get(&scope().navigator(), &"locks".into())?;
+    let navigator = Reflect::get(&js_sys::global(), &"navigator".into())?;
+    let locks = Reflect::get(&navigator, &"locks".into())?;
     Ok(Some(locks).filter(JsValue::is_object))
 }
 
@@ -20,11 +20,11 @@ fn request(locks: &JsValue, name: &str, then: impl FnOnce() -> JsValue + 'static
     Ok(())
 }
 
-/// Takes a lock for as long as this worker lives, and then calls `held`; at once where the browser has no locks.
+/// Takes a lock for as long as this worker or page lives, and then calls `held`; at once where the browser has no locks.
 ///
 /// # Errors
 /// What the browser says.
-pub(super) fn hold(name: &str, held: impl FnOnce() + 'static) -> Result<(), JsValue> {
+pub(crate) fn hold(name: &str, held: impl FnOnce() + 'static) -> Result<(), JsValue> {
     let Some(locks) = locks()? else {
         held();
         return Ok(());
@@ -40,7 +40,7 @@ pub(super) fn hold(name: &str, held: impl FnOnce() + 'static) -> Result<(), JsVa
 ///
 /// # Errors
 /// What the browser says.
-pub(super) fn when_free(name: &str, free: impl FnOnce() + 'static) -> Result<(), JsValue> {
+pub(crate) fn when_free(name: &str, free: impl FnOnce() + 'static) -> Result<(), JsValue> {
     let Some(locks) = locks()? else { return Ok(()) };
     request(&locks, name, || {
         free();
@@ -52,7 +52,7 @@ pub(super) fn when_free(name: &str, free: impl FnOnce() + 'static) -> Result<(),
 ///
 /// # Errors
 /// What the browser says.
-pub(super) async fn held() -> Result<Option<Vec<String>>, JsValue> {
+pub(crate) async fn held() -> Result<Option<Vec<String>>, JsValue> {
     let Some(locks) = locks()? else { return Ok(None) };
     let query: Function = Reflect::get(&locks, &"query".into())?.unchecked_into();
     let snapshot = JsFuture::from(query.call0(&locks)?.unchecked_into::<Promise>()).await?;

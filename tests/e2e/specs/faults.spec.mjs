@@ -1,0 +1,135 @@
+// Every call of the browser that the worker makes fails once, in every way. What comes of it is the right result, or
+// an error that says what has failed, with nothing under a final name; and the page goes on without being loaded anew.
+// QUANTSCOPE_VISITS=all visits every call; without it a part of them, spread over all.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { WAYS, askTrap, keepDownloads, session, setTrap, sha256, startAgain } from "../lib/faults_injected.mjs";
+import { expect, test } from "../lib/fixtures.mjs";
+import { discard, scratch } from "../lib/folders.mjs";
+import { part } from "../lib/page.mjs";
+import { answerPicker, pickedFiles, removePicked } from "../lib/picked.mjs";
+import { layers, weights } from "../lib/random.mjs";
+import { writeTensors } from "../lib/safetensors.mjs";
+
+const ALL = process.env.QUANTSCOPE_VISITS === "all";
+/** Visits of a short run, for each kind of session. */
+const SHORT = 14;
+/** Calls and ways when all of them were visited. */
+const FAULTS = { "within the browser": 1, "into a folder": 1, "on the GPU": 1 };
+const MANIFEST = "quantscope.manifest.json";
+
+// What fails on purpose is told in the console too.
+test.use({ forgiven: /planted|unreachable|RuntimeError|memory|panicked|terminate|Failed to load resource|DataCloneError|Uncaught/ });
+
+let folder;
+let expected;
+test.beforeAll(() => {
+  const place = scratch("faults");
+  folder = join(place, "model");
+  mkdirSync(folder);
+  const tensors = layers(2, 128, 256);
+  tensors.set("model.norm.weight", { dtype: "BF16", shape: [256], bytes: weights(256, 9) });
+  writeTensors(join(folder, "model.safetensors"), { tensors });
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ model_type: "llama", torch_dtype: "bfloat16" }));
+  const into = join(place, "out");
+  const { status, stderr } = spawnSync(process.env.QUANTSCOPE_CLI, ["convert", folder, "-o", into, "--to", "nvfp4"], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`quantscope convert ended with ${status}: ${stderr}`);
+  expected = Object.fromEntries(readdirSync(into).map((name) => [name, sha256(readFileSync(join(into, name)))]));
+});
+test.afterAll(() => discard(join(folder, "..")));
+
+const isTemporary = (name) => name.startsWith(".quantscope-");
+const finished = (files) => Object.fromEntries(Object.entries(files).filter(([name]) => !isTemporary(name)));
+/** Without the manifest, which the command line writes with another path. */
+const comparable = ({ [MANIFEST]: manifest, ...files }) => {
+  expect(manifest, "there is a manifest").toBeTruthy();
+  return files;
+};
+
+/** One session; answers what came of it, with the files of the picked folder where that is where they go. */
+async function run(page, into) {
+  const result = await session(page, folder, { into });
+  if (!into) return result;
+  const files = finished(await pickedFiles(page));
+  return result.error ? { ...result, left: files } : { files };
+}
+
+
+
+/** Every fault of a session, as calls were counted: call, door and way. */
+function faultsOf(calls) {
+  const faults = [];
+  for (const [at, door] of calls.entries()) {
+    for (const way of [...(WAYS[door] ?? []), "killed", "exhausted"]) faults.push({ at, door, way });
+  }
+  return faults;
+}
+
+/** Some of them: each door and way once, and the rest evenly spread. */
+function spread(faults, most) {
+  const seen = new Set();
+  const first = faults.filter(({ door, way }) => !seen.has(`${door} ${way}`) && seen.add(`${door} ${way}`));
+  const kept = new Set(first.filter((_, index) => Math.floor((index * most) / first.length) !== Math.floor(((index - 1) * most) / first.length)));
+  return faults.filter((fault) => kept.has(fault));
+}
+
+async function visit(page, fault, into) {
+  const what = JSON.stringify(fault);
+  await setTrap(page, { at: fault.at, way: fault.way });
+  const result = await run(page, into);
+  if (result.error) {
+    expect(result.error.length, what).toBeGreaterThan(30);
+    expect(result.error, what).not.toMatch(/undefined|\[object|null/);
+    if (["killed", "exhausted"].includes(fault.way)) expect(result.error, what).toContain("Another one has begun");
+    if (fault.door === "read" && fault.way !== "killed" && fault.way !== "exhausted") {
+      expect(result.error, what).toMatch(/model\.safetensors|config\.json/);
+    }
+    expect(result.left ?? {}, `${what}: nothing has its final name`).toEqual({});
+    await expect(part(page, "convert-result")).toBeHidden();
+  } else {
+    expect(comparable(result.files), what).toEqual(comparable(expected));
+  }
+  // The worker may be another one by now.
+  await expect(async () => setTrap(page)).toPass({ timeout: 30_000 });
+  if (into) await removePicked(page);
+  await startAgain(page);
+  const again = await run(page, into);
+  expect(again.error, `${what}, and then once more`).toBeUndefined();
+  expect(comparable(again.files), `${what}, and then once more`).toEqual(comparable(expected));
+  if (into) await removePicked(page);
+  await startAgain(page);
+  return result.error ? result.step : "right";
+}
+
+for (const [title, query, into] of [
+  ["within the browser", "engine=cpu&workers=0", false],
+  ["into a folder", "engine=cpu&workers=0", true],
+  ["on the GPU", "engine=gpu&workers=0", false],
+]) {
+  test(`a session ${title}`, async ({ page, context }) => {
+    test.setTimeout(ALL ? 3_600_000 : 400_000);
+    await keepDownloads(context);
+    await answerPicker(context);
+    await page.goto(`/faulty/?${query}`);
+    await expect(part(page, "drop-zone")).toBeVisible();
+    await setTrap(page);
+    const undisturbed = await run(page, into);
+    expect(undisturbed.error).toBeUndefined();
+    expect(comparable(undisturbed.files)).toEqual(comparable(expected));
+    const { calls } = await askTrap(page);
+    if (into) await removePicked(page);
+    await startAgain(page);
+    const faults = faultsOf(calls);
+    const chosen = ALL ? faults : spread(faults, SHORT);
+    const came = {};
+    for (const fault of chosen) {
+      const outcome = await visit(page, fault, into);
+      came[outcome] = (came[outcome] ?? 0) + 1;
+    }
+    console.log(`${title}: ${calls.length} calls, ${chosen.length} of ${faults.length} visits; what came of them: ${JSON.stringify(came)}`);
+    expect(faults.length, "there is less to visit than before").toBeGreaterThanOrEqual(FAULTS[title]);
+    expect(chosen.length).toBeGreaterThanOrEqual(ALL ? faults.length : SHORT);
+    expect(Object.keys(came).length, "some end well, some do not").toBeGreaterThan(1);
+  });
+}
