@@ -13,7 +13,7 @@ use quantscope_tests::trend::Trend;
 use std::time::{Duration, Instant};
 
 /// Rounds of a short run.
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 4;
 /// The part of a run in which memory may grow: caches, and what the allocator keeps.
 const WARM_UP: f64 = 0.2;
 /// What memory may grow by after that, in MiB: what the allocator's noise comes to, far below what losing one layer a

@@ -13,6 +13,7 @@ mod project;
 mod samples;
 mod serve;
 mod setup;
+mod soak;
 mod steps;
 
 use anyhow::{Context as _, Result, bail};
@@ -35,6 +36,9 @@ cargo xtask full-size DIR [--gigabytes N] [--to ID]
 cargo xtask finish                       what Trunk calls at the end of a build
 cargo xtask fuzz [--thousandths N]       feed every parser bytes that nobody would write (needs the nightly
                                          toolchain); not part of the tests
+cargo xtask soak [--minutes N] [--seed N] [--fuzz]
+                                         random checkpoints through one process and one tab for 60 (N) minutes,
+                                         then every fault of the page; fails if memory grows (--fuzz: then fuzz)
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -49,6 +53,7 @@ enum Request {
     Large { folder: PathBuf },
     FullSize(full_size::FullSize),
     Fuzz { share: u64 },
+    Soak(soak::Soak),
     Screenshots,
 }
 
@@ -92,6 +97,7 @@ fn run(request: &Request) -> Result<()> {
         Request::Large { folder } => samples::moe::write(folder),
         Request::FullSize(job) => full_size::run(&project, job),
         Request::Fuzz { share } => fuzz::run(&project, *share),
+        Request::Soak(job) => soak::run(&project, *job),
         Request::Screenshots => steps::screenshots(&project),
     }
 }
@@ -111,6 +117,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
                 to: "nvfp4".into(),
             }),
             "fuzz" => Request::Fuzz { share: 1000 },
+            "soak" => Request::Soak(soak::Soak { minutes: 60, seed: 1, fuzz: false }),
             "screenshots" => Request::Screenshots,
             "help" => Request::Help,
             other => bail!("there is no command {other:?}\n\n{USAGE}"),
@@ -126,6 +133,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (Request::Serve { port, .. }, Long("port")) => *port = parser.value()?.parse()?,
             (Request::FullSize(job), Long("gigabytes")) => job.gigabytes = parser.value()?.parse()?,
             (Request::FullSize(job), Long("to")) => job.to = parser.value()?.string()?,
+            (Request::Soak(job), Long("minutes")) => job.minutes = parser.value()?.parse()?,
+            (Request::Soak(job), Long("seed")) => job.seed = parser.value()?.parse()?,
+            (Request::Soak(job), Long("fuzz")) => job.fuzz = true,
             (Request::Fuzz { share }, Long("thousandths")) => *share = parser.value()?.parse()?,
             (Request::Samples { force }, Long("force")) => *force = true,
             (Request::Test { only }, Long("only")) => {
@@ -160,6 +170,8 @@ mod tests {
         let job = full_size::FullSize { folder: "big".into(), gigabytes: 3, to: "fp8".into() };
         assert_eq!(parsed("full-size big --gigabytes 3 --to fp8").unwrap(), Request::FullSize(job));
         assert_eq!(parsed("fuzz --thousandths 5").unwrap(), Request::Fuzz { share: 5 });
+        let job = soak::Soak { minutes: 5, seed: 7, fuzz: true };
+        assert_eq!(parsed("soak --minutes 5 --seed 7 --fuzz").unwrap(), Request::Soak(job));
         assert_eq!(parsed("").unwrap(), Request::Help);
     }
 

@@ -280,6 +280,11 @@ fn end_to_end<'a>(project: &'a Project, tools: &TestTools) -> Result<Cmd<'a>> {
         .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"))
 }
 
+/// Some of them, without a second try: what fails once in an hour has failed.
+pub(crate) fn browser_tests<'a>(project: &'a Project, tools: &TestTools, spec: &str) -> Result<Cmd<'a>> {
+    Ok(end_to_end(project, tools)?.args(["--retries", "0", spec]))
+}
+
 /// A port that nobody listens on now.
 fn free_port() -> Result<u16> {
     let listener =
