@@ -192,6 +192,29 @@ mod tests {
     }
 
     #[test]
+    fn every_answer_keeps_the_page_apart() {
+        let folder = std::env::temp_dir().join(format!("quantscope-apart-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("sw.js"), "1").unwrap();
+        let policies =
+            Policies { closed: "connect-src 'self'".into(), connecting: String::new(), allow_local: false };
+        let server = Server::http(("127.0.0.1", 0)).unwrap();
+        let mut asked = std::net::TcpStream::connect(server.server_addr().to_ip().unwrap()).unwrap();
+        std::io::Write::write_all(&mut asked, b"GET /sw.js HTTP/1.0\r\n\r\n").unwrap();
+        answer(&folder, &policies, server.recv().unwrap()).unwrap();
+        let mut text = String::new();
+        asked.read_to_string(&mut text).unwrap();
+        assert!(
+            text.contains("Content-Security-Policy: connect-src 'self'; frame-ancestors 'none'\r\n"),
+            "{text}"
+        );
+        for (name, value) in ALONE {
+            assert!(text.contains(&format!("{name}: {value}\r\n")), "{text}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn only_files_inside_the_folder_are_served() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert_eq!(local_path(folder, "/Cargo.toml?x=1"), Some(folder.join("Cargo.toml")));

@@ -2,6 +2,7 @@
 // error, and no growth of memory. QUANTSCOPE_SOAK_MINUTES says for how long; without it a few rounds are run.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { startAgain } from "../lib/faults_injected.mjs";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, scratch } from "../lib/folders.mjs";
 import { pageMemory } from "../lib/measure.mjs";
@@ -45,6 +46,7 @@ function write(folder) {
 async function round(page, folder) {
   write(folder);
   const scheme = SCHEMES[below(SCHEMES.length)];
+  await startAgain(page);
   await part(page, "pick-folder").setInputFiles(folder);
   await opened(page);
   await verify(page);
