@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { expect } from "./fixtures.mjs";
 import { part } from "./page.mjs";
 
-/** How each call of the browser can fail. Every one of them can be the last: the worker ends, or its memory does. */
+/** How each call of the browser can fail; `revoked` is for good, all others once. Every one of them can be the last: the worker ends, or its memory does. */
 export const WAYS = {
   read: ["changed", "short", "gone"],
   write: ["full", "short", "refused"],
@@ -12,10 +12,10 @@ export const WAYS = {
   open: ["refused"],
   "open stream": ["refused", "full"],
   "get file": ["refused", "gone"],
-  move: ["refused", "gone"],
-  "write stream": ["full", "refused"],
+  move: ["refused", "gone", "revoked"],
+  "write stream": ["full", "refused", "revoked"],
   "size stream": ["full", "refused"],
-  "close stream": ["full", "refused"],
+  "close stream": ["full", "refused", "revoked"],
   "get handle": ["refused", "gone"],
   "get folder": ["refused"],
   remove: ["refused"],
@@ -76,7 +76,7 @@ const say = (page, message, until) => page.evaluate(([message, until]) => new Pr
 /** Sets the trap on a call, or, without one, only has it count. */
 export const setTrap = (page, fault = {}) => say(page, { set: fault }, "isSet");
 
-/** What the trap has counted, by door, and whether it sprang. */
+/** The doors of the calls that the trap has counted, in their order. */
 export const askTrap = (page) => say(page, { ask: true }, "told");
 
 /** Waits for an element, or for an error that is told; answers the error's words, or nothing. */

@@ -1,7 +1,9 @@
 // Stands in front of the worker's script in the tests: every call of the browser that the worker makes goes through a
 // trap, which counts it and lets the one that it is set on fail. What it is told, and what it counts, goes over a
 // channel of its own.
-const trap = { calls: [], at: -1, way: "", lasting: "", sprung: false };
+const trap = { calls: [], at: -1, way: "", revoked: false };
+/** What a page may no longer do once its permission for a folder is taken back. */
+const NEEDS_PERMISSION = ["open stream", "write stream", "size stream", "close stream", "get handle", "get file", "move", "remove"];
 
 const refusal = (name) => new DOMException(`planted: ${name}`, name);
 
@@ -19,10 +21,8 @@ function exhaust() {
 
 /** Counts a call of `door`; tells how it fails, if it does. */
 function pass(door) {
-  if (trap.lasting === door) return "refused";
   const number = trap.calls.push(door) - 1;
-  if (number !== trap.at) return "";
-  trap.sprung = true;
+  if (number !== trap.at) return trap.revoked && NEEDS_PERMISSION.includes(door) ? "refused" : "";
   if (trap.way === "killed") {
     self.close();
     return "never";
@@ -30,6 +30,10 @@ function pass(door) {
   if (trap.way === "exhausted") {
     exhaust();
     return "";
+  }
+  if (trap.way === "revoked") {
+    trap.revoked = true;
+    return "refused";
   }
   return trap.way;
 }
@@ -109,8 +113,8 @@ WebAssembly.instantiateStreaming = async (...given) => {
 const channel = new BroadcastChannel("faults");
 channel.onmessage = ({ data }) => {
   if (data.set) {
-    Object.assign(trap, { calls: [], at: -1, way: "", lasting: "", sprung: false }, data.set);
+    Object.assign(trap, { calls: [], at: -1, way: "", revoked: false }, data.set);
     channel.postMessage({ isSet: true });
   }
-  if (data.ask) channel.postMessage({ told: { calls: trap.calls, sprung: trap.sprung } });
+  if (data.ask) channel.postMessage({ told: trap.calls });
 };
