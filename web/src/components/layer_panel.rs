@@ -1,6 +1,8 @@
 //! One layer: findings, tensors and what they mean, and what its bytes show.
 
 use super::{ErrorBox, FindingCard, PythonLines, ValuesView};
+use crate::state::converting::Converting;
+use crate::state::route::View;
 use crate::state::text;
 use crate::state::{Action, Panel};
 use quantscope_session::api::{LayerDetail, LayerValues, TensorView};
@@ -53,6 +55,7 @@ fn detail_view(detail: &LayerDetail, props: &LayerPanelProps) -> Html {
         ("shape", text::shape(&row.shape)),
         ("stored", stored_as.clone()),
     ];
+    let name = row.name.clone();
     let facts = facts.iter().filter(|(_, fact)| !fact.is_empty());
     html! {
         <>
@@ -60,6 +63,12 @@ fn detail_view(detail: &LayerDetail, props: &LayerPanelProps) -> Html {
                 { for facts.map(|(word, fact)| html! { <><dt>{ word }</dt><dd>{ fact }</dd></> }) }
                 <dt>{ "bits" }</dt><dd title={row.bits_per_weight.to_string()}>{ format!("{} per weight", text::bits(row.bits_per_weight)) }</dd>
             </dl>
+            if row.shape.len() > 1 {
+                <p class="panel-ways">
+                    <button data-testid="layer-convert" onclick={props.dispatch.reform(move |_| Action::Converting(Converting::Layer(name.clone())))}>{ "Convert this layer…" }</button>
+                    <button data-testid="layer-preview" onclick={props.dispatch.reform(|_| Action::Go(View::Preview))}>{ "Try schemes on it" }</button>
+                </p>
+            }
             { for findings.iter().map(|finding| html! { <FindingCard finding={finding.clone()} on_rule={on_rule.clone()} /> }) }
             <section>
                 <h3>{ "Tensors" }<span title={text::exact_size(row.bytes)}>{ text::size(row.bytes) }</span></h3>

@@ -3,8 +3,9 @@
 use super::convert_plan::PlanSection;
 use super::convert_recipe::RecipeForm;
 use super::convert_result::ResultSection;
-use crate::components::ErrorBox;
+use crate::components::{ErrorBox, LayerName, OptionsOf};
 use crate::services::dom;
+use crate::state::converting::Converting;
 use crate::state::home::Home;
 use crate::state::load::Shared;
 use crate::state::{Action, State};
@@ -46,6 +47,7 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
                         on_calibration={props.on_calibration.clone()} on_recipe={props.on_recipe.clone()} />
                 </div>
                 <div class="convert-plan">
+                    { picked_view(props) }
                     if let Some(error) = &convert.plan.failed {
                         <ErrorBox title="No plan" error={error.clone()} />
                     } else if let Some(plan) = &convert.shown {
@@ -57,6 +59,38 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
                 </div>
             </div>
         </main>
+    }
+}
+
+/// The layer that the user came with, and what becomes of it.
+fn picked_view(props: &ConvertPageProps) -> Html {
+    let convert = &props.state.convert;
+    let (Some(name), Some(overview)) = (convert.picked.clone(), props.state.overview()) else {
+        return Html::default();
+    };
+    let chosen = convert.form.by_layer.get(&name).cloned().unwrap_or_default();
+    let others = if convert.form.scheme.is_empty() {
+        "The others stay as they are."
+    } else {
+        "The recipe says the rest."
+    };
+    let onchange = {
+        let (form, name) = (convert.form.clone(), name.clone());
+        props
+            .dispatch
+            .reform(move |event: Event| Action::SetForm(Box::new(form.giving(&name, &dom::value_of(&event)))))
+    };
+    html! {
+        <div class="hint picked" role="group" aria-label="The layer you came with" data-testid="convert-picked" data-name={name.clone()}>
+            <LayerName name={name.clone()} />
+            <label>{ "becomes " }<select data-testid="picked-becomes" autofocus=true aria-label={format!("What {name} becomes")} {onchange}>
+                <option value="" selected={chosen.is_empty()}>{ "as the recipe says" }</option>
+                <option value="keep" selected={chosen == "keep"}>{ "keep" }</option>
+                <OptionsOf writable={overview.writable.clone()} {chosen} />
+            </select></label>
+            <span class="faint">{ others }</span>
+            <button class="quiet" data-testid="picked-done" onclick={props.dispatch.reform(|_| Action::Converting(Converting::LayerDone))}>{ "Done" }</button>
+        </div>
     }
 }
 

@@ -31,15 +31,7 @@ impl PlanSectionProps {
     /// Gives a layer a scheme of its own, or, with an empty one, what the recipe says.
     fn giving(&self, layer: &str) -> impl Fn(&str) + 'static {
         let (dispatch, form, layer) = (self.dispatch.clone(), self.form.clone(), layer.to_owned());
-        move |scheme| {
-            let mut form = form.clone();
-            if scheme.is_empty() {
-                form.by_layer.remove(&layer);
-            } else {
-                form.by_layer.insert(layer.clone(), scheme.to_owned());
-            }
-            dispatch.emit(Action::SetForm(Box::new(form)));
-        }
+        move |scheme| dispatch.emit(Action::SetForm(Box::new(form.giving(&layer, scheme))))
     }
 }
 

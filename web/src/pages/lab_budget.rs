@@ -93,7 +93,7 @@ fn proposal_view(sweep: &SweepDigest, proposal: &ProposalDigest, props: &BudgetS
     });
     html! {
         <div class="lab-proposal" data-testid="lab-proposal">
-            <p><b>{ "Mixed recipe: " }</b><span data-testid="lab-proposal-size">{ text::size(proposal.total_bytes) }</span>
+            <p><b>{ "Mixed recipe: " }</b><span data-testid="lab-proposal-size" title={text::exact_size(proposal.total_bytes)} data-error={proposal.squared_error.to_string()}>{ text::size(proposal.total_bytes) }</span>
                 { format!(", {} bits per weight of these layers, squared error {}", text::bits(proposal.bits_per_weight), text::number(proposal.squared_error)) }</p>
             if let Some(against) = against.filter(|_| proposal.schemes.len() > 1) { <p class="faint">{ against }</p> }
             if !proposal.fits { <p class="is-warning">{ "Nothing fits: this is the smallest there is." }</p> }
@@ -184,7 +184,7 @@ fn row_view(row: &SweepRow, dispatch: &Callback<Action>) -> Html {
             (None, Some(db)) => format!("{db:.1} dB"),
             (None, None) => "nothing lost".into(),
         };
-        html! { <td class="n" {title}>{ shown }</td> }
+        html! { <td class="n" {title} data-scheme={option.scheme.clone()} data-db={option.sqnr_db.map(|db| db.to_string())} data-bytes={option.bytes.to_string()}>{ shown }</td> }
     };
     html! {
         <tr key={row.name.clone()} data-testid="lab-row" data-name={row.name.clone()}>

@@ -55,8 +55,9 @@ fn card(scheme: &SchemeTrial, trial: &LayerTrial, range: (f32, f32), best: f64, 
     }
     let sqnr = scheme.sqnr_db.map_or_else(|| "nothing lost".into(), |db| format!("{db:.2} dB"));
     let is_best = scheme.sqnr_db == Some(best) || scheme.sqnr_db.is_none();
-    let fact =
-        |word: &'static str, value: String| html! { <><dt>{ word }</dt><dd class="n">{ value }</dd></> };
+    let fact = |word: &'static str, value: String, exact: String| {
+        html! { <><dt>{ word }</dt><dd class="n" title={exact}>{ value }</dd></> }
+    };
     let words = format!(
         "Errors of {} over the weight: {} rows by {} columns of cells",
         scheme.scheme, scheme.map.rows, scheme.map.cols
@@ -64,15 +65,15 @@ fn card(scheme: &SchemeTrial, trial: &LayerTrial, range: (f32, f32), best: f64, 
     html! {
         <article class="lab-card" data-testid="lab-card" data-scheme={scheme.scheme.clone()}>
             { head }
-            <p class="lab-sqnr" title="signal to quantization noise"><b data-testid="lab-sqnr">{ sqnr }</b>
+            <p class="lab-sqnr" title="signal to quantization noise"><b data-testid="lab-sqnr" title={scheme.sqnr_db.map(|db| db.to_string())}>{ sqnr }</b>
                 if is_best { <span class="is-sound">{ "least loss" }</span> }</p>
             <dl>
-                { fact("bits per weight", text::bits(scheme.bits_per_weight)) }
-                { fact("size", text::size(scheme.bytes)) }
-                { fact("largest error", text::number(scheme.max_abs)) }
-                { fact("mean error", text::number(scheme.mean_abs)) }
-                { fact("saturated", share(scheme.saturated, trial.values_read)) }
-                { fact("become zero", share(scheme.zeroed, trial.values_read)) }
+                { fact("bits per weight", text::bits(scheme.bits_per_weight), scheme.bits_per_weight.to_string()) }
+                { fact("size", text::size(scheme.bytes), text::exact_size(scheme.bytes)) }
+                { fact("largest error", text::number(scheme.max_abs), scheme.max_abs.to_string()) }
+                { fact("mean error", text::number(scheme.mean_abs), scheme.mean_abs.to_string()) }
+                { fact("saturated", share(scheme.saturated, trial.values_read), text::count(scheme.saturated)) }
+                { fact("become zero", share(scheme.zeroed, trial.values_read), text::count(scheme.zeroed)) }
             </dl>
             <ErrorPicture map={scheme.map.clone()} {range} family={scheme.family.clone()} {words} {dark} />
             <Overlay before={trial.bins.clone()} after={scheme.bins.clone()} extreme={trial.extreme} family={scheme.family.clone()} />

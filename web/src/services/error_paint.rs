@@ -5,7 +5,7 @@ use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData};
 
 /// Opacity of the smallest error; what has none, or was not read, is empty.
-const FAINTEST: f32 = 0.10;
+pub(super) const FAINTEST: f32 = 0.10;
 
 /// Draws the map in the text colour of the canvas, one pixel a cell; the style sheet makes it larger.
 ///

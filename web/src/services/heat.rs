@@ -8,7 +8,7 @@ use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData};
 
 /// Opacity of the smallest value; what is NaN has none.
-const FAINTEST: f32 = 0.06;
+pub(super) const FAINTEST: f32 = 0.06;
 /// Pixels from which on a cell below zero has a dash, and those from which on a number is written in it.
 const DASH: f64 = 7.0;
 const NUMBER: (f64, f64) = (42.0, 15.0);

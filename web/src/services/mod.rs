@@ -3,6 +3,8 @@
 pub(crate) mod address;
 pub(crate) mod clipboard;
 pub(crate) mod clock;
+#[cfg(test)]
+mod colours;
 pub(crate) mod columns;
 pub(crate) mod dom;
 pub(crate) mod download;

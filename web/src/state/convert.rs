@@ -68,6 +68,8 @@ pub(crate) struct Convert {
     pub(crate) form: Form,
     /// The layer of the plan whose scheme is being chosen.
     pub(crate) choosing: Option<String>,
+    /// The layer that the user came with.
+    pub(crate) picked: Option<String>,
     /// The plan of the form.
     pub(crate) plan: Load<PlanSummary>,
     /// The plan's rows.

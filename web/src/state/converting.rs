@@ -3,6 +3,7 @@
 use super::convert::{Growing, ROWS};
 use super::form::{Calibration, Form};
 use super::job::JobKind;
+use super::route::{Route, View};
 use super::{Command, Notice, Slot, State};
 use crate::protocol::{RecipeReply, RecipeRequest, Reply, Request};
 use quantscope_session::api::SessionError;
@@ -30,6 +31,10 @@ pub(crate) enum Converting {
     LoadRecipe,
     /// The layer of the plan whose scheme is to be chosen, or none.
     Choose(Option<String>),
+    /// Convert this layer: the form, with the layer beside it.
+    Layer(String),
+    /// The layer that the user came with is done with.
+    LayerDone,
 }
 
 impl State {
@@ -87,7 +92,26 @@ impl State {
                 self.send(Slot::Recipe, Request::Recipe(RecipeRequest::Read), commands);
             }
             Converting::Choose(layer) => self.convert.choosing = layer,
+            Converting::Layer(name) => self.convert_layer(name, commands),
+            Converting::LayerDone => self.convert.picked = None,
         }
+    }
+
+    fn convert_layer(&mut self, name: String, commands: &mut Vec<Command>) {
+        let detail = self.panel.detail.value.as_deref().and_then(Option::as_ref);
+        let is_packed = detail.is_some_and(|detail| detail.row.name == name && detail.row.family != "plain");
+        let form = &mut self.convert.form;
+        // A form that nobody has touched would convert all the other layers too.
+        if *form == Form::default() {
+            form.scheme.clear();
+        }
+        if form.scheme.is_empty() && form.by_kind.is_none() {
+            let first = if is_packed { "bf16" } else { "nvfp4" };
+            form.by_layer.entry(name.clone()).or_insert_with(|| first.into());
+        }
+        self.convert.picked = Some(name);
+        self.convert.plan.outdate();
+        self.go(Route { view: View::Convert, ..self.route.clone() }, false, commands);
     }
 
     /// Takes hashes.
@@ -122,5 +146,40 @@ impl State {
             }
             Ok(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{open, sent};
+    use super::*;
+    use crate::state::Action;
+
+    fn convert(state: &mut State, name: &str) -> Vec<Request> {
+        let commands = state.update(Action::Converting(Converting::Layer(name.into())), 0.0);
+        sent(&commands).into_iter().map(|(_, request)| request).collect()
+    }
+
+    #[test]
+    fn converting_one_layer_leaves_the_others_as_they_are() {
+        let mut state = open();
+        let asked = convert(&mut state, "a.b");
+        assert_eq!(state.route.view, View::Convert);
+        let [Request::Plan { convert: request, .. }] = asked.as_slice() else { panic!("{asked:?}") };
+        assert_eq!((request.to.as_str(), request.layers.as_slice()), ("", &["a.b=nvfp4".to_owned()][..]));
+        assert_eq!(state.convert.picked.as_deref(), Some("a.b"));
+        convert(&mut state, "c");
+        assert_eq!(state.convert.form.request().0.layers, ["a.b=nvfp4", "c=nvfp4"]);
+    }
+
+    #[test]
+    fn a_recipe_that_was_begun_is_kept() {
+        let mut state = open();
+        state.convert.form.scheme = "fp8".into();
+        convert(&mut state, "a.b");
+        let request = state.convert.form.request().0;
+        assert_eq!((request.to.as_str(), request.layers.len()), ("fp8", 0));
+        state.update(Action::Converting(Converting::LayerDone), 0.0);
+        assert_eq!(state.convert.picked, None);
     }
 }

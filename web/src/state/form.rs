@@ -86,6 +86,17 @@ impl Default for Form {
 }
 
 impl Form {
+    /// The form with a scheme of its own for a layer, or, with an empty one, with what the recipe says.
+    pub(crate) fn giving(&self, layer: &str, scheme: &str) -> Self {
+        let mut form = self.clone();
+        if scheme.is_empty() {
+            form.by_layer.remove(layer);
+        } else {
+            form.by_layer.insert(layer.to_owned(), scheme.to_owned());
+        }
+        form
+    }
+
     /// The form of a recipe. Its rules for single layers are rules like any others.
     pub(crate) fn of(request: ConvertRequest) -> Self {
         let text = Option::<String>::unwrap_or_default;
