@@ -126,26 +126,26 @@ mod tests {
         Comparison { differences, ..Comparison::default() }
     }
 
-    fn order(query: DifferenceQuery) -> Vec<usize> {
+    fn order(query: &DifferenceQuery) -> Vec<usize> {
         query.order(&found())
     }
 
     #[test]
     fn differences_are_filtered_by_either_name_cause_and_explanation() {
         let of = |text: &str| DifferenceQuery { text: text.into(), ..DifferenceQuery::default() };
-        assert_eq!(order(DifferenceQuery::default()), [0, 1, 2, 3]);
-        assert_eq!(order(of("BLOCK")), [2]);
-        assert_eq!(order(of("l.?")), [0, 2]);
-        assert_eq!(order(of("nowhere")), [0_usize; 0]);
+        assert_eq!(order(&DifferenceQuery::default()), [0, 1, 2, 3]);
+        assert_eq!(order(&of("BLOCK")), [2]);
+        assert_eq!(order(&of("l.?")), [0, 2]);
+        assert_eq!(order(&of("nowhere")), [0_usize; 0]);
         let tied = DifferenceQuery { cause: Some("tied".into()), ..DifferenceQuery::default() };
-        assert_eq!(order(tied), [3]);
+        assert_eq!(order(&tied), [3]);
         let open = DifferenceQuery { unexplained: true, ..DifferenceQuery::default() };
-        assert_eq!(order(open), [0]);
+        assert_eq!(order(&open), [0]);
     }
 
     #[test]
     fn differences_are_sorted_by_name_and_error_and_those_without_one_come_last() {
-        let by = |sort: &str| order(DifferenceQuery { sort: sort.into(), ..DifferenceQuery::default() });
+        let by = |sort: &str| order(&DifferenceQuery { sort: sort.into(), ..DifferenceQuery::default() });
         assert_eq!(by("sqnr"), [0, 2, 1, 3]);
         assert_eq!(by("-sqnr"), [1, 2, 0, 3]);
         assert_eq!(by("name"), [2, 3, 0, 1]);

@@ -49,6 +49,28 @@ for (const colorScheme of ["light", "dark"]) {
         await shoot(page, "layers");
       });
 
+      test("schemes tried on a layer", async ({ page }) => {
+        await arrive(page, "cpu");
+        await openSample(page, "convert");
+        await view(page, "preview");
+        await page.locator('[data-testid="lab-layer"]').first().click();
+        await expect(part(page, "lab-card")).toHaveCount(4);
+        await shoot(page, "preview");
+      });
+
+      test("an export beside its source", async ({ page }) => {
+        await arrive(page, "cpu");
+        await openSample(page, "sound");
+        await view(page, "compare");
+        await part(page, "second-sample").click();
+        await part(page, "compare-run").click();
+        await part(page, "sort-sqnr").click();
+        await expect(part(page, "difference").first()).toBeVisible();
+        await part(page, "difference").first().click();
+        await expect(part(page, "difference-picture")).toBeVisible();
+        await shoot(page, "compare");
+      });
+
       test("conversion finished", async ({ page }) => {
         await arrive(page);
         await openSample(page, "convert");

@@ -22,7 +22,10 @@ pub(crate) struct TrialSectionProps {
 pub(crate) fn TrialSection(props: &TrialSectionProps) -> Html {
     let trial = &*props.trial;
     let range = common_range(trial.schemes.iter().map(|scheme| &scheme.map));
-    let best = trial.schemes.iter().filter_map(|s| s.sqnr_db).fold(f64::NEG_INFINITY, f64::max);
+    // What loses nothing has no ratio, and nothing is better.
+    let noise = |scheme: &SchemeTrial| scheme.sqnr_db.unwrap_or(f64::INFINITY);
+    let tried = trial.schemes.iter().filter(|scheme| scheme.refused.is_none());
+    let best = tried.map(noise).fold(f64::NEG_INFINITY, f64::max);
     let shape = text::shape(&trial.shape);
     html! {
         <div class={classes!("lab-trial", props.stale.then_some("is-stale"))} data-testid="lab-trial" data-layer={trial.name.clone()}>
@@ -54,7 +57,7 @@ fn card(scheme: &SchemeTrial, trial: &LayerTrial, range: (f32, f32), best: f64, 
         };
     }
     let sqnr = scheme.sqnr_db.map_or_else(|| "nothing lost".into(), |db| format!("{db:.2} dB"));
-    let is_best = scheme.sqnr_db == Some(best) || scheme.sqnr_db.is_none();
+    let is_best = scheme.sqnr_db.unwrap_or(f64::INFINITY) >= best;
     let fact = |word: &'static str, value: String, exact: String| {
         html! { <><dt>{ word }</dt><dd class="n" title={exact}>{ value }</dd></> }
     };
