@@ -190,8 +190,8 @@ fn continuing() {
                 converted(place, &source(), &request("nvfp4")).await
             })
         },
-        196,
-        &[Door::Read, Door::TakeUp, Door::ReadWritten, Door::Commit],
+        198,
+        &[Door::Read, Door::KeepOnly, Door::TakeUp, Door::ReadWritten, Door::Commit],
     );
 }
 

@@ -130,6 +130,13 @@ impl Sink for TrappedSink<'_> {
         })
     }
 
+    fn keep_only<'a>(&'a mut self, finished: &'a [String]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.pass(Door::KeepOnly, FOLDER).await?;
+            self.inner.keep_only(finished).await
+        })
+    }
+
     fn take_up<'a>(
         &'a mut self,
         name: &'a str,

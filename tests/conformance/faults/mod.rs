@@ -21,6 +21,8 @@ pub enum Door {
     Reserve,
     /// The journal of a stopped run.
     StoppedRun,
+    /// What a stopped run has left and not finished.
+    KeepOnly,
     /// A file of a stopped run.
     TakeUp,
     /// The journal of this run.
@@ -80,7 +82,7 @@ impl Door {
         match self {
             Self::Read => &[Refused, Short, Changed, Stopped],
             Self::CheckUnchanged => &[Refused, Changed, Stopped],
-            Self::StoppedRun | Self::TakeUp | Self::ReadBack => &[Refused, Stopped],
+            Self::StoppedRun | Self::KeepOnly | Self::TakeUp | Self::ReadBack => &[Refused, Stopped],
             Self::Reserve | Self::BeginJournal | Self::Write | Self::Splice | Self::Finish | Self::Commit => {
                 &[Refused, Full, Stopped]
             }

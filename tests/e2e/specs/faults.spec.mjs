@@ -139,3 +139,96 @@ for (const [title, query, into] of [
     expect(Object.keys(came).length, "some end well, some do not").toBeGreaterThan(1);
   });
 }
+
+/** Plants something into the page before its program runs. */
+async function planted(page, context, script) {
+  await keepDownloads(context);
+  await answerPicker(context);
+  await context.addInitScript(script);
+  await page.goto("/?engine=cpu&workers=0");
+  await expect(part(page, "drop-zone")).toBeVisible();
+}
+
+async function isRight(page, into = false) {
+  const result = await run(page, into);
+  expect(result.error).toBeUndefined();
+  expect(comparable(result.files)).toEqual(comparable(expected));
+}
+
+test("every request that the page cannot send is told, and the page goes on", async ({ page, context }) => {
+  test.setTimeout(400_000);
+  await planted(page, context, () => {
+    const post = Worker.prototype.postMessage;
+    window.sent = { count: 0, failing: 0 };
+    Worker.prototype.postMessage = function (...given) {
+      window.sent.count += 1;
+      if (window.sent.count === window.sent.failing) throw new DOMException("planted: it cannot be cloned", "DataCloneError");
+      return post.apply(this, given);
+    };
+  });
+  const set = (failing) => page.evaluate((failing) => { window.sent = { count: 0, failing }; }, failing);
+  await set(0);
+  await isRight(page);
+  const count = await page.evaluate(() => window.sent.count);
+  expect(count, "requests of a session").toBeGreaterThan(4);
+  await startAgain(page);
+  let told = 0;
+  for (let failing = 1; failing <= count; failing += 1) {
+    await set(failing);
+    const result = await run(page, false);
+    if (result.error) {
+      expect(result.error).toContain("Another one has begun");
+      told += 1;
+    } else {
+      expect(comparable(result.files)).toEqual(comparable(expected));
+    }
+    await set(0);
+    await startAgain(page);
+    await isRight(page);
+    await startAgain(page);
+  }
+  console.log(`${count} requests, ${told} of them told as errors`);
+  expect(told).toBeGreaterThan(2);
+});
+
+test("without a worker the page says so", async ({ page, context }) => {
+  await planted(page, context, () => {
+    window.Worker = function () { throw new DOMException("planted: no worker", "SecurityError"); };
+  });
+  await expect(part(page, "error-box")).toContainText(/could not be started: .*planted.*Reload the page/);
+});
+
+test("without a keeper of its files the page works as before", async ({ page, context }) => {
+  await planted(page, context, () => {
+    ServiceWorkerContainer.prototype.register = () => Promise.reject(new DOMException("planted: no keeper", "SecurityError"));
+  });
+  await isRight(page);
+  expect(await page.evaluate(() => navigator.serviceWorker.controller)).toBeNull();
+});
+
+test("a folder that the browser refuses, and a file that cannot be saved, are told", async ({ page, context }) => {
+  await planted(page, context, () => {
+    const [pick, make] = [window.showDirectoryPicker, URL.createObjectURL];
+    window.refusing = { folder: true, save: false };
+    window.showDirectoryPicker = async (...given) => {
+      if (window.refusing.folder) throw new DOMException("planted: not allowed", "NotAllowedError");
+      return pick(...given);
+    };
+    URL.createObjectURL = (blob) => {
+      if (window.refusing.save) throw new DOMException("planted: no address", "QuotaExceededError");
+      return make.call(URL, blob);
+    };
+  });
+  const refused = await session(page, folder, { into: true });
+  expect(refused.error).toContain("planted: not allowed");
+  await page.evaluate(() => { window.refusing = { folder: false, save: true }; });
+  await startAgain(page);
+  const unsaved = await session(page, folder);
+  expect(unsaved.files, "nothing was saved").toEqual({});
+  await expect(part(page, "error-box")).toContainText(/could not be saved.*planted: no address/);
+  await page.evaluate(() => { window.refusing.save = false; });
+  await startAgain(page);
+  await isRight(page);
+  await startAgain(page);
+  await isRight(page, true);
+});
