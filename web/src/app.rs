@@ -56,7 +56,48 @@ struct App {
     held: Vec<JsValue>,
     /// Blobs of the last result, by file name.
     output: BTreeMap<String, Blob>,
+    /// What the page calls. Made once: a component whose properties stay the same is not drawn again.
+    handlers: Handlers,
     _listeners: [Option<EventListener>; 2],
+}
+
+/// The ways from the page back to the application.
+#[derive(Clone)]
+struct Handlers {
+    dispatch: Callback<Action>,
+    on_pick: Callback<Event>,
+    on_drop: Callback<DragEvent>,
+    on_calibration: Callback<Event>,
+    on_recipe: Callback<Event>,
+    second: SecondPicks,
+}
+
+impl Handlers {
+    fn new(ctx: &Context<App>) -> Self {
+        let link = ctx.link();
+        Self {
+            dispatch: link.callback(Msg::Act),
+            on_pick: link.callback(|event: Event| Msg::Files(Ok(files::from_input(&event)))),
+            on_drop: link.callback_future(|event: DragEvent| {
+                event.prevent_default();
+                let files = files::from_drop(&event);
+                async move { Msg::Files(files.await) }
+            }),
+            on_calibration: link.callback(|event: Event| Msg::Calibration(files::from_input(&event))),
+            on_recipe: link.callback(|event: Event| Msg::Recipe(files::from_input(&event))),
+            second: SecondPicks {
+                on_pick: link.callback(|event: Event| Msg::Second(Ok(files::from_input(&event)))),
+                on_drop: link.callback_future(|event: DragEvent| {
+                    event.prevent_default();
+                    // The page beneath would open it in place of what is open.
+                    event.stop_propagation();
+                    let files = files::from_drop(&event);
+                    async move { Msg::Second(files.await) }
+                }),
+                on_rules: link.callback(|event: Event| Msg::Rules(files::from_input(&event))),
+            },
+        }
+    }
 }
 
 impl Component for App {
@@ -82,6 +123,7 @@ impl Component for App {
             started: 0,
             held: Vec::new(),
             output: BTreeMap::new(),
+            handlers: Handlers::new(ctx),
             _listeners: listeners,
         };
         app.start_worker(ctx);
@@ -93,6 +135,8 @@ impl Component for App {
     }
 
     fn update(&mut self, ctx: &Context<Self>, msg: Msg) -> bool {
+        // Which rows are in sight decides what is asked for; the list itself has drawn them.
+        let redraws = !matches!(msg, Msg::Act(Action::ListWindow { .. }));
         match msg {
             Msg::Act(action) => self.act(ctx, action),
             Msg::Files(Ok(picked)) => {
@@ -139,30 +183,12 @@ impl Component for App {
                 }
             },
         }
-        true
+        redraws
     }
 
-    fn view(&self, ctx: &Context<Self>) -> Html {
-        let on_drop = ctx.link().callback_future(|event: DragEvent| {
-            event.prevent_default();
-            let files = files::from_drop(&event);
-            async move { Msg::Files(files.await) }
-        });
-        let on_pick = ctx.link().callback(|event: Event| Msg::Files(Ok(files::from_input(&event))));
-        let on_recipe = ctx.link().callback(|event: Event| Msg::Recipe(files::from_input(&event)));
-        let on_calibration = ctx.link().callback(|event: Event| Msg::Calibration(files::from_input(&event)));
-        let dispatch = ctx.link().callback(Msg::Act);
-        let second = SecondPicks {
-            on_pick: ctx.link().callback(|event: Event| Msg::Second(Ok(files::from_input(&event)))),
-            on_drop: ctx.link().callback_future(|event: DragEvent| {
-                event.prevent_default();
-                // The page beneath would open it in place of what is open.
-                event.stop_propagation();
-                let files = files::from_drop(&event);
-                async move { Msg::Second(files.await) }
-            }),
-            on_rules: ctx.link().callback(|event: Event| Msg::Rules(files::from_input(&event))),
-        };
+    fn view(&self, _: &Context<Self>) -> Html {
+        let Handlers { dispatch, on_pick, on_drop, on_calibration, on_recipe, second } =
+            self.handlers.clone();
         html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {second} {on_pick} {on_drop} {on_calibration} {on_recipe} /> }
     }
 }

@@ -239,6 +239,8 @@ pub(crate) enum Event {
     },
     /// The worker cannot go on; the words are for the user.
     Failed(String),
+    /// The headers of the open checkpoint were judged.
+    Judged(Box<Overview>),
     /// Which engine jobs will run on.
     Engine(EngineStatus),
     /// What went over the network for the open checkpoint.

@@ -26,5 +26,5 @@ pub use checkpoint::{Checkpoint, ConfigFile, InputFile, Shard};
 pub use engines::{Engines, FallbackEngine};
 pub use model::{LayerInfo, Member, Model, ratio};
 pub use registry::{Example, Rule, rule, rules};
-pub use rules::{HeaderContext, header_findings, sort_findings};
+pub use rules::{FAMILIES, HeaderContext, RuleFamily, header_findings, sort_findings};
 pub use window::WindowedSource;

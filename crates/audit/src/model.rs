@@ -6,6 +6,7 @@ use quantscope_schemes::{
     ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, ScaleLayout, Scheme,
     Stored, WEIGHT_LEAF, recognise, role_of, split_name,
 };
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap};
 
 /// One tensor of a layer, by its place in the checkpoint.
@@ -173,7 +174,8 @@ type Groups = Vec<(String, Vec<Member>)>;
 
 /// Groups tensors by module. A tensor that stands in several shards counts where the index says, or first.
 fn group(checkpoint: &Checkpoint) -> (Groups, BTreeMap<String, Vec<u32>>) {
-    let mapped = checkpoint.index_map();
+    // Asked only where a tensor stands twice.
+    let mapped = LazyCell::new(|| checkpoint.index_map());
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut groups: Groups = Vec::new();
     let mut by_name: HashMap<&str, (usize, usize)> = HashMap::new();
@@ -231,7 +233,11 @@ fn describe(
     };
     let bare = |m: &Member| {
         let tensor = checkpoint.tensor(m.shard, m.tensor);
-        tensor.is_some_and(|(_, t)| t.name == Naming::Parameter.tensor(&layer.name, &m.leaf))
+        // Most names have a dot there; nothing is made to be compared with those.
+        let dotted = |name: &str| name.as_bytes().get(layer.name.len()) == Some(&b'.');
+        tensor.is_some_and(|(_, t)| {
+            !dotted(&t.name) && t.name == Naming::Parameter.tensor(&layer.name, &m.leaf)
+        })
     };
     if !layer.members.is_empty() && layer.members.iter().all(bare) {
         layer.naming = Naming::Parameter;

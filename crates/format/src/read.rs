@@ -5,7 +5,8 @@ use crate::header::ShardHeader;
 use crate::limits::Limits;
 use crate::spans::{length_fault, unreadable};
 
-/// Bytes asked for at once, so that a length that lies about a sparse file costs memory only as bytes come.
+/// Bytes asked for at first; from then on as many as have come, so that a length that lies about a sparse file costs
+/// memory only as bytes come.
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// Reads the header of a safetensors file: exactly its 8 bytes of length and the `n` bytes they announce.
@@ -34,7 +35,8 @@ async fn read_pieces(source: &dyn Source, offset: u64, len: u64) -> Result<Vec<u
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < len {
         let done = bytes.len();
-        let piece = usize::try_from(PIECE_BYTES.min(len - done as u64)).unwrap_or(usize::MAX);
+        let piece =
+            usize::try_from(PIECE_BYTES.max(done as u64).min(len - done as u64)).unwrap_or(usize::MAX);
         bytes.resize(done.saturating_add(piece), 0);
         if let Some(buf) = bytes.get_mut(done..) {
             source.read(offset.saturating_add(done as u64), buf).await?;

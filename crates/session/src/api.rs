@@ -73,7 +73,7 @@ pub struct Overview {
 /// The verdict and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// `sound`, `warnings`, `broken`, `plain`: for colour and icon.
+    /// `sound`, `warnings`, `broken`, `plain`: for colour and icon; `reading` until the headers are judged.
     pub state: String,
     /// One line, such as `Sound NVFP4 export` or `Will not load: 2 errors`.
     pub title: String,
@@ -165,6 +165,15 @@ pub struct LayerQuery {
     pub start: u64,
     /// Rows wanted, 500 at most.
     pub count: u64,
+}
+
+impl LayerQuery {
+    /// Whether findings decide which layers these are, or their order.
+    #[must_use]
+    pub fn needs_findings(&self) -> bool {
+        let by_findings = self.sort.trim_start_matches('-') == "findings";
+        self.with_findings || self.severity.is_some() || self.rule.is_some() || by_findings
+    }
 }
 
 /// One row.

@@ -108,13 +108,21 @@ fn sort(session: &Session, key: &str, hits: &mut [usize]) {
 
 /// The layers that a query keeps, by index, in its order.
 pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
-    let text = Text::new(&query.text);
+    let layers = &session.model.layers;
+    let called: Vec<usize> = match Text::new(&query.text) {
+        Text::All => (0..layers.len()).collect(),
+        Text::Part(part) => session.layers_called(&part),
+        Text::Glob(glob) => {
+            (0..).zip(layers).filter(|(_, l)| glob.is_match(&l.name)).map(|(i, _)| i).collect()
+        }
+    };
     let touched = |index: usize, severity: Option<Severity>, rule: Option<&str>| {
         own_findings(session, index)
             .any(|f| severity.is_none_or(|s| f.severity == s) && rule.is_none_or(|r| f.rule == r))
     };
-    let mut hits: Vec<usize> = (0..)
-        .zip(&session.model.layers)
+    let mut hits: Vec<usize> = called
+        .into_iter()
+        .filter_map(|i| Some((i, layers.get(i)?)))
         .filter(|(i, l)| {
             query.scheme.as_deref().is_none_or(|s| s == l.scheme.id())
                 && query.kind.as_deref().is_none_or(|k| k == l.kind.id())
@@ -122,7 +130,6 @@ pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
                 && (!query.with_findings || touched(*i, None, None))
                 && query.severity.is_none_or(|s| touched(*i, Some(s), None))
                 && query.rule.as_deref().is_none_or(|r| touched(*i, None, Some(r)))
-                && text.matches(&l.name)
         })
         .map(|(i, _)| i)
         .collect();

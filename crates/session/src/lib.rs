@@ -12,6 +12,7 @@ mod error;
 mod findings;
 mod heat;
 mod histogram;
+mod judging;
 mod layers;
 mod outliers;
 mod overview;
@@ -45,8 +46,7 @@ use api::{
 };
 use quantscope_audit::bytes::audit_bytes;
 use quantscope_audit::report::{Finding, Tie};
-use quantscope_audit::targets::target_findings;
-use quantscope_audit::{Checkpoint, HeaderContext, Model, header_findings, sort_findings, ties};
+use quantscope_audit::{Checkpoint, Model, ties};
 use quantscope_convert::{Calibration, Plan, Recipe, Ties};
 use render::AuditView;
 use std::rc::Rc;
@@ -70,6 +70,8 @@ pub struct Session {
     calibration: Calibration,
     /// For each layer of the model, by index: its findings, by index.
     by_layer: Vec<Vec<u32>>,
+    /// Whether the headers were judged.
+    is_judged: bool,
     explorer: tree::Explorer,
 }
 
@@ -79,6 +81,22 @@ impl Session {
     /// # Errors
     /// If there is nothing to read, or a source fails. Damaged files are findings, not errors.
     pub async fn open(
+        name: &str,
+        files: Vec<InputFile>,
+        limits: Limits,
+        control: &dyn Control,
+    ) -> Result<Self, SessionError> {
+        let mut session = Self::read(name, files, limits, control).await?;
+        session.gather();
+        Ok(session)
+    }
+
+    /// Opens a checkpoint without judging it, so that its layers can be looked at before the rules have run over all
+    /// of them: [`Self::judge`] makes up for that, and until then there are no findings.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn read(
         name: &str,
         files: Vec<InputFile>,
         limits: Limits,
@@ -95,8 +113,7 @@ impl Session {
         }
         let model = Model::of(&checkpoint);
         let ties = ties::declared_groups(&checkpoint, &model);
-        let by_layer = Vec::new();
-        let mut session = Self {
+        Ok(Self {
             checkpoint: Rc::new(checkpoint),
             model: Rc::new(model),
             limits,
@@ -106,36 +123,10 @@ impl Session {
             ties,
             verified_by: None,
             calibration: Calibration::default(),
-            by_layer,
+            by_layer: Vec::new(),
+            is_judged: false,
             explorer: tree::Explorer::default(),
-        };
-        session.gather();
-        Ok(session)
-    }
-
-    /// Brings the findings together that are in scope.
-    fn gather(&mut self) {
-        let context = HeaderContext { checkpoint: &self.checkpoint, model: &self.model };
-        let mut findings = header_findings(context);
-        findings.extend(target_findings(context, &self.scope.targets));
-        findings.extend(self.byte_findings.iter().cloned());
-        self.scope.cut(&mut findings);
-        sort_findings(&mut findings);
-        self.findings = findings;
-        self.index_findings();
-    }
-
-    fn index_findings(&mut self) {
-        self.explorer.forget_rows();
-        self.by_layer = vec![Vec::new(); self.model.layers.len()];
-        for (i, finding) in (0_u32..).zip(&self.findings) {
-            for name in &finding.layers {
-                let at = self.model.layers.binary_search_by(|l| natural_cmp(&l.name, name));
-                if let Some(list) = at.ok().and_then(|at| self.by_layer.get_mut(at)) {
-                    list.push(i);
-                }
-            }
-        }
+        })
     }
 
     /// The band at the top of the page.

@@ -53,6 +53,13 @@ fn verdict(session: &Session, errors: u64, warnings: u64) -> Verdict {
         (None, true) => "quantized checkpoint".into(),
         (_, false) => "unquantized checkpoint".into(),
     };
+    if !session.is_judged() {
+        return Verdict {
+            state: "reading".into(),
+            title: format!("{}, being checked", capital(&what)),
+            next: Vec::new(),
+        };
+    }
     let verified = session.verified_by.is_some();
     let mut next = Vec::new();
     let (state, title) = if errors > 0 {

@@ -15,7 +15,8 @@ const DEEPEST: usize = 12;
 
 /// The first `depth` segments of a module path.
 fn prefix(name: &str, depth: usize) -> &str {
-    let end = name.match_indices('.').nth(depth.saturating_sub(1)).map_or(name.len(), |(dot, _)| dot);
+    let mut dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+    let end = dots.nth(depth.saturating_sub(1)).map_or(name.len(), |(dot, _)| dot);
     name.get(..end).unwrap_or(name)
 }
 
@@ -25,28 +26,45 @@ fn cells<'a>(
     depth: usize,
     most: usize,
 ) -> Option<Vec<SizeCell>> {
-    let mut cells: BTreeMap<(&str, &str), SizeCell> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut cells: Vec<SizeCell> = Vec::new();
+    // Neighbours are of one cell as a rule: most layers need no look-up.
+    let mut last: Option<(&str, &'static str, usize)> = None;
     for layer in layers.filter(|l| l.bytes > 0) {
-        let key = (prefix(&layer.name, depth), layer.scheme.id());
-        let cell = cells.entry(key).or_insert_with(|| SizeCell {
-            name: layer.name.clone(),
-            scheme: layer.scheme.id().into(),
-            family: layer.scheme.family().id().into(),
-            layers: 0,
-            bytes: 0,
+        let (name, scheme) = (layer.name.as_str(), layer.scheme.id());
+        let below = |module: &str| name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'));
+        let same = last.filter(|&(module, of, _)| of == scheme && below(module));
+        let (module, at) = same.map(|(module, _, at)| (module, at)).unwrap_or_else(|| {
+            let module = prefix(name, depth);
+            let at = *places.entry((module, scheme)).or_insert_with(|| {
+                cells.push(SizeCell {
+                    name: layer.name.clone(),
+                    scheme: scheme.into(),
+                    family: layer.scheme.family().id().into(),
+                    layers: 0,
+                    bytes: 0,
+                });
+                cells.len() - 1
+            });
+            (module, at)
         });
-        if cell.layers == 1 {
-            // No longer alone: the cell is the module's.
-            cell.name = key.0.to_string();
-        }
-        cell.layers += 1;
-        cell.bytes = cell.bytes.saturating_add(layer.bytes);
+        // Only a module that was cut off at this depth has all the names below it.
+        last = (module.len() < name.len()).then_some((module, scheme, at));
         if cells.len() > most {
             return None;
         }
+        let Some(cell) = cells.get_mut(at) else { continue };
+        if cell.layers == 1 {
+            // No longer alone: the cell is the module's.
+            cell.name = module.to_string();
+        }
+        cell.layers += 1;
+        cell.bytes = cell.bytes.saturating_add(layer.bytes);
     }
-    let mut cells: Vec<SizeCell> = cells.into_values().collect();
-    cells.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    cells.sort_by(|a, b| {
+        let order = b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name));
+        order.then_with(|| a.scheme.cmp(&b.scheme))
+    });
     Some(cells)
 }
 

@@ -8,6 +8,7 @@
 mod finish;
 mod full_size;
 mod fuzz;
+mod packed;
 mod page;
 mod project;
 mod samples;

@@ -1,8 +1,8 @@
 //! Serves the built page to this machine, and to no other.
 
+use crate::packed::{Packed, is_packable};
 use anyhow::{Context as _, Result, anyhow};
-use std::fs::File;
-use std::io::Read as _;
+use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 use tiny_http::{Header, Method, Request, Response, Server};
 
@@ -33,7 +33,7 @@ struct Policies {
 impl Policies {
     fn read(folder: &Path, allow_local: bool) -> Result<Self> {
         let of = |name: &str| -> Result<String> {
-            let page = std::fs::read_to_string(folder.join(name)).context("the page is not built")?;
+            let page = fs::read_to_string(folder.join(name)).context("the page is not built")?;
             let policy =
                 policy_of(&page).with_context(|| format!("{name} names no content security policy"))?;
             Ok(policy.to_owned())
@@ -64,6 +64,7 @@ pub(crate) fn serve(folder: &Path, port: u16, allow_local: bool) -> Result<()> {
         .map_err(|error| anyhow!("{error}"))
         .with_context(|| format!("port {port} cannot be used; `--port 0` or no flag takes a free one"))?;
     let policies = Policies::read(folder, allow_local)?;
+    let packed = Packed::default();
     let address = server.server_addr().to_ip().context("the server has no address")?;
     println!("\nQuantscope is at http://{address}/   (Ctrl-C ends it)");
     // A browser may leave one answer unread until another has come, so no answer waits for another.
@@ -71,7 +72,7 @@ pub(crate) fn serve(folder: &Path, port: u16, allow_local: bool) -> Result<()> {
         for _ in 0..ANSWERS_AT_ONCE {
             scope.spawn(|| {
                 for request in server.incoming_requests() {
-                    if let Err(error) = answer(folder, &policies, request) {
+                    if let Err(error) = answer(folder, &policies, &packed, request) {
                         // A browser that went away in the middle of a file is no reason to stop serving.
                         eprintln!("{error:#}");
                     }
@@ -82,34 +83,58 @@ pub(crate) fn serve(folder: &Path, port: u16, allow_local: bool) -> Result<()> {
     Ok(())
 }
 
-fn answer(folder: &Path, policies: &Policies, request: Request) -> Result<()> {
+fn answer(folder: &Path, policies: &Policies, packed: &Packed, request: Request) -> Result<()> {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return Ok(request.respond(Response::empty(405))?);
     }
-    let opened = local_path(folder, request.url()).and_then(|path| Some((File::open(&path).ok()?, path)));
-    let Some((mut file, path)) = opened else {
+    let Some(path) = local_path(folder, request.url()) else {
         return Ok(request.respond(Response::from_string("There is nothing here.").with_status_code(404))?);
     };
+    let packs = is_packable(content_type(&path)) && takes_gzip(&request);
     let mut response = if policies.allow_local && path.ends_with("remote.html") {
         // The page's own policy has to allow what its header does: both are obeyed.
-        let mut page = String::new();
-        file.read_to_string(&mut page)?;
-        Response::from_string(with_local(&page)).boxed()
+        let page = with_local(&fs::read_to_string(&path)?);
+        Response::from_data(if packs { Packed::pack(page.as_bytes())? } else { page.into_bytes() }).boxed()
+    } else if packs {
+        Response::from_data(packed.of(&path)?.to_vec()).boxed()
     } else {
-        Response::from_file(file).boxed()
+        Response::from_file(File::open(&path)?).boxed()
     };
+    if packs {
+        response.add_header(header("Content-Encoding", "gzip")?);
+    }
     // What a page's own policy cannot say: who may show it within theirs.
     let policy = format!("{}; frame-ancestors 'none'", policies.of(&path));
     let headers = [
         ("Content-Type", content_type(&path)),
         ("Cache-Control", "no-store"),
+        ("Vary", "Accept-Encoding"),
         ("Content-Security-Policy", policy.as_str()),
     ];
     for (name, value) in headers.into_iter().chain(ALONE) {
-        let header = Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: {value} is no header"))?;
-        response.add_header(header);
+        response.add_header(header(name, value)?);
     }
     Ok(request.respond(response)?)
+}
+
+fn header(name: &str, value: &str) -> Result<Header> {
+    Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: {value} is no header"))
+}
+
+/// Whether the browser takes what is packed with gzip.
+fn takes_gzip(request: &Request) -> bool {
+    let mut taken = request.headers().iter().filter(|header| header.field.equiv("Accept-Encoding"));
+    taken.any(|header| names_gzip(header.value.as_str()))
+}
+
+/// Whether a list of encodings, each with a weight or without, names gzip and does not forbid it.
+fn names_gzip(list: &str) -> bool {
+    list.split(',').map(|entry| entry.split(';').map(str::trim).collect::<Vec<_>>()).any(|entry| {
+        let forbidden = entry.iter().skip(1).any(|weight| {
+            weight.strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok()) == Some(0.0)
+        });
+        entry.first() == Some(&"gzip") && !forbidden
+    })
 }
 
 /// The content security policy that the page gives itself. A worker obeys the header of its own script, not
@@ -150,11 +175,12 @@ fn content_type(path: &Path) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
 
     #[test]
     fn the_page_has_a_policy_that_lets_nothing_out() {
         let page =
-            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../index.html")).unwrap();
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../index.html")).unwrap();
         let policy = policy_of(&page).unwrap();
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");
         assert!(policy.contains("connect-src 'self';"), "{policy}");
@@ -167,15 +193,15 @@ mod tests {
         let policies = |allow_local| {
             let folder =
                 std::env::temp_dir().join(format!("quantscope-serve-{}-{allow_local}", std::process::id()));
-            std::fs::create_dir_all(&folder).unwrap();
+            fs::create_dir_all(&folder).unwrap();
             for (name, connect) in [("index.html", "'self'"), ("remote.html", "'self' https:")] {
                 let page = format!(
                     "<meta http-equiv=\"Content-Security-Policy\" content=\"connect-src {connect}\">"
                 );
-                std::fs::write(folder.join(name), page).unwrap();
+                fs::write(folder.join(name), page).unwrap();
             }
             let policies = Policies::read(&folder, allow_local).unwrap();
-            std::fs::remove_dir_all(folder).unwrap();
+            fs::remove_dir_all(folder).unwrap();
             policies
         };
         for allow_local in [false, true] {
@@ -194,14 +220,14 @@ mod tests {
     #[test]
     fn every_answer_keeps_the_page_apart() {
         let folder = std::env::temp_dir().join(format!("quantscope-apart-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("sw.js"), "1").unwrap();
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("sw.js"), "1").unwrap();
         let policies =
             Policies { closed: "connect-src 'self'".into(), connecting: String::new(), allow_local: false };
         let server = Server::http(("127.0.0.1", 0)).unwrap();
         let mut asked = std::net::TcpStream::connect(server.server_addr().to_ip().unwrap()).unwrap();
         std::io::Write::write_all(&mut asked, b"GET /sw.js HTTP/1.0\r\n\r\n").unwrap();
-        answer(&folder, &policies, server.recv().unwrap()).unwrap();
+        answer(&folder, &policies, &Packed::default(), server.recv().unwrap()).unwrap();
         let mut text = String::new();
         asked.read_to_string(&mut text).unwrap();
         assert!(
@@ -211,7 +237,17 @@ mod tests {
         for (name, value) in ALONE {
             assert!(text.contains(&format!("{name}: {value}\r\n")), "{text}");
         }
-        std::fs::remove_dir_all(folder).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        for list in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, gzip;q=0.8, *;q=0.1"] {
+            assert!(names_gzip(list), "{list}");
+        }
+        for list in ["", "identity", "br", "gzip;q=0", "x-gzip", "br, gzip; q=0.0"] {
+            assert!(!names_gzip(list), "{list}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The summary band: verdict, size, weights, bits per weight, schemes; always there while something is open.
 
 use super::ShareBar;
+use crate::state::Action;
 use crate::state::load::Shared;
 use crate::state::text;
 use quantscope_session::api::Overview;
-use yew::{Callback, Html, MouseEvent, Properties, classes, component, html};
+use yew::{Callback, Html, Properties, classes, component, html};
 
 /// Properties of [`Band`].
 #[derive(Properties, PartialEq)]
@@ -13,8 +14,8 @@ pub(crate) struct BandProps {
     pub(crate) overview: Shared<Overview>,
     /// Whether a job runs.
     pub(crate) busy: bool,
-    /// Verify bytes.
-    pub(crate) on_verify: Callback<MouseEvent>,
+    /// What the user does.
+    pub(crate) dispatch: Callback<Action>,
 }
 
 /// The icon of a verdict.
@@ -25,6 +26,11 @@ pub(crate) fn verdict_icon(state: &str) -> &'static str {
         "sound" => "✓",
         _ => "·",
     }
+}
+
+/// Whether the verdict is there.
+pub(crate) fn is_judged(overview: &Overview) -> bool {
+    overview.verdict.state != "reading"
 }
 
 /// The band.
@@ -49,7 +55,7 @@ pub(crate) fn Band(props: &BandProps) -> Html {
     };
     html! {
         <section class="band" aria-label="Summary">
-            <span class={classes!("verdict", format!("verdict-{}", overview.verdict.state))} data-testid="band-verdict">
+            <span class={classes!("verdict", format!("verdict-{}", overview.verdict.state))} data-testid={if is_judged(overview) { "band-verdict" } else { "band-reading" }}>
                 <span aria-hidden="true">{ verdict_icon(&overview.verdict.state) }</span>
                 { &overview.verdict.title }
             </span>
@@ -60,7 +66,7 @@ pub(crate) fn Band(props: &BandProps) -> Html {
                 <ShareBar schemes={overview.schemes.clone()} label="Stored bytes by scheme" />
                 <ul class="mix-keys">{ for keys }</ul>
             </div>
-            <button class="verify" data-testid="verify-button" disabled={props.busy} onclick={props.on_verify.clone()} {title}>{ verify }</button>
+            <button class="verify" data-testid="verify-button" disabled={props.busy} onclick={props.dispatch.reform(|_| Action::Verify)} {title}>{ verify }</button>
         </section>
     }
 }

@@ -15,8 +15,13 @@ pub(crate) struct SchemeTagProps {
 /// A scheme with its family's colour.
 #[component]
 pub(crate) fn SchemeTag(props: &SchemeTagProps) -> Html {
+    scheme_tag(&props.scheme, &props.family)
+}
+
+/// The same without a component of its own, for rows of which hundreds are drawn.
+pub(crate) fn scheme_tag(scheme: &str, family: &str) -> Html {
     html! {
-        <span class="tag"><i class={classes!("swatch", format!("family-{}", props.family))} aria-hidden="true" />{ &props.scheme }</span>
+        <span class="tag"><i class={classes!("swatch", format!("family-{family}"))} aria-hidden="true" />{ scheme }</span>
     }
 }
 
@@ -33,15 +38,20 @@ pub(crate) struct SeverityMarkProps {
 /// A severity: icon, colour and word.
 #[component]
 pub(crate) fn SeverityMark(props: &SeverityMarkProps) -> Html {
-    let (icon, word) = match props.severity {
+    severity_mark(props.severity, props.word)
+}
+
+/// The same without a component of its own, for rows of which hundreds are drawn.
+pub(crate) fn severity_mark(severity: Severity, with_word: bool) -> Html {
+    let (icon, word) = match severity {
         Severity::Error => ("✕", "error"),
         Severity::Warning => ("!", "warning"),
         Severity::Info => ("i", "note"),
     };
     html! {
-        <span class={classes!("severity", severity_class(props.severity))} title={word}>
+        <span class={classes!("severity", severity_class(severity))} title={word}>
             <span aria-hidden="true">{ icon }</span>
-            <span class={if props.word { "severity-word" } else { "read-out" }}>{ word }</span>
+            <span class={if with_word { "severity-word" } else { "read-out" }}>{ word }</span>
         </span>
     }
 }

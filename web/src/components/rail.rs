@@ -1,7 +1,7 @@
 //! The ways between views: a rail at the left, a bar at the bottom where the screen is narrow.
 
 use crate::state::route::View;
-use crate::state::text;
+use crate::state::{Action, text};
 use yew::{Callback, Html, Properties, classes, component, html};
 
 /// Properties of [`Rail`].
@@ -11,34 +11,36 @@ pub(crate) struct RailProps {
     pub(crate) view: View,
     /// Number of layers.
     pub(crate) layers: u64,
-    /// Findings: errors, warnings, notes.
-    pub(crate) findings: (u64, u64, u64),
+    /// Findings: errors, warnings, notes; `None` until the headers were judged.
+    pub(crate) findings: Option<(u64, u64, u64)>,
     /// Tie groups, as far as they were asked for.
     pub(crate) ties: Option<u64>,
-    /// Another view.
-    pub(crate) on_go: Callback<View>,
+    /// What the user does.
+    pub(crate) dispatch: Callback<Action>,
 }
 
 /// The rail.
 #[component]
 pub(crate) fn Rail(props: &RailProps) -> Html {
-    let (errors, warnings, infos) = props.findings;
     let items = View::ALL.into_iter().map(|view| {
         let (count, class) = match view {
             View::Layers => (Some(props.layers), ""),
-            View::Findings => (
-                Some(errors + warnings + infos),
-                if errors > 0 { "is-error" } else if warnings > 0 { "is-warning" } else { "" },
-            ),
+            View::Findings => match props.findings {
+                Some((errors, warnings, infos)) => (
+                    Some(errors + warnings + infos),
+                    if errors > 0 { "is-error" } else if warnings > 0 { "is-warning" } else { "" },
+                ),
+                None => (None, ""),
+            },
             View::Ties => (props.ties, ""),
             View::Overview | View::Preview | View::Compare | View::Convert => (None, ""),
         };
         let here = view == props.view;
-        let on_go = props.on_go.clone();
+        let dispatch = props.dispatch.clone();
         html! {
             <li class={if view == View::Convert { "rail-apart" } else { "" }}>
                 <button class={classes!("rail-item", here.then_some("here"))} aria-current={here.then_some("page")}
-                    data-testid={format!("nav-{}", view.slug())} onclick={move |_| on_go.emit(view)}>
+                    data-testid={format!("nav-{}", view.slug())} onclick={move |_| dispatch.emit(Action::Go(view))}>
                     { view.label() }
                     if let Some(count) = count {
                         <em class={class}>{ text::count(count) }</em>

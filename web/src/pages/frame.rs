@@ -10,7 +10,7 @@ use super::lab::LabPage;
 use super::layers::LayersPage;
 use super::overview::OverviewPage;
 use super::ties::TiesPage;
-use crate::components::{Band, Header, JobBar, NoticeBox, Rail};
+use crate::components::{Band, Header, JobBar, NoticeBox, Rail, is_judged};
 use crate::hooks::use_shortcuts;
 use crate::state::load::Shared;
 use crate::state::remote::Held;
@@ -50,10 +50,10 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
         }
         Some(overview) => html! {
             <>
-                <Band overview={overview.clone()} busy={state.job.is_some()} on_verify={dispatch.reform(|_| Action::Verify)} />
+                <Band overview={overview.clone()} busy={state.job.is_some()} dispatch={dispatch.clone()} />
                 <div class="middle">
-                    <Rail {view} layers={overview.layer_count} findings={(overview.errors, overview.warnings, overview.infos)}
-                        ties={state.ties.value.as_ref().map(|ties| ties.group_count)} on_go={dispatch.reform(Action::Go)} />
+                    <Rail {view} layers={overview.layer_count} findings={is_judged(overview).then_some((overview.errors, overview.warnings, overview.infos))}
+                        ties={state.ties.value.as_ref().map(|ties| ties.group_count)} dispatch={dispatch.clone()} />
                     <div class="view">
                         if let Some(notice) = &state.notice {
                             <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />

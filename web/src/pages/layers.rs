@@ -33,8 +33,7 @@ pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
                 }
                 if let Some(rows) = &state.list.shown {
                     <LayerTable rows={rows.clone()} filter={state.route.filter.clone()} flat={state.route.flat} columns={state.exploring.columns.clone()} cursor={state.list.cursor} selected={state.route.layer.clone()}
-                        on_window={dispatch.reform(|(first, count)| Action::ListWindow { first, count })}
-                        on_row={dispatch.reform(Action::SelectRow)} on_toggle={dispatch.reform(|index| Action::Explore(Explore::Toggle(index)))} on_focus={dispatch.reform(Action::CursorAt)} {on_filter} />
+                        dispatch={dispatch.clone()} />
                     if rows.total == 0 {
                         <p class="empty" role="status">{ "No layer matches. Clear the search or a filter." }</p>
                     }

@@ -4,7 +4,7 @@ use super::convert::{Growing, ResultShown};
 use super::load::Shared;
 use super::{Command, Notice, Phase, Slot, State};
 use crate::protocol::{Reply, RequestId};
-use quantscope_session::api::{SessionError, VerifySummary};
+use quantscope_session::api::{Overview, SessionError, VerifySummary};
 
 impl State {
     /// Puts an answer where it belongs.
@@ -128,6 +128,14 @@ impl State {
             }
             // Rows of a plan or result that is gone, and answers of another form: nothing waits for them.
             _ => {}
+        }
+    }
+
+    /// Takes the verdict on the headers, and asks again for what shows findings.
+    pub(super) fn take_verdict(&mut self, overview: Overview) {
+        if matches!(self.phase, Phase::Open(_)) {
+            self.phase = Phase::Open(Shared::new(overview));
+            self.outdate();
         }
     }
 

@@ -37,6 +37,19 @@ impl Column {
         }
     }
 
+    /// Its classes in the style sheet.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Scheme => "c-scheme",
+            Self::Kind => "c-kind",
+            Self::Shape => "c-shape",
+            Self::Weights => "c-weights n",
+            Self::Bits => "c-bits n",
+            Self::Size => "c-size n",
+            Self::Findings => "c-findings",
+        }
+    }
+
     /// Its heading.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -48,11 +61,6 @@ impl Column {
             Self::Size => "Size",
             Self::Findings => "Found",
         }
-    }
-
-    /// Whether its cells are numbers.
-    pub(crate) fn is_numeric(self) -> bool {
-        matches!(self, Self::Weights | Self::Bits | Self::Size)
     }
 
     /// Whether rows can be put in its order. Modules have no one scheme and no one kind.

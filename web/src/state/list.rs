@@ -35,7 +35,27 @@ pub(crate) struct Rows {
     pages: BTreeMap<u64, Shared<Vec<TreeRow>>>,
 }
 
+/// A row that is here, by its page and its place within. It equals itself alone, whatever it says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RowAt {
+    page: Shared<Vec<TreeRow>>,
+    within: usize,
+}
+
+impl RowAt {
+    /// The row.
+    pub(crate) fn get(&self) -> Option<&TreeRow> {
+        self.page.get(self.within)
+    }
+}
+
 impl Rows {
+    /// The same row as [`Self::row`], to be kept.
+    pub(crate) fn at(&self, index: u64) -> Option<RowAt> {
+        let page = self.pages.get(&(index / PAGE))?.clone();
+        Some(RowAt { page, within: usize::try_from(index % PAGE).ok()? })
+    }
+
     /// The row at an index, if it is here.
     pub(crate) fn row(&self, index: u64) -> Option<&TreeRow> {
         self.pages.get(&(index / PAGE))?.get(usize::try_from(index % PAGE).ok()?)
@@ -76,6 +96,8 @@ pub(crate) struct LayerList {
     epoch: u32,
     window: (u64, u64),
     asked: BTreeMap<u64, RequestId>,
+    /// Answers to older questions that are under way.
+    outdated: usize,
 }
 
 impl LayerList {
@@ -102,6 +124,7 @@ impl LayerList {
     /// Asks for everything anew: another filter, or findings have changed.
     pub(crate) fn outdate(&mut self) {
         self.generation += 1;
+        self.outdated += self.asked.len();
         self.asked.clear();
         self.failed = None;
     }
@@ -113,7 +136,8 @@ impl LayerList {
 
     /// Pages that are in sight, or one beside it, and neither here nor under way.
     pub(crate) fn wanted(&self) -> Vec<u64> {
-        if self.failed.is_some() {
+        // Who types faster than questions are answered asks the last one, not each.
+        if self.failed.is_some() || self.outdated > 0 {
             return Vec::new();
         }
         let Some(shown) = self.shown.as_ref().filter(|shown| shown.epoch == self.epoch) else {
@@ -140,6 +164,7 @@ impl LayerList {
     /// Takes a page, if it is of the present filter.
     pub(crate) fn settle(&mut self, generation: u32, page: u64, answer: Result<TreePage, SessionError>) {
         if generation != self.generation {
+            self.outdated = self.outdated.saturating_sub(1);
             return;
         }
         self.asked.remove(&page);
@@ -232,6 +257,26 @@ mod tests {
         list.settle(old, 0, Ok(page(0, 7)));
         assert_eq!(list.shown.as_ref().unwrap().total, 300);
         list.settle(old + 1, 0, Ok(page(0, 2)));
+        assert_eq!(list.shown.as_ref().unwrap().total, 2);
+    }
+
+    #[test]
+    fn while_an_answer_is_under_way_typing_on_asks_for_the_last_text_alone() {
+        let mut list = open(300);
+        let typed = |list: &mut LayerList, text: &str| {
+            let filter = Filter { text: text.into(), ..Filter::default() };
+            list.set_query(&Route { filter, ..Route::default() });
+            list.wanted()
+        };
+        assert_eq!(typed(&mut list, "c"), [0]);
+        let first = list.ask(0, 5);
+        assert_eq!(typed(&mut list, "co"), [0u64; 0]);
+        assert_eq!(typed(&mut list, "con"), [0u64; 0]);
+        list.settle(first, 0, Ok(page(0, 7)));
+        assert_eq!(list.wanted(), [0], "the answer is there, now to the last text");
+        assert_eq!(list.query(0).filter.text, "con");
+        let last = list.ask(0, 6);
+        list.settle(last, 0, Ok(page(0, 2)));
         assert_eq!(list.shown.as_ref().unwrap().total, 2);
     }
 

@@ -352,6 +352,7 @@ impl State {
                 }
             }
             Action::Told(Event::Ready | Event::Lives { .. }) | Action::Move(_) | Action::Enter => {}
+            Action::Told(Event::Judged(overview)) => self.take_verdict(*overview),
             Action::Told(Event::Traffic(traffic)) => self.remote.traffic = traffic,
             Action::Told(Event::Engine(status)) => self.engine.status = Some(status),
             Action::Told(Event::Progress { job, progress }) => {

@@ -2,19 +2,28 @@
 
 use super::js;
 use futures_util::future::LocalBoxFuture;
-use js_sys::Uint8Array;
+use js_sys::{ArrayBuffer, Uint8Array};
 use quantscope_session::SourceError;
+use std::cell::RefCell;
 use std::ops::Range;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
-/// A `File` or `Blob`. Nothing is read before it is asked for.
+/// Bytes of a header's length.
+const LENGTH: usize = 8;
+/// Bytes that come with a header's length. The browser takes longer over a question than over these bytes, which hold
+/// most headers whole.
+const AHEAD: u64 = 128 << 10;
+
+/// A `File` or `Blob`. Nothing is read before it is asked for, but what follows the length of a header in the file.
 #[derive(Debug, Clone)]
 pub(super) struct BlobSource {
     name: String,
     blob: Blob,
     len: u64,
+    /// The beginning of the file, from when its first bytes were read until the next question.
+    begin: RefCell<Option<ArrayBuffer>>,
 }
 
 impl BlobSource {
@@ -27,7 +36,7 @@ impl BlobSource {
             name: name.into(),
             reason: format!("its size is {}", blob.size()),
         })?;
-        Ok(Self { name: name.into(), blob, len })
+        Ok(Self { name: name.into(), blob, len, begin: RefCell::new(None) })
     }
 
     fn io(&self, error: &JsValue) -> SourceError {
@@ -70,13 +79,30 @@ impl quantscope_session::Source for BlobSource {
             if buf.is_empty() {
                 return Ok(());
             }
-            let part = slice(&self.blob, offset..end).map_err(|error| self.io(&error))?;
-            let buffer = JsFuture::from(part.array_buffer()).await.map_err(|error| self.io(&error))?;
-            let bytes = Uint8Array::new(&buffer);
-            if bytes.length() as usize != buf.len() {
-                return Err(past_end(offset.saturating_add(u64::from(bytes.length()))));
-            }
-            bytes.copy_to(buf);
+            let kept = self.begin.take().filter(|kept| end <= u64::from(kept.byte_length()));
+            let (buffer, from) = match kept {
+                Some(kept) => (kept, offset),
+                None => {
+                    let ahead = offset == 0 && buf.len() == LENGTH;
+                    let until = if ahead { AHEAD.min(self.len) } else { end };
+                    let part = slice(&self.blob, offset..until).map_err(|error| self.io(&error))?;
+                    let bytes = JsFuture::from(part.array_buffer()).await.map_err(|error| self.io(&error))?;
+                    let buffer: ArrayBuffer = bytes.unchecked_into();
+                    let came = offset.saturating_add(u64::from(buffer.byte_length()));
+                    if came != until {
+                        return Err(past_end(came));
+                    }
+                    if ahead {
+                        *self.begin.borrow_mut() = Some(buffer.clone());
+                    }
+                    (buffer, 0)
+                }
+            };
+            // Both are below the length of a buffer, which fits 32 bits.
+            let (Ok(from), Ok(length)) = (u32::try_from(from), u32::try_from(buf.len())) else {
+                return Err(past_end(self.len));
+            };
+            Uint8Array::new_with_byte_offset_and_length(&buffer, from, length).copy_to(buf);
             Ok(())
         })
     }

@@ -42,7 +42,8 @@ impl CompareDesk {
         *self.found.borrow_mut() = None;
     }
 
-    fn take(&self, session: Session) -> CompareReply {
+    fn take(&self, mut session: Session) -> CompareReply {
+        session.judge();
         let overview = session.overview();
         *self.found.borrow_mut() = None;
         *self.second.borrow_mut() = Some(Rc::new(session));

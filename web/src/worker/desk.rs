@@ -6,6 +6,7 @@ use super::control::Jobs;
 use super::convert::{Written, summary_of};
 use super::engines::EngineRoom;
 use super::js;
+use super::judging;
 use super::lab::SweepHeld;
 use super::output::Output;
 use super::samples;
@@ -42,6 +43,8 @@ pub(super) struct Desk {
     pub(super) jobs: Rc<Jobs>,
     pub(super) output: Output,
     pub(super) checkpoint: RefCell<Option<Checkpoint>>,
+    /// Whether someone judges what is open.
+    pub(super) judging: Cell<bool>,
     calibration: RefCell<Option<String>>,
     pub(super) sweep: RefCell<Option<SweepHeld>>,
     pub(super) compare: CompareDesk,
@@ -64,6 +67,7 @@ impl Desk {
             jobs: Rc::default(),
             output: Output::new(),
             checkpoint: RefCell::default(),
+            judging: Cell::default(),
             calibration: RefCell::default(),
             sweep: RefCell::default(),
             compare: CompareDesk::default(),
@@ -84,6 +88,9 @@ impl Desk {
 
     /// Answers a request.
     pub(super) async fn answer(&self, id: RequestId, request: Request, attached: Vec<JsValue>) -> Answer {
+        if judging::is_needed(&request) {
+            self.judge_now();
+        }
         let reply = match request {
             Request::Open { name, paths } => {
                 let files = paths.into_iter().zip(attached.into_iter().map(JsCast::unchecked_into)).collect();
@@ -192,11 +199,14 @@ impl Desk {
                 .map_err(|error| js::error("source", error.to_string()))?;
             inputs.push(InputFile { path: path.clone(), source: Rc::new(source) });
         }
-        Ok((Session::open(name, inputs, Limits::default(), &control).await?, files))
+        Ok((Session::read(name, inputs, Limits::default(), &control).await?, files))
     }
 
     /// Puts a checkpoint that was opened on the desk. `sources` are the files that the browser can splice.
-    pub(super) fn take(&self, session: Session, sources: Sources) -> Reply {
+    pub(super) fn take(&self, mut session: Session, sources: Sources) -> Reply {
+        if judging::is_quick(&session) {
+            session.judge();
+        }
         let overview = session.overview();
         *self.checkpoint.borrow_mut() = Some(Checkpoint { session: Rc::new(session), sources });
         *self.calibration.borrow_mut() = None;

@@ -11,6 +11,7 @@ mod explore;
 mod fetch;
 mod folder;
 mod js;
+mod judging;
 mod lab;
 mod mend;
 mod output;
@@ -58,6 +59,7 @@ pub fn start_worker() {
                         Err(error) => (Err(error), Vec::new()),
                     };
                     reply(id, result, &attached);
+                    desk.judge_meanwhile().await;
                 });
             }
             Err(error) => tell(Event::Failed(format!("A message could not be read: {}", js::reason(&error)))),

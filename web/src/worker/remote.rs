@@ -46,7 +46,7 @@ impl Desk {
             files.into_iter().map(|file| InputFile { path: file.path, source: file.source }).collect();
         // What stands behind a question mark may be a signature.
         let name = address.split(['?', '#']).next().unwrap_or_default();
-        Session::open(name, inputs, limits, &control).await
+        Session::read(name, inputs, limits, &control).await
     }
 }
 

@@ -76,7 +76,7 @@ impl Forest {
         let root =
             Node { parent: ROOT, children: Vec::new(), layer: None, form: 0, sample: 0, begin: 0, end: 0 };
         let mut nodes = vec![root];
-        let mut known: HashMap<(u32, &str), u32> = HashMap::new();
+        let mut known: HashMap<(u32, &str), u32> = HashMap::with_capacity(layers.len());
         // The way to the layer before: most of it is the way to the next one.
         let mut way: Vec<(u32, &str)> = Vec::new();
         for (index, layer) in (0_u32..).zip(layers) {
@@ -176,12 +176,19 @@ impl Forest {
     /// Layers at and below some nodes.
     pub(crate) fn layers_below(&self, of: &[u32]) -> Vec<u32> {
         let mut found = Vec::new();
-        let mut open: Vec<u32> = of.to_vec();
-        while let Some(node) = open.pop().and_then(|index| self.node(index)) {
-            found.extend(node.layer);
-            open.extend(&node.children);
-        }
+        self.each_below(of, |layer| found.push(layer));
         found.sort_unstable();
         found
+    }
+
+    /// Calls `take` with each layer at and below some nodes, in no order.
+    pub(crate) fn each_below(&self, of: &[u32], mut take: impl FnMut(u32)) {
+        let mut open: Vec<u32> = of.to_vec();
+        while let Some(node) = open.pop().and_then(|index| self.node(index)) {
+            if let Some(layer) = node.layer {
+                take(layer);
+            }
+            open.extend(&node.children);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod fold;
 mod forest;
+mod names;
 mod rows;
 mod visible;
 
@@ -9,7 +10,7 @@ pub(crate) use forest::{Forest, place};
 
 use crate::api::{LayerQuery, Severity};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 /// What of the tree is wanted.
@@ -92,8 +93,17 @@ pub struct SchemeBytes {
 /// question until another is asked.
 #[derive(Clone, Default)]
 pub(crate) struct Explorer {
-    forest: RefCell<Option<Rc<Forest>>>,
+    of_model: Rc<OfModel>,
     last: RefCell<Option<(TreeQuery, Rc<visible::Visible>)>>,
+}
+
+/// What is made of the layers when it is first asked for; clones of a session have the same layers.
+#[derive(Default)]
+struct OfModel {
+    forest: OnceCell<Rc<Forest>>,
+    names: OnceCell<names::Names>,
+    /// Kinds and schemes to choose from.
+    choices: OnceCell<(Vec<String>, Vec<String>)>,
 }
 
 impl Explorer {
@@ -106,8 +116,18 @@ impl Explorer {
 impl crate::Session {
     /// The module tree, made when it is first asked for.
     pub(crate) fn forest(&self) -> Rc<Forest> {
-        let mut kept = self.explorer.forest.borrow_mut();
-        Rc::clone(kept.get_or_insert_with(|| Rc::new(Forest::new(&self.model.layers))))
+        let forest = || Rc::new(Forest::new(&self.model.layers));
+        Rc::clone(self.explorer.of_model.forest.get_or_init(forest))
+    }
+
+    /// Indices of the layers whose names hold a text in lower case.
+    pub(crate) fn layers_called(&self, part: &str) -> Vec<usize> {
+        self.explorer.of_model.names.get_or_init(|| names::Names::new(&self.model.layers)).holding(part)
+    }
+
+    /// Kinds and schemes that are there, for choices.
+    pub(crate) fn choices(&self) -> (Vec<String>, Vec<String>) {
+        self.explorer.of_model.choices.get_or_init(|| crate::layers::kinds_and_schemes(self)).clone()
     }
 
     /// A window of the tree, or of the flat list.

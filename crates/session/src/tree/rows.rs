@@ -4,10 +4,9 @@ use super::fold::{Item, label};
 use super::forest::{Forest, place};
 use super::visible::{Row, Sums, Visible, key_of};
 use super::{SchemeBytes, TreePage, TreeQuery, TreeRow};
-use crate::layers::{MOST_ROWS, kinds_and_schemes};
+use crate::layers::MOST_ROWS;
 use crate::{Session, count};
 use quantscope_audit::{LayerInfo, ratio};
-use std::collections::BTreeMap;
 
 /// Schemes that a row names.
 const SCHEMES: usize = 6;
@@ -28,7 +27,7 @@ pub(crate) fn page(session: &Session, visible: &Visible, query: &TreeQuery) -> T
             rows.iter().skip(start).take(most).map(|row| maker.row(row)).collect()
         }
     };
-    let (kinds, schemes) = kinds_and_schemes(session);
+    let (kinds, schemes) = session.choices();
     TreePage {
         total: count(total),
         matching,
@@ -130,16 +129,18 @@ impl Maker<'_> {
     }
 
     fn schemes(&self, item: &Item) -> Vec<SchemeBytes> {
-        let mut of: BTreeMap<&str, SchemeBytes> = BTreeMap::new();
-        for index in self.forest.layers_below(item.nodes()) {
+        // A checkpoint has few schemes, and a row may have all its layers.
+        let mut schemes: Vec<SchemeBytes> = Vec::new();
+        self.forest.each_below(item.nodes(), |index| {
             let matching = self.matches.get(place(index)) == Some(&true);
             let Some(layer) = self.session.model.layers.get(place(index)).filter(|_| matching) else {
-                continue;
+                return;
             };
-            let scheme = of.entry(layer.scheme.id()).or_insert_with(|| scheme_bytes(layer, 0));
-            scheme.bytes = scheme.bytes.saturating_add(layer.bytes);
-        }
-        let mut schemes: Vec<SchemeBytes> = of.into_values().collect();
+            match schemes.iter_mut().find(|known| known.scheme == layer.scheme.id()) {
+                Some(known) => known.bytes = known.bytes.saturating_add(layer.bytes),
+                None => schemes.push(scheme_bytes(layer, layer.bytes)),
+            }
+        });
         schemes.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
         schemes.truncate(SCHEMES);
         schemes

@@ -1,0 +1,75 @@
+//! The names of all layers in one text, in lower case, so that a search looks through it once.
+
+use quantscope_audit::LayerInfo;
+
+/// Stands behind each name; the search text of a line has none.
+const END: char = '\n';
+
+/// The names, by the index of their layer.
+#[derive(Clone)]
+pub(crate) struct Names {
+    text: String,
+    /// Where each name begins, and after the last one the end of the text.
+    begins: Vec<usize>,
+}
+
+impl Names {
+    pub(crate) fn new(layers: &[LayerInfo]) -> Self {
+        Self::of(layers.iter().map(|layer| layer.name.as_str()))
+    }
+
+    fn of<'a>(all: impl Iterator<Item = &'a str>) -> Self {
+        let mut names = Self { text: String::new(), begins: vec![0] };
+        for name in all {
+            if name.is_ascii() {
+                let begin = names.text.len();
+                names.text.push_str(name);
+                if let Some(added) = names.text.get_mut(begin..) {
+                    added.make_ascii_lowercase();
+                }
+            } else {
+                names.text.push_str(&name.to_lowercase());
+            }
+            names.text.push(END);
+            names.begins.push(names.text.len());
+        }
+        names
+    }
+
+    /// Indices of the names that hold a text, which is in lower case already.
+    pub(crate) fn holding(&self, part: &str) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut spans = self.begins.iter().copied().zip(self.begins.iter().copied().skip(1)).enumerate();
+        let mut from = 0;
+        while let Some(at) = self.text.get(from..).and_then(|rest| rest.find(part)).map(|at| from + at) {
+            let Some((index, (_, next))) = spans.find(|(_, (_, next))| *next > at) else { break };
+            // A text that goes on behind the end of the name is not in it, nor is it further on in the same name.
+            if at.saturating_add(part.len()) < next {
+                found.push(index);
+            }
+            from = next;
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+
+    #[test]
+    fn what_is_found_is_what_a_look_at_each_name_finds() {
+        let names = ["", "a.B", "ab.c", "ÄÖ.x", "x\ny", "aab", "i\u{307}", "İ.z", "b"];
+        let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        let all = Names::of(names.into_iter());
+        let parts = [
+            "a", "b", "ab", "aab", ".", ".b", "x", "äö", "ö.x", "z", "b\na", "x\ny", "\n", "nothing",
+            "i\u{307}",
+        ];
+        for part in parts {
+            let expected: Vec<usize> =
+                lower.iter().enumerate().filter(|(_, name)| name.contains(part)).map(|(i, _)| i).collect();
+            assert_eq!(all.holding(part), expected, "{part:?}");
+        }
+    }
+}
