@@ -41,10 +41,19 @@ pub(crate) trait Element {
         Self::f32_bits(pattern & Self::MAGNITUDE) | sign
     }
 
-    /// The code of an element: the number of the first seven thresholds that its magnitude exceeds, and the
-    /// sign bit if it is negative and exceeds the eighth. A difference shifted down to its sign is -1 where
-    /// the threshold is exceeded, 0 elsewhere; this becomes vectors everywhere, where comparisons did not.
-    fn code(pattern: Self::Pattern, thresholds: &[Self::Pattern; 8]) -> u8;
+    /// The number that an element is.
+    fn value(pattern: Self::Pattern) -> f32;
+
+    /// The codes of sixteen elements, two in a byte, the first one low. A code is the number of the first seven
+    /// thresholds that the magnitude exceeds, and the sign bit if the element is negative and exceeds the eighth.
+    ///
+    /// The loops run over the elements side by side. A difference shifted down to its sign is -1 where the threshold
+    /// is exceeded, 0 elsewhere; this becomes vectors everywhere, where comparisons did not.
+    /// Nor does it if the codes are returned.
+    fn codes(patterns: [Self::Pattern; 16], thresholds: &[Self::Pattern; 8], bytes: &mut [u8; 8]);
+
+    /// The scale byte of a block with this largest magnitude.
+    fn scale_byte(table: &Nvfp4Table, amax: Self::Pattern) -> u8;
 
     /// The table's code thresholds over this type's patterns.
     fn code_last(table: &Nvfp4Table) -> &[[Self::Pattern; 8]];
@@ -58,9 +67,10 @@ fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     block
 }
 
-/// An element type: its pattern, the bytes of a block, how a magnitude becomes F32 bits, and its thresholds.
+/// An element type: its pattern, two patterns as one number, the bytes of a block, how a magnitude becomes F32 bits,
+/// its thresholds, and how a block's largest magnitude becomes its scale.
 macro_rules! element {
-    ($name:ident, $pattern:ty, $block_bytes:literal, $f32_bits:expr, $code_last:ident) => {
+    ($name:ident, $pattern:ty, $pair:ty, $block_bytes:literal, $f32_bits:expr, $code_last:ident, $scale_byte:expr) => {
         pub(crate) struct $name;
 
         impl Element for $name {
@@ -87,19 +97,38 @@ macro_rules! element {
                 u32::from(magnitude.cast_unsigned())
             }
 
+            #[inline(always)]
             fn f32_bits(magnitude: $pattern) -> u32 {
                 $f32_bits(magnitude.cast_unsigned())
             }
 
             #[inline(always)]
-            fn code(pattern: $pattern, [last @ .., sign_last]: &[$pattern; 8]) -> u8 {
+            fn value(pattern: $pattern) -> f32 {
+                f32::from_bits($f32_bits(pattern.cast_unsigned()))
+            }
+
+            #[inline(always)]
+            fn codes(patterns: [$pattern; 16], [last @ .., sign_last]: &[$pattern; 8], bytes: &mut [u8; 8]) {
                 const SIGN: u32 = <$pattern>::BITS - 1;
-                let magnitude = pattern & <$pattern>::MAX;
-                let mut code = (pattern >> SIGN) & ((sign_last - magnitude) >> SIGN) & 8;
-                for last in last {
-                    code -= (last - magnitude) >> SIGN;
+                let mut codes = [0; 16];
+                for (code, pattern) in codes.iter_mut().zip(patterns) {
+                    let magnitude = pattern & <$pattern>::MAX;
+                    let mut count = (pattern >> SIGN) & (sign_last.wrapping_sub(magnitude) >> SIGN) & 8;
+                    for last in last {
+                        count = count.wrapping_sub(last.wrapping_sub(magnitude) >> SIGN);
+                    }
+                    *code = count.to_le();
                 }
-                code.to_le_bytes()[0]
+                let pairs: [$pair; 8] = bytemuck::cast(codes);
+                for (byte, pair) in bytes.iter_mut().zip(pairs) {
+                    let pair = <$pair>::from_le(pair);
+                    *byte = (pair | (pair >> (SIGN - 3))).to_le_bytes()[0];
+                }
+            }
+
+            #[inline(always)]
+            fn scale_byte(table: &Nvfp4Table, amax: $pattern) -> u8 {
+                $scale_byte(table, amax)
             }
 
             fn code_last(table: &Nvfp4Table) -> &[[$pattern; 8]] {
@@ -109,6 +138,8 @@ macro_rules! element {
     };
 }
 
-element!(F32, i32, 64, std::convert::identity, code_last);
-element!(Bf16, i16, 32, f32_bits_from_bf16, code_last_bf16);
-element!(F16, i16, 32, f32_bits_from_f16, code_last_f16);
+element!(F32, i32, u64, 64, std::convert::identity, code_last, |table: &Nvfp4Table, amax: i32| {
+    table.scale_byte(amax.cast_unsigned())
+});
+element!(Bf16, i16, u32, 32, f32_bits_from_bf16, code_last_bf16, Nvfp4Table::scale_byte_bf16);
+element!(F16, i16, u32, 32, f32_bits_from_f16, code_last_f16, Nvfp4Table::scale_byte_f16);

@@ -31,6 +31,7 @@ pub mod scale_verify;
 pub mod spec;
 mod tile;
 mod values;
+mod wide;
 
 pub use byte_census::ByteCensus;
 pub use cpu_engine::CpuEngine;

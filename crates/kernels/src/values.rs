@@ -2,7 +2,7 @@
 
 use crate::engine::FloatType;
 use crate::nvfp4_quantize::CodeCast;
-use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16};
+use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16, round_to_bf16, round_to_f16};
 
 /// The pattern that both twins give for a result that is not a number. Which NaN an operation makes, and
 /// whether it keeps a payload, depends on the processor.
@@ -15,6 +15,7 @@ pub(crate) fn bits(value: f32) -> u32 {
 }
 
 /// Widens little-endian elements into `values`, as many as both hold. Exact.
+#[inline(always)]
 pub(crate) fn widen(dtype: FloatType, bytes: &[u8], values: &mut [f32]) {
     match dtype {
         FloatType::F32 => {
@@ -45,10 +46,11 @@ fn widen_halves(bytes: &[u8], values: &mut [f32], bits: impl Fn(u16) -> u32) {
 }
 
 /// Rounds every value as the cast does.
+#[inline(always)]
 pub(crate) fn cast(cast: CodeCast, values: &mut [f32]) {
-    if cast != CodeCast::Keep {
-        for value in values {
-            *value = cast.apply(*value);
-        }
+    match cast {
+        CodeCast::Keep => {}
+        CodeCast::ToBf16 => values.iter_mut().for_each(|value| *value = round_to_bf16(*value)),
+        CodeCast::ToF16 => values.iter_mut().for_each(|value| *value = round_to_f16(*value)),
     }
 }

@@ -1,8 +1,11 @@
 //! The CPU twin.
 
 use super::{BlockSize, f32_bits};
+use crate::absmax::cpu::Largest;
 use crate::element::{Bf16, Element, F16, F32};
 use crate::engine::{FloatTile, FloatType};
+use crate::wide::{self, Stretch};
+use std::marker::PhantomData;
 
 /// The maxima of some rows of blocks: `bytes` are their rows of elements. Tile and room have been checked.
 pub(crate) fn maxima(tile: &FloatTile<'_>, block: BlockSize, bytes: &[u8], maxima: &mut [u32]) {
@@ -24,26 +27,31 @@ fn maxima_of<E: Element>(tile: &FloatTile<'_>, block: BlockSize, bytes: &[u8], m
     for (rows, maxima) in rows_of_blocks.zip(maxima.chunks_mut(row_bytes.div_ceil(block_bytes))) {
         // Patterns as unsigned numbers, widened at the end.
         maxima.fill(0);
-        for row in rows.chunks(row_bytes) {
-            for (largest, elements) in maxima.iter_mut().zip(row.chunks(block_bytes)) {
-                *largest = (*largest).max(largest_of::<E>(elements));
-            }
-        }
+        wide::run(Rows::<E> { rows, row_bytes, block_bytes, maxima, element: PhantomData });
         for largest in maxima {
             *largest = f32_bits(*largest, tile.dtype);
         }
     }
 }
 
-/// The largest pattern without its sign. Sixteen maxima are kept side by side.
-#[inline]
-fn largest_of<E: Element>(elements: &[u8]) -> u32 {
-    let (chunks, rest) = E::blocks(elements);
-    let mut lanes = E::patterns(&E::padded(rest)).map(|pattern| pattern & E::MAGNITUDE);
-    for chunk in chunks {
-        for (lane, pattern) in lanes.iter_mut().zip(E::patterns(chunk)) {
-            *lane = (*lane).max(pattern & E::MAGNITUDE);
+/// Rows of elements, and the largest pattern so far of each block that they cross.
+struct Rows<'a, E> {
+    rows: &'a [u8],
+    row_bytes: usize,
+    block_bytes: usize,
+    maxima: &'a mut [u32],
+    element: PhantomData<E>,
+}
+
+impl<E: Element> Stretch for Rows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks(self.row_bytes) {
+            for (largest, bytes) in self.maxima.iter_mut().zip(row.chunks(self.block_bytes)) {
+                *largest = (*largest).max(Largest::<E> { bytes, element: PhantomData }.run());
+            }
         }
     }
-    E::pattern_bits(lanes.into_iter().fold(E::Pattern::default(), Ord::max))
 }

@@ -4,6 +4,7 @@ use crate::element::{Bf16, Element, F16, F32};
 use crate::engine::{FloatTile, FloatType};
 use crate::nvfp4_quantize::{Nvfp4Block, Nvfp4Table};
 use crate::rows::runs;
+use crate::wide::{self, Stretch};
 
 /// Writes the codes of the tile's blocks from `first_block` on, one block for each byte of `scales`.
 /// `codes` has half a byte an element. Tile and room have been checked.
@@ -34,27 +35,31 @@ fn codes_of<E: Element, const CHUNKS: usize>(
     let code_last = E::code_last(table);
     let (codes, _) = codes.as_chunks_mut::<8>().0.as_chunks_mut::<CHUNKS>();
     runs::<E, CHUNKS>(tile, first_block, scales.len(), |done, blocks| {
-        let places = codes.iter_mut().zip(scales).skip(done);
-        for ((codes, scale), block) in places.zip(blocks) {
-            if let Some(thresholds) = code_last.get(usize::from(*scale & 0x7f)) {
-                for (codes, chunk) in codes.iter_mut().zip(block) {
-                    chunk_codes::<E>(chunk, thresholds, codes);
-                }
-            }
-        }
+        let codes = codes.get_mut(done..).unwrap_or_default();
+        let scales = scales.get(done..).unwrap_or_default();
+        wide::run(Codes::<E, CHUNKS> { code_last, blocks, scales, codes });
     });
 }
 
-/// Writes the codes of sixteen elements. The loops run over them side by side, which the compiler turns
-/// into vectors (but not, as measured, if the codes are returned as an array).
-#[inline(always)]
-fn chunk_codes<E: Element>(chunk: &E::Block, thresholds: &[E::Pattern; 8], codes: &mut [u8; 8]) {
-    let patterns = E::patterns(chunk);
-    let mut chunk_codes = [0; 16];
-    for (code, pattern) in chunk_codes.iter_mut().zip(patterns) {
-        *code = E::code(pattern, thresholds);
-    }
-    for (byte, [even, odd]) in codes.iter_mut().zip(chunk_codes.as_chunks::<2>().0) {
-        *byte = even | (odd << 4);
+/// Neighbouring blocks, the scale byte of each, and the room for its codes.
+struct Codes<'a, E: Element, const CHUNKS: usize> {
+    code_last: &'a [[E::Pattern; 8]],
+    blocks: &'a [[E::Block; CHUNKS]],
+    scales: &'a [u8],
+    codes: &'a mut [[[u8; 8]; CHUNKS]],
+}
+
+impl<E: Element, const CHUNKS: usize> Stretch for Codes<'_, E, CHUNKS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((codes, scale), block) in self.codes.iter_mut().zip(self.scales).zip(self.blocks) {
+            if let Some(thresholds) = self.code_last.get(usize::from(*scale & 0x7f)) {
+                for (codes, chunk) in codes.iter_mut().zip(block) {
+                    E::codes(E::patterns(chunk), thresholds, codes);
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::element::{Bf16, Element, F16, F32};
 use crate::engine::{FloatTile, FloatType};
 use crate::nvfp4_encode;
 use crate::rows::runs;
+use crate::wide::{self, Stretch};
 
 /// Blocks whose source stays in the nearest cache between its two readings.
 const RUN: usize = 128;
@@ -48,11 +49,31 @@ fn scales_of<E: Element, const CHUNKS: usize>(
     scales: &mut [u8],
 ) {
     runs::<E, CHUNKS>(tile, first_block, scales.len(), |done, blocks| {
-        for (scale, block) in scales.iter_mut().skip(done).zip(blocks) {
-            let amax = block.iter().fold(E::Pattern::default(), |amax, chunk| amax.max(largest::<E>(chunk)));
-            *scale = table.scale_byte(E::f32_bits(amax));
-        }
+        let scales = scales.get_mut(done..).unwrap_or_default();
+        wide::run(Scales::<E, CHUNKS> { table, blocks, scales });
     });
+}
+
+/// Neighbouring blocks and the room for their scale bytes.
+struct Scales<'a, E: Element, const CHUNKS: usize> {
+    table: &'a Nvfp4Table,
+    blocks: &'a [[E::Block; CHUNKS]],
+    scales: &'a mut [u8],
+}
+
+impl<E: Element, const CHUNKS: usize> Stretch for Scales<'_, E, CHUNKS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (scale, block) in self.scales.iter_mut().zip(self.blocks) {
+            let mut amax = E::Pattern::default();
+            for chunk in block {
+                amax = amax.max(largest::<E>(chunk));
+            }
+            *scale = E::scale_byte(self.table, amax);
+        }
+    }
 }
 
 #[inline(always)]

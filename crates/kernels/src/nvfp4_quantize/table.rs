@@ -18,6 +18,9 @@ use quantscope_numeric::{e2m1, e4m3, round_to_bf16, round_to_f16};
 /// `m`; the eighth is the last pattern that gets no sign bit when negative.
 pub(crate) type CodeThresholds<K> = [K; 8];
 
+/// Magnitudes of a type of 16 bits.
+const NARROW: usize = 0x8000;
+
 /// Everything about one tensor that quantizing needs beside its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nvfp4Table {
@@ -32,6 +35,9 @@ pub struct Nvfp4Table {
     /// For the upper 13 bits of a pattern, how many thresholds lie below every pattern that has them:
     /// where the search of [`Self::scale_byte`] starts. It rarely goes further than one step.
     scale_start: Box<[u8; 0x2000]>,
+    /// The scale byte by the pattern of a block maximum in BF16, and in F16: one look instead of a search.
+    scale_bf16: Box<[u8; NARROW]>,
+    scale_f16: Box<[u8; NARROW]>,
     /// By scale byte, over patterns of F32, BF16 and F16 magnitudes.
     code_last: Vec<CodeThresholds<i32>>,
     code_last_bf16: Vec<CodeThresholds<i16>>,
@@ -66,11 +72,14 @@ impl Nvfp4Table {
         let ws2 = rule.ws2();
         let scale_last = rule.scale_last();
         let code_last: Vec<_> = (0..128).map(|byte| code_thresholds(byte, ws2, cast)).collect();
+        let zero_scale = rule.zero_scale();
         Self {
             rule,
             block,
             cast,
-            zero_scale: rule.zero_scale(),
+            zero_scale,
+            scale_bf16: scale_by_pattern(&scale_last.map(last_bf16), zero_scale),
+            scale_f16: scale_by_pattern(&scale_last.map(last_f16), zero_scale),
             scale_start: scale_start(&scale_last),
             scale_last,
             code_last_bf16: narrowed(&code_last, last_bf16),
@@ -116,6 +125,18 @@ impl Nvfp4Table {
             byte += 1;
         }
         if byte == 0 { self.zero_scale } else { byte }
+    }
+
+    /// The scale byte of a block whose largest magnitude is a BF16 of this pattern.
+    #[inline(always)]
+    pub(crate) fn scale_byte_bf16(&self, pattern: i16) -> u8 {
+        self.scale_bf16[usize::from(pattern.cast_unsigned()) & (NARROW - 1)]
+    }
+
+    /// The scale byte of a block whose largest magnitude is an F16 of this pattern.
+    #[inline(always)]
+    pub(crate) fn scale_byte_f16(&self, pattern: i16) -> u8 {
+        self.scale_f16[usize::from(pattern.cast_unsigned()) & (NARROW - 1)]
     }
 
     pub(crate) fn code_last(&self) -> &[CodeThresholds<i32>] {
@@ -178,6 +199,21 @@ fn scale_start(scale_last: &[i32; 128]) -> Box<[u8; 0x2000]> {
     start
 }
 
+/// The scale byte of each magnitude of 16 bits, given the thresholds over them.
+fn scale_by_pattern(last: &[i16; 128], zero_scale: u8) -> Box<[u8; NARROW]> {
+    let mut scales = Box::new([zero_scale; NARROW]);
+    // Thresholds grow with their byte: the last byte takes the patterns beyond its threshold, the one before it what
+    // is left of those beyond its own.
+    let mut end = NARROW;
+    for byte in (1..=0x7e_u8).rev() {
+        let last = last[usize::from(byte)];
+        let first = usize::try_from(i32::from(last) + 1).unwrap_or(0).min(end);
+        scales.get_mut(first..end).unwrap_or_default().fill(byte);
+        end = first;
+    }
+    scales
+}
+
 fn narrowed(wide: &[CodeThresholds<i32>], last: fn(i32) -> i16) -> Vec<CodeThresholds<i16>> {
     wide.iter().map(|thresholds| thresholds.map(last)).collect()
 }
@@ -188,6 +224,30 @@ impl CodeCast {
             Self::Keep => weight,
             Self::ToBf16 => round_to_bf16(weight),
             Self::ToF16 => round_to_f16(weight),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quantscope_numeric::{f32_bits_from_bf16, f32_bits_from_f16};
+
+    /// Every pattern of 16 bits, infinities and NaN included, has the scale that its F32 has.
+    #[test]
+    fn narrow_patterns_have_the_scales_of_wide_ones() {
+        let dynamic = [0.0, 1e-42, 3.721e-5, 0.01, 1e30].map(|ws2| ScaleRule::Dynamic { ws2 });
+        let fixed = [(0.0, ScaleRange::Full), (0.1, ScaleRange::Full), (7.0, ScaleRange::FourOverSix)];
+        let fixed = fixed.map(|(global, range)| ScaleRule::Static { global, range });
+        for rule in dynamic.into_iter().chain(fixed) {
+            let table = Nvfp4Table::new(rule, Nvfp4Block::Of16, CodeCast::Keep);
+            for pattern in 0..=i16::MAX {
+                let bits = pattern.cast_unsigned();
+                let found = [table.scale_byte_bf16(pattern), table.scale_byte_f16(pattern)];
+                let expected =
+                    [f32_bits_from_bf16(bits), f32_bits_from_f16(bits)].map(|bits| table.scale_byte(bits));
+                assert_eq!(found, expected, "{rule:?} {pattern:#06x}");
+            }
         }
     }
 }

@@ -1,0 +1,35 @@
+//! The widest vectors that the processor has, found out when the program runs.
+//!
+//! A loop is written once, in a way that the compiler turns into vectors, and compiled for several instruction
+//! sets. All of them compute the same bits: IEEE operations one by one, none of them fused. In WebAssembly there is
+//! one instruction set, chosen when the program is built.
+
+/// A loop over a stretch of elements. [`Self::run`] has to be `#[inline(always)]`, and so has what it calls for each
+/// element: only what is inlined is compiled anew for another instruction set.
+pub(crate) trait Stretch {
+    /// What the loop answers.
+    type Output;
+
+    /// The loop.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs a loop with the widest vectors there are.
+#[cfg(not(any(target_arch = "wasm32", quantscope_narrow)))]
+pub(crate) fn run<S: Stretch>(stretch: S) -> S::Output {
+    struct Dispatched<S>(S);
+    impl<S: Stretch> pulp::WithSimd for Dispatched<S> {
+        type Output = S::Output;
+        #[inline(always)]
+        fn with_simd<V: pulp::Simd>(self, _: V) -> S::Output {
+            self.0.run()
+        }
+    }
+    pulp::Arch::new().dispatch(Dispatched(stretch))
+}
+
+/// Runs a loop with the vectors that the program was built for.
+#[cfg(any(target_arch = "wasm32", quantscope_narrow))]
+pub(crate) fn run<S: Stretch>(stretch: S) -> S::Output {
+    stretch.run()
+}
