@@ -19,6 +19,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // The two faces implement the doors of `format` (Source, Sink) and pick an engine of `kernels`.
     ("cli", &["session", "gpu", "remote", "format", "kernels"]),
     ("web", &["session", "gpu", "remote", "format", "kernels"]),
+    ("bench", &["kernels", "format", "numeric"]),
     ("xtask", &["format", "numeric"]),
     ("promises", &["session", "convert", "audit", "format", "numeric"]),
     ("tests", &["session", "gpu", "convert", "audit", "schemes", "format", "kernels", "numeric"]),

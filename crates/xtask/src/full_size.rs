@@ -85,7 +85,7 @@ fn measure(program: &Path, args: &[&OsStr], bytes: u64) -> Result<()> {
 }
 
 /// The line `VmHWM:   1234 kB` of a process's status.
-fn peak_bytes(status: &str) -> Option<u64> {
+pub(crate) fn peak_bytes(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -5,6 +5,7 @@
 //! next time. Nothing here knows about quantization; heavy work runs in child processes.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod finish;
 mod full_size;
 mod fuzz;
@@ -40,6 +41,9 @@ cargo xtask fuzz [--thousandths N]       feed every parser bytes that nobody wou
 cargo xtask soak [--minutes N] [--seed N] [--fuzz]
                                          random checkpoints through one process and one tab for 60 (N) minutes,
                                          then every fault of the page; fails if memory grows (--fuzz: then fuzz)
+cargo xtask bench [--only NAME,NAME] [--quick] [--modelopt] [--json FILE] [--write]
+                                         measure against the peers, in turns, and print ratios (--modelopt: install
+                                         torch and ModelOpt for it, 5 GB; --write: into docs/performance.md)
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -55,6 +59,7 @@ enum Request {
     FullSize(full_size::FullSize),
     Fuzz { share: u64 },
     Soak(soak::Soak),
+    Bench(bench::Bench),
     Screenshots,
 }
 
@@ -99,6 +104,7 @@ fn run(request: &Request) -> Result<()> {
         Request::FullSize(job) => full_size::run(&project, job),
         Request::Fuzz { share } => fuzz::run(&project, *share),
         Request::Soak(job) => soak::run(&project, *job),
+        Request::Bench(job) => bench::run(&project, job),
         Request::Screenshots => steps::screenshots(&project),
     }
 }
@@ -119,6 +125,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             }),
             "fuzz" => Request::Fuzz { share: 1000 },
             "soak" => Request::Soak(soak::Soak { minutes: 60, seed: 1, fuzz: false }),
+            "bench" => Request::Bench(bench::Bench::default()),
             "screenshots" => Request::Screenshots,
             "help" => Request::Help,
             other => bail!("there is no command {other:?}\n\n{USAGE}"),
@@ -138,6 +145,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (Request::Soak(job), Long("seed")) => job.seed = parser.value()?.parse()?,
             (Request::Soak(job), Long("fuzz")) => job.fuzz = true,
             (Request::Fuzz { share }, Long("thousandths")) => *share = parser.value()?.parse()?,
+            (Request::Bench(job), Long("quick")) => job.quick = true,
+            (Request::Bench(job), Long("modelopt")) => job.modelopt = true,
+            (Request::Bench(job), Long("write")) => job.write = true,
+            (Request::Bench(job), Long("json")) => job.json = Some(parser.value()?.into()),
+            (Request::Bench(job), Long("only")) => {
+                job.only.extend(parser.value()?.string()?.split(',').map(str::to_owned));
+            }
             (Request::Samples { force }, Long("force")) => *force = true,
             (Request::Test { only }, Long("only")) => {
                 for name in parser.value()?.string()?.split(',') {
@@ -173,6 +187,8 @@ mod tests {
         assert_eq!(parsed("fuzz --thousandths 5").unwrap(), Request::Fuzz { share: 5 });
         let job = soak::Soak { minutes: 5, seed: 7, fuzz: true };
         assert_eq!(parsed("soak --minutes 5 --seed 7 --fuzz").unwrap(), Request::Soak(job));
+        let job = bench::Bench { only: vec!["a".into(), "b".into()], quick: true, ..bench::Bench::default() };
+        assert_eq!(parsed("bench --quick --only a,b").unwrap(), Request::Bench(job));
         assert_eq!(parsed("").unwrap(), Request::Help);
     }
 

@@ -1,0 +1,198 @@
+//! What is measured on: the programs in their release builds, and generated files. Kept for the next run.
+
+use super::contestant::Program;
+use crate::full_size::peak_bytes;
+use crate::project::Project;
+use crate::setup::WASM_TARGET;
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use xshell::cmd;
+
+/// Raised when the generated files change.
+const EDITION: &str = "1";
+
+/// Programs and files.
+pub(crate) struct Inputs {
+    pub(crate) folder: PathBuf,
+    /// The native contestants.
+    pub(crate) program: PathBuf,
+    /// The native contestants held to vectors of 128 bits.
+    pub(crate) narrow_program: PathBuf,
+    /// The command-line tool.
+    pub(crate) tool: PathBuf,
+    /// What Node loads to have the wasm contestants.
+    pub(crate) wasm: PathBuf,
+}
+
+/// Time and memory of one command.
+pub(crate) struct Cost {
+    pub(crate) what: String,
+    /// Bytes or tensors, whatever grows.
+    pub(crate) size: u64,
+    pub(crate) seconds: f64,
+    pub(crate) peak_bytes: u64,
+}
+
+impl Inputs {
+    /// Builds the programs and makes the files that are missing.
+    pub(crate) fn make(project: &Project, quick: bool) -> Result<Self> {
+        let sh = &project.sh;
+        let folder = project.target().join(if quick { "bench-quick" } else { "bench" });
+        cmd!(sh, "cargo build --locked --release --package quantscope-bench --package quantscope").run()?;
+        let narrow = project.target().join("narrow");
+        cmd!(sh, "cargo build --locked --release --package quantscope-bench --bin quantscope-bench")
+            .env("CARGO_TARGET_DIR", &narrow)
+            .env("RUSTFLAGS", "--cfg quantscope_narrow")
+            .run()?;
+        let release = project.target().join("release");
+        let inputs = Self {
+            program: release.join("quantscope-bench"),
+            narrow_program: narrow.join("release/quantscope-bench"),
+            tool: release.join("quantscope"),
+            wasm: folder.join("wasm/quantscope_bench.js"),
+            folder,
+        };
+        inputs.build_wasm(project)?;
+        inputs.make_files(project, if quick { 250 } else { 1000 })?;
+        Ok(inputs)
+    }
+
+    /// As Trunk makes the page: the same profile, the same tools.
+    fn build_wasm(&self, project: &Project) -> Result<()> {
+        let sh = &project.sh;
+        cmd!(
+            sh,
+            "cargo build --locked --profile page --target {WASM_TARGET} --package quantscope-bench --lib"
+        )
+        .run()?;
+        let built = project.target().join(WASM_TARGET).join("page/quantscope_bench.wasm");
+        let out = self.folder.join("wasm");
+        std::fs::create_dir_all(&out)?;
+        cmd!(sh, "wasm-bindgen --target nodejs --out-dir {out} {built}").run()?;
+        let module = out.join("quantscope_bench_bg.wasm");
+        cmd!(sh, "wasm-opt -Oz --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals --enable-reference-types --enable-multivalue -o {module} {module}")
+            .run()
+            .context("wasm-opt: `cargo xtask serve --check` installs it")
+    }
+
+    fn make_files(&self, project: &Project, megabytes: u64) -> Result<()> {
+        let stamp = self.folder.join("edition");
+        if std::fs::read_to_string(&stamp).is_ok_and(|edition| edition == EDITION) {
+            return Ok(());
+        }
+        let (program, folder, megabytes) = (&self.program, &self.folder, megabytes.to_string());
+        cmd!(project.sh, "{program} make {folder} {megabytes}").run()?;
+        self.convert(&self.folder.join("model"), &self.folder.join("packed"), "nvfp4").run_to_end()?;
+        std::fs::write(stamp, EDITION)?;
+        Ok(())
+    }
+
+    /// A path among the files, as an argument.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    /// A conversion by the command-line tool.
+    pub(crate) fn convert(&self, from: &Path, to: &Path, scheme: &str) -> Program {
+        let [from, to] = [from, to].map(|path| path.display().to_string());
+        Program::new(&self.tool, ["convert", &from, "-o", &to, "--to", scheme, "--engine", "cpu"])
+    }
+
+    fn costs(&self, what: &str, size: u64, program: &Program, output: Option<&Path>) -> Result<Cost> {
+        if let Some(folder) = output.filter(|folder| folder.exists()) {
+            std::fs::remove_dir_all(folder)?;
+        }
+        let (seconds, peak_bytes) = program.run_watched()?;
+        Ok(Cost { what: what.to_owned(), size, seconds, peak_bytes })
+    }
+
+    /// What the commands that read every byte hold in memory at most.
+    pub(crate) fn peak_memory(&self) -> Result<Vec<Cost>> {
+        let (model, packed, again) =
+            (self.folder.join("model"), self.folder.join("packed"), self.folder.join("again"));
+        let size = bytes_of(&model)?;
+        let mut costs = Vec::new();
+        for scheme in ["nvfp4", "nvfp4-mse", "fp8-block"] {
+            let program = self.convert(&model, &again, scheme);
+            costs.push(self.costs(&format!("convert --to {scheme}"), size, &program, Some(&again))?);
+        }
+        let [from, to] = [&model, &packed].map(|path| path.display().to_string());
+        let verify = Program::new(&self.tool, ["verify", &to, "--against", &from]);
+        costs.push(self.costs("verify --against", size, &verify, None)?);
+        let audit = Program::new(&self.tool, ["audit", &to, "--engine", "cpu", "--fail-on", "never"]);
+        costs.push(self.costs("audit", bytes_of(&packed)?, &audit, None)?);
+        std::fs::remove_dir_all(&again)?;
+        Ok(costs)
+    }
+
+    /// Time and memory against the number of tensors, and against the bytes of a checkpoint.
+    pub(crate) fn growth(&self, quick: bool) -> Result<Vec<Cost>> {
+        let mut costs = Vec::new();
+        for tensors in [1_000, 10_000, 100_000, 700_000] {
+            let file = self.file(&format!("header-{tensors}.safetensors"));
+            let inspect =
+                Program::new(&self.tool, ["inspect", &file, "--json", "--limit", "tensors=1000000"]);
+            costs.push(self.costs("inspect, by tensors", tensors, &inspect, None)?);
+        }
+        let gigabytes: &[u64] = if quick { &[1] } else { &[1, 10] };
+        for gigabytes in gigabytes {
+            let grown = self.folder.join("grown");
+            let (model, out) = (grown.join("model"), grown.join("out"));
+            let make = Program::new(
+                &self.program,
+                ["make-model", &model.display().to_string(), &(gigabytes * 1000).to_string()],
+            );
+            make.run_to_end()?;
+            let program = self.convert(&model, &out, "nvfp4");
+            costs.push(self.costs(
+                "convert --to nvfp4, by bytes",
+                bytes_of(&model)?,
+                &program,
+                Some(&out),
+            )?);
+            std::fs::remove_dir_all(&grown)?;
+        }
+        Ok(costs)
+    }
+}
+
+/// Bytes of the files in a folder.
+pub(crate) fn bytes_of(folder: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in std::fs::read_dir(folder)? {
+        total += entry?.metadata()?.len();
+    }
+    Ok(total)
+}
+
+impl Program {
+    fn run_to_end(&self) -> Result<()> {
+        self.run_watched().map(|_| ())
+    }
+
+    /// Seconds, and the most memory that was resident.
+    fn run_watched(&self) -> Result<(f64, u64)> {
+        let begun = Instant::now();
+        let mut child = self
+            .command()
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", self.path.display()))?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        let ended = loop {
+            if let Some(now) = std::fs::read_to_string(&status).ok().as_deref().and_then(peak_bytes) {
+                peak = now;
+            }
+            match child.try_wait()? {
+                Some(ended) => break ended,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        ensure!(ended.success(), "{} {} ended with {ended}", self.path.display(), self.arguments.join(" "));
+        Ok((begun.elapsed().as_secs_f64(), peak))
+    }
+}
