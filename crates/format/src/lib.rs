@@ -18,6 +18,7 @@ mod limits;
 mod memory;
 mod natural;
 mod parse;
+mod quick;
 mod read;
 mod spans;
 
