@@ -38,9 +38,15 @@ pub(crate) async fn compare(
     stored_cols: usize,
 ) -> Result<ErrorMetrics, EngineError> {
     let cols = usize::try_from(tile.cols).unwrap_or(usize::MAX);
-    let rows = values.chunks(stored_cols.max(1)).map(|row| row.get(..cols).unwrap_or(row));
-    let bits: Vec<u32> = rows.flatten().map(|value| value.to_bits()).collect();
-    engine.error_metrics(tile, &bits).await
+    let bits: &[u32] = bytemuck::cast_slice(values);
+    if stored_cols == cols {
+        return engine.error_metrics(tile, bits).await;
+    }
+    let mut kept = Vec::with_capacity(bits.len());
+    for row in bits.chunks(stored_cols.max(1)) {
+        kept.extend_from_slice(row.get(..cols).unwrap_or(row));
+    }
+    engine.error_metrics(tile, &kept).await
 }
 
 /// What a tile was packed to, and where it lies in the matrix.

@@ -34,13 +34,6 @@ pub(crate) trait Element {
     /// The pattern of the F32 that equals a magnitude.
     fn f32_bits(magnitude: Self::Pattern) -> u32;
 
-    /// The pattern of the F32 that equals an element, sign included.
-    #[inline(always)]
-    fn signed_f32_bits(pattern: Self::Pattern) -> u32 {
-        let sign = if pattern < Self::Pattern::default() { 0x8000_0000 } else { 0 };
-        Self::f32_bits(pattern & Self::MAGNITUDE) | sign
-    }
-
     /// The number that an element is.
     fn value(pattern: Self::Pattern) -> f32;
 

@@ -17,29 +17,44 @@ pub(crate) fn metrics(dtype: FloatType, source: &[u8], decoded: &[u32]) -> Error
     }
 }
 
+/// Sums by exponent, kept several times over: neighbours mostly have the same exponent, and would otherwise wait for
+/// each other's sum.
+type Lanes = [[u64; EXPONENTS]; LANES];
+const LANES: usize = 4;
+
 fn metrics_of<E: Element>(source: &[u8], decoded: &[u32]) -> ErrorMetrics {
-    let mut signal = [0; EXPONENTS];
-    let mut error = [0; EXPONENTS];
+    let (mut signal, mut error): (Lanes, Lanes) = ([[0; EXPONENTS]; LANES], [[0; EXPONENTS]; LANES]);
     let (mut max_abs_bits, mut not_finite) = (0, 0);
     let (chunks, rest) = E::blocks(source);
     let last = E::padded(rest);
     let chunks = chunks.iter().chain(std::iter::once(&last));
     for (chunk, decoded) in chunks.zip(decoded.chunks(16)) {
-        for (pattern, &decoded) in E::patterns(chunk).into_iter().zip(decoded) {
-            let source = E::signed_f32_bits(pattern);
-            let difference = (f32::from_bits(source) - f32::from_bits(decoded)).to_bits() & MAGNITUDE;
-            let magnitude = source & MAGNITUDE;
-            // The difference of what is not finite is not finite.
-            if difference >= INFINITY {
-                not_finite += 1;
-                continue;
+        let sources = E::patterns(chunk).map(|pattern| E::value(pattern).to_bits());
+        let pairs = sources.as_chunks::<LANES>().0.iter().zip(decoded.chunks(LANES));
+        for (sources, decoded) in pairs {
+            let lanes = signal.iter_mut().zip(&mut error);
+            for (((signal, error), &source), &decoded) in lanes.zip(sources).zip(decoded) {
+                let difference = (f32::from_bits(source) - f32::from_bits(decoded)).to_bits() & MAGNITUDE;
+                // The difference of what is not finite is not finite.
+                if difference >= INFINITY {
+                    not_finite += 1;
+                    continue;
+                }
+                max_abs_bits = max_abs_bits.max(difference);
+                count(signal, source & MAGNITUDE);
+                count(error, difference);
             }
-            max_abs_bits = max_abs_bits.max(difference);
-            count(&mut signal, magnitude);
-            count(&mut error, difference);
         }
     }
-    ErrorMetrics { not_finite, max_abs_bits, signal: Squares::new(signal), error: Squares::new(error) }
+    let summed = |lanes: Lanes| {
+        let [first, others @ ..] = lanes;
+        others.iter().fold(first, |mut sums, lane| {
+            sums.iter_mut().zip(lane).for_each(|(sum, more)| *sum += more);
+            sums
+        })
+    };
+    let [signal, error] = [signal, error].map(|lanes| Squares::new(summed(lanes)));
+    ErrorMetrics { not_finite, max_abs_bits, signal, error }
 }
 
 /// Adds the square of the leading 16 bits of a finite magnitude to the sum of its exponent.
