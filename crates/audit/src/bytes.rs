@@ -12,6 +12,7 @@ use crate::rules::values::{self, Observed, Subject};
 use crate::rules::{fused, sort_findings, ties as tie_rules};
 use crate::tiles::{Grid, TileSpan, tiles};
 use crate::{identical, sampling, ties};
+use quantscope_format::Gather as _;
 use quantscope_format::{Control, Limits, SourceError, TensorInfo};
 use quantscope_kernels::{
     Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus, ScaleGrid,
@@ -123,7 +124,7 @@ pub async fn audit_bytes(
     }
     fused::judge_globals(model, &observed, &mut audit.findings);
     sampling::check(&mut reader, model, &mut audit.findings).await?;
-    let hashed: BTreeSet<&str> = hashes.iter().map(|(layer, _)| layer.name.as_str()).collect();
+    let hashed: BTreeSet<&str> = hashes.iter().map(|(layer, _)| layer.name.as_str()).gather_set();
     audit.ties = identical::confirm(&mut reader, model, hashes).await?;
     audit.findings.extend(identical::broken_ties(&mut reader, model, &audit.ties, &hashed).await?);
     audit.findings.extend(identical::different_inputs(&audit.ties, &observed));

@@ -1,6 +1,7 @@
 //! A checkpoint as opened: shards with their headers, the index, the configs. Facts only.
 
 use futures_util::stream::{self, StreamExt as _};
+use quantscope_format::Arrange as _;
 use quantscope_format::{
     ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
@@ -106,7 +107,7 @@ impl Checkpoint {
         limits: &Limits,
         control: &dyn Control,
     ) -> Result<Self, SourceError> {
-        files.sort_by(|a, b| quantscope_format::natural_cmp(&a.path, &b.path));
+        files.arrange_by(|a, b| quantscope_format::natural_cmp(&a.path, &b.path));
         let mut checkpoint = Self {
             name: name.to_string(),
             shards: Vec::new(),
@@ -158,7 +159,7 @@ impl Checkpoint {
                 is_descriptor && t.byte_len() <= longest && shard.header.is_readable(t)
             });
             // Writers lay tensors of a type side by side, so thousands of them take a few reads.
-            texts.sort_by_key(|t| t.begin);
+            texts.arrange_by_key(|t| t.begin);
             for run in runs_of(&texts, longest) {
                 let begin = run.first().map_or(0, |t| t.begin);
                 let end = run.iter().map(|t| t.begin.saturating_add(t.byte_len())).max().unwrap_or(begin);

@@ -8,6 +8,7 @@ use crate::report::{Finding, Tie};
 use crate::rules::ties as tie_rules;
 use crate::rules::values::Observed;
 use crate::ties::{self, DeclaredTie, InputScales};
+use quantscope_format::Arrange as _;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{INPUT_SCALE_LEAF, Role, TIED_LEAVES, WEIGHT_LEAF};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +81,7 @@ async fn split_by_bytes(
 ) -> Result<Vec<Tie>, ByteAuditError> {
     let mut groups = Vec::new();
     // The canonical side first: the one that a declaration names, else the first in natural order.
-    rest.sort_by_key(|l| !declared.iter().any(|d| d.canonical == l.name));
+    rest.arrange_by_key(|l| !declared.iter().any(|d| d.canonical == l.name));
     while let Some((&first, others)) = rest.split_first() {
         let (mut aliases, mut different) = (Vec::new(), Vec::new());
         for &other in others {

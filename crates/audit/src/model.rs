@@ -1,6 +1,7 @@
 //! Layers: tensors grouped by module, each with its scheme, kind, logical shape and cost.
 
 use crate::checkpoint::{Checkpoint, Shard};
+use quantscope_format::Arrange as _;
 use quantscope_format::{TensorInfo, natural_cmp};
 use quantscope_schemes::{
     ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, ScaleLayout, Scheme,
@@ -144,7 +145,7 @@ impl Model {
         for (name, members) in groups {
             layers.push(describe(checkpoint, name, members, &declared, kernels, conv3d));
         }
-        layers.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+        layers.arrange_by(|a, b| natural_cmp(&a.name, &b.name));
         Self { layers, declared, kernels, repeated }
     }
 

@@ -5,6 +5,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::model::Model;
 use crate::report::Tie;
+use quantscope_format::Arrange as _;
 use quantscope_schemes::{Kind, WEIGHT_LEAF};
 
 /// A tie that the config implies: alias and canonical module.
@@ -37,7 +38,7 @@ pub fn declared(checkpoint: &Checkpoint, model: &Model) -> Vec<DeclaredTie> {
         .filter(|l| l.kind == Kind::Embedding && is_input_embedding(&l.name))
         .map(|l| l.name.as_str())
         .collect();
-    embeddings.sort_by_key(|name| !name.contains("decoder"));
+    embeddings.arrange_by_key(|name| !name.contains("decoder"));
     embeddings.first().map(|canonical| pair("lm_head", canonical)).into_iter().collect()
 }
 
@@ -103,5 +104,5 @@ pub fn declared_groups(checkpoint: &Checkpoint, model: &Model) -> Vec<Tie> {
 
 /// Orders groups by what they save, the largest first.
 pub fn sort_by_saving(groups: &mut [Tie]) {
-    groups.sort_by(|a, b| b.bytes_saved.cmp(&a.bytes_saved).then_with(|| a.canonical.cmp(&b.canonical)));
+    groups.arrange_by(|a, b| b.bytes_saved.cmp(&a.bytes_saved).then_with(|| a.canonical.cmp(&b.canonical)));
 }

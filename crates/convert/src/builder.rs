@@ -16,6 +16,7 @@ use crate::tied::Tied;
 use crate::views::{Module, Views};
 use quantscope_audit::decoded::DecodedLayer;
 use quantscope_audit::{Checkpoint, Model};
+use quantscope_format::{Arrange as _, Gather as _};
 use quantscope_format::{TensorSpec, natural_cmp};
 use quantscope_kernels::FloatType;
 use quantscope_kernels::nvfp4_quantize::CodeCast;
@@ -96,7 +97,7 @@ pub(crate) fn plan(
     builder.write_texts()?;
     builder.plan.bytes_tied = builder.tied.bytes;
     builder.plan.refused.append(&mut builder.tied.refused);
-    builder.plan.refused.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+    builder.plan.refused.arrange_by(|a, b| natural_cmp(&a.name, &b.name));
     Ok(builder.plan)
 }
 
@@ -132,7 +133,7 @@ impl Builder<'_> {
     fn take(&mut self, choices: Vec<Choice>) -> Result<(), ConvertError> {
         let mut order: Vec<(usize, Choice)> = choices.into_iter().enumerate().collect();
         let name = |i: usize| self.views.modules.get(i).map_or("", |m| m.name.as_str());
-        order.sort_by(|a, b| natural_cmp(name(a.0), name(b.0)));
+        order.arrange_by(|a, b| natural_cmp(name(a.0), name(b.0)));
         for (i, choice) in order {
             let Some(module) = self.views.modules.get(i).filter(|m| !self.tied.dropped.contains_key(&m.name))
             else {
@@ -392,7 +393,7 @@ impl Builder<'_> {
                 plain.insert(module.name.clone());
             }
         }
-        quantized.sort_by(|a, b| natural_cmp(&a.module, &b.module));
+        quantized.arrange_by(|a, b| natural_cmp(&a.module, &b.module));
         (quantized, plain)
     }
 
@@ -419,7 +420,7 @@ impl Builder<'_> {
         texts.retain(|(name, _)| is_wanted(name));
         let resharded = self.recipe.shard_bytes.is_some();
         texts.extend(configs::index(self.checkpoint, &self.plan.files, resharded)?);
-        let written: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
+        let written: BTreeSet<&str> = texts.iter().map(|(name, _)| name.as_str()).gather_set();
         let mut copies = configs::copies(self.checkpoint, &written, is_new);
         copies.retain(|name| is_wanted(name));
         self.plan.copies = copies;

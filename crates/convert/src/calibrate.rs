@@ -9,6 +9,7 @@ use crate::experts::expert_of;
 use crate::names::Rules;
 use crate::recipe::Recipe;
 use crate::views::Views;
+use quantscope_format::Gather as _;
 use std::collections::BTreeMap;
 
 /// Block maxima of a module.
@@ -125,7 +126,13 @@ impl<'a> Resolver<'a> {
                 experts.entry(parent).or_default().push(i);
             }
         }
-        Self { views, recipe, rules: &views.applied.rules, aliases: absent.chain(dropped).collect(), experts }
+        Self {
+            views,
+            recipe,
+            rules: &views.applied.rules,
+            aliases: absent.chain(dropped).gather_map(),
+            experts,
+        }
     }
 
     /// The module of a name.

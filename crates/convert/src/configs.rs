@@ -8,6 +8,7 @@ use crate::plan::PlanFile;
 use crate::shards;
 use quantscope_audit::{Checkpoint, LayerInfo};
 use quantscope_format::KvCache;
+use quantscope_format::{Arrange as _, Gather as _};
 use quantscope_schemes::{Activations, EncodeSettings, Kind, Role, Scheme, exclude};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -123,7 +124,7 @@ fn remove_quantization(config: &mut Value) {
 
 /// Kept modules summarised by prefix. Aliases count with the side that stands for them, in the file or not.
 fn ignore_list(quantized: &[Quantized], mut plain: BTreeSet<String>, aliases: &Aliases) -> Vec<String> {
-    let mut packed: BTreeSet<String> = quantized.iter().map(|q| q.module.clone()).collect();
+    let mut packed: BTreeSet<String> = quantized.iter().map(|q| q.module.clone()).gather_set();
     for (alias, canonical) in aliases {
         if packed.contains(canonical) {
             packed.insert(alias.clone());
@@ -230,9 +231,9 @@ fn quantization_config(
 fn targets(quantized: &[Quantized], fields: &Map<String, Value>, mixed: bool) -> Value {
     let own = quantized.iter().filter(|q| algo_fields(q) == *fields);
     let names: BTreeSet<&str> = if mixed {
-        own.map(|q| q.module.as_str()).collect()
+        own.map(|q| q.module.as_str()).gather_set()
     } else {
-        own.map(|q| if q.is_conv3d { "Conv3d" } else { "Linear" }).collect()
+        own.map(|q| if q.is_conv3d { "Conv3d" } else { "Linear" }).gather_set()
     };
     json!(names)
 }
@@ -322,7 +323,7 @@ pub(crate) fn index(
     let total = tensors().fold(0_u64, |n, (_, t)| n.saturating_add(t.span.end.saturating_sub(t.span.start)));
     let mut map: Vec<(String, Value)> =
         tensors().map(|(f, t)| (t.spec.name.clone(), Value::from(f.name.clone()))).collect();
-    map.sort_by(|a, b| a.0.cmp(&b.0));
+    map.arrange_by(|a, b| a.0.cmp(&b.0));
     let map: Map<String, Value> = map.into_iter().collect();
     Ok(Some((name, pretty(&json!({"metadata": {"total_size": total}, "weight_map": map}))?)))
 }

@@ -13,6 +13,7 @@ use crate::sides::{Sides, is_part};
 use crate::views::{Beyond, View, Views};
 use quantscope_audit::ties::{self, DeclaredTie};
 use quantscope_audit::{Checkpoint, Model};
+use quantscope_format::Gather as _;
 use quantscope_format::{Control, Limits, Progress};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{INPUT_SCALE_LEAF, role_of};
@@ -239,7 +240,7 @@ impl Ties {
 
     /// Lets no part of a group go of which another part differs.
     fn settle(&mut self) {
-        let broken: BTreeSet<usize> = self.unequal.iter().map(|pair| pair.group).collect();
+        let broken: BTreeSet<usize> = self.unequal.iter().map(|pair| pair.group).gather_set();
         self.merges.retain(|merge| !broken.contains(&merge.group));
         self.pairs.retain(|pair| !broken.contains(&pair.group));
     }

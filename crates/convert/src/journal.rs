@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use crate::write::hex;
+use quantscope_format::Gather as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -89,7 +90,7 @@ impl Journal {
             return refuse("was another conversion, or that of another version");
         }
         let finished = lines.map_while(|l| serde_json::from_slice::<Finished>(l).ok());
-        Ok(Self { head, finished: finished.map(|f| (f.file.clone(), f)).collect() })
+        Ok(Self { head, finished: finished.map(|f| (f.file.clone(), f)).gather_map() })
     }
 
     /// Takes in what the source is now.

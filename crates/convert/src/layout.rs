@@ -11,6 +11,7 @@ use crate::recipe::Target;
 use crate::shards;
 use crate::views::{Beyond, View};
 use quantscope_audit::Checkpoint;
+use quantscope_format::Arrange as _;
 use quantscope_format::{HeaderLayout, TensorInfo, TensorSpec};
 use quantscope_kernels::FloatType;
 use quantscope_numeric::Dtype;
@@ -155,7 +156,7 @@ fn place(
         let mut tensors: Vec<PlanTensor> = placed
             .map(|((spec, step), span)| PlanTensor { lie: arranged.of(&spec.name), spec, span, step })
             .collect();
-        tensors.sort_by_key(|t| t.span.start);
+        tensors.arrange_by_key(|t| t.span.start);
         let spans = tensors.iter().map(|t| t.span.end.saturating_sub(t.span.start));
         plan.bytes_after = spans.fold(plan.bytes_after, u64::saturating_add);
         plan.files.push(PlanFile { name, header: layout.bytes, len: layout.file_len, tensors });

@@ -10,6 +10,7 @@ use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::write::TensorWriter;
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine, Model};
+use quantscope_format::{Arrange as _, Gather as _};
 use quantscope_format::{Control, Limits, Sink, natural_cmp};
 use quantscope_kernels::Engine;
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub async fn run(
     let written = job.carry_out(sink).await;
     let files = settle(sink, written).await?;
     let mut errors: Vec<LayerError> = job.errors.into_values().collect();
-    errors.sort_by(|a, b| natural_cmp(&a.name, &b.name));
+    errors.arrange_by(|a, b| natural_cmp(&a.name, &b.name));
     Ok(Outcome {
         files,
         copied: job.copied,
@@ -194,13 +195,13 @@ impl<'a> Job<'a> {
         let error = |t: &PlanTensor| self.errors.get_key_value(&t.spec.name);
         let finished = Finished {
             file: file.name.clone(),
-            hashes: file.tensors.iter().filter_map(hash).collect(),
+            hashes: file.tensors.iter().filter_map(hash).gather_map(),
             errors: file
                 .tensors
                 .iter()
                 .filter_map(error)
                 .map(|(name, e)| (name.clone(), e.clone()))
-                .collect(),
+                .gather_map(),
             notes: self.notes.get(notes..).unwrap_or_default().to_vec(),
             copied: self.copied.saturating_sub(copied),
         };
@@ -220,7 +221,7 @@ impl<'a> Job<'a> {
             .tensors
             .iter()
             .filter_map(|t| if let Step::BlockScales(i) = t.step { Some((i, t)) } else { None })
-            .collect();
+            .gather_map();
         for tensor in &file.tensors {
             let name = tensor.spec.name.as_str();
             let number = match &tensor.step {

@@ -5,6 +5,7 @@ use crate::error::ConvertError;
 use crate::passage::{length, sized};
 use crate::run::Job;
 use quantscope_audit::Shard;
+use quantscope_format::Arrange as _;
 use quantscope_kernels::{AbsMax, Engine as _, FloatTile, FloatType};
 use std::ops::Range;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ impl Job<'_> {
                 Some(Wanted { bytes: at(place.bytes.start)..at(place.bytes.end), dtype, packed })
             })
             .collect();
-        wanted.sort_by_key(|w| w.bytes.start);
+        wanted.arrange_by_key(|w| w.bytes.start);
         wanted
     }
 

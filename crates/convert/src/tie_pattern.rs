@@ -5,7 +5,7 @@
 //! (`encoder.layers\.(?:[^.]+\.)*weight`). What matches a wildcard on one side stands for it on the other. Models also
 //! declare ties as a list of the like, without a direction.
 
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 use std::borrow::Cow;
 
 /// Most bytes that a compiled pattern may take.
@@ -120,7 +120,7 @@ impl Side {
         for token in tokens {
             match token {
                 Token::Text(text) => {
-                    source.push_str(&regex::escape(text));
+                    source.push_str(&regex_lite::escape(text));
                     texts.push(text.clone());
                 }
                 Token::Wildcard(wildcard) => source.push_str(&format!("({wildcard})")),

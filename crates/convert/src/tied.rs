@@ -8,6 +8,7 @@ use crate::recipe::{Recipe, TiePolicy};
 use crate::refused::Refused;
 use crate::select::Choice;
 use crate::views::{Beyond, Views};
+use quantscope_format::Gather as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What ties leave out.
@@ -145,7 +146,7 @@ impl Tied {
 
     /// Modules of the source, and those whose weight they share: dropped or written once more.
     pub(crate) fn shared(&self) -> BTreeMap<String, String> {
-        self.dropped.iter().chain(&self.twins).map(|(a, c)| (a.clone(), c.clone())).collect()
+        self.dropped.iter().chain(&self.twins).map(|(a, c)| (a.clone(), c.clone())).gather_map()
     }
 
     /// Whether a view is left out.

@@ -9,6 +9,7 @@ use crate::manifest::NAME;
 use crate::passage::{Passage, length, sized};
 use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Shard};
+use quantscope_format::Arrange as _;
 use quantscope_format::{Control, Limits, TensorInfo, read_small};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -211,7 +212,7 @@ impl<'a> Checker<'a> {
             }
         }
         // In the order of the file, which is the quickest to read.
-        present.sort_by_key(|(_, info)| info.begin);
+        present.arrange_by_key(|(_, info)| info.begin);
         for (tensor, info) in present {
             self.check_tensor(shard, tensor, info).await?;
         }

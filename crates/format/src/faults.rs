@@ -1,6 +1,7 @@
 //! The faults and notes of one header, in order and bounded: a file made of faults costs no more.
 
 use crate::header::{Defect, Note};
+use crate::order::Arrange as _;
 
 /// Most faults, and most notes, that are kept of one header.
 pub(crate) const MOST_REPORTED: u64 = 10_000;
@@ -29,7 +30,7 @@ impl FaultList {
 
     /// The defects, the gravest first, and last a word on those that were not kept.
     pub(crate) fn finish(mut self) -> (Vec<Defect>, Vec<Note>) {
-        self.defects.sort_by_key(|defect| match defect {
+        self.defects.arrange_by_key(|defect| match defect {
             Defect::Unreadable { .. } => 0,
             Defect::Truncated { .. } => 1,
             Defect::Span { .. } => 2,

@@ -4,6 +4,7 @@
 //! name; the JSON is padded with spaces to a multiple of 8.
 
 use crate::header::{HeaderLayout, TensorSpec};
+use crate::order::Arrange as _;
 use crate::parse::is_suspicious;
 use quantscope_numeric::Dtype;
 use std::collections::HashSet;
@@ -76,7 +77,7 @@ impl HeaderLayout {
         let mut order: Vec<usize> = (0..specs.len()).collect();
         let key =
             |index: &usize| specs.get(*index).map(|spec| (std::cmp::Reverse(spec.dtype), spec.name.as_str()));
-        order.sort_by(|a, b| key(a).cmp(&key(b)));
+        order.arrange_by(|a, b| key(a).cmp(&key(b)));
 
         let mut json = b"{".to_vec();
         if !metadata.is_empty() {

@@ -6,6 +6,7 @@
 use crate::faults::FaultList;
 use crate::header::{Defect, Note, ShardHeader, TensorInfo};
 use crate::limits::Limits;
+use crate::order::Arrange as _;
 use crate::parse::{Entries, Entry, parse_entries};
 use quantscope_numeric::Dtype;
 
@@ -53,7 +54,7 @@ fn judge(parsed: Entries<'_>, header_len: u64, file_len: u64) -> ShardHeader {
     let Entries { mut entries, metadata, mut report, incomplete } = parsed;
     let data_start = header_len.saturating_add(8);
     // Entries without a span come first; none of them reaches `tensors`.
-    entries.sort_by_key(|entry| entry.span);
+    entries.arrange_by_key(|entry| entry.span);
     let end = tiling(&entries, incomplete, &mut report);
     end_of_file(&entries, end, incomplete, file_len.saturating_sub(data_start), &mut report);
 

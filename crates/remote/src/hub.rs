@@ -3,6 +3,7 @@
 use crate::address::{escaped, file_name};
 use crate::connection::Connection;
 use crate::error::RemoteError;
+use quantscope_format::Arrange as _;
 use quantscope_format::natural_cmp;
 use serde::Deserialize;
 
@@ -95,7 +96,7 @@ fn hint(files: Vec<String>) -> String {
         .filter_map(|file| Some(file.strip_suffix(&file_name(&file))?.trim_end_matches('/').to_owned()))
         .collect();
     folders.retain(|folder| !folder.is_empty());
-    folders.sort_by(|a, b| natural_cmp(a, b));
+    folders.arrange_by(|a, b| natural_cmp(a, b));
     folders.dedup();
     folders.truncate(12);
     match folders.is_empty() {

@@ -9,6 +9,7 @@ use crate::source::RemoteSource;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use futures_util::stream;
+use quantscope_format::Arrange as _;
 use quantscope_format::{Control, Limits, Progress, ShardIndex, leaves_folder, natural_cmp};
 use std::cell::Cell;
 use std::pin::pin;
@@ -144,7 +145,7 @@ async fn open_now(
     if !files.iter().any(|file| is_weights(&file.path)) {
         return Err(RemoteError::Nothing { url: shown(&place), hint: String::new() });
     }
-    files.sort_by(|a, b| natural_cmp(&a.path, &b.path));
+    files.arrange_by(|a, b| natural_cmp(&a.path, &b.path));
     Ok(files)
 }
 
@@ -181,7 +182,7 @@ fn named(url: &str, index: &RemoteFile, limits: &Limits) -> Result<Vec<Entry>, R
     let parsed = ShardIndex::parse(&json, limits).map_err(|error| unusable(error.to_string()))?;
     let inside = |name: &&str| leaves_folder(name).is_none() && is_weights(name);
     let mut names: Vec<&str> = parsed.files().into_iter().filter(inside).collect();
-    names.sort_by(|a, b| natural_cmp(a, b));
+    names.arrange_by(|a, b| natural_cmp(a, b));
     Ok(names.into_iter().chain(CONFIGS).map(|name| entry(name.into(), beside(url, name), true)).collect())
 }
 

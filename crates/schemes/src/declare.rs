@@ -3,6 +3,7 @@
 use crate::exclude::ExcludeList;
 use crate::registry::algo_scheme;
 use crate::scheme::Scheme;
+use quantscope_format::Gather as _;
 use quantscope_format::QuantDeclaration;
 use std::collections::BTreeMap;
 
@@ -32,7 +33,9 @@ impl Declared {
         Self {
             global: algo.as_deref().filter(|_| !mixed).and_then(algo_scheme),
             exclude: ExcludeList::new(&declaration.exclude),
-            layers: layers.map(|l| (l.name.clone(), l.quant_algo.as_deref().and_then(algo_scheme))).collect(),
+            layers: layers
+                .map(|l| (l.name.clone(), l.quant_algo.as_deref().and_then(algo_scheme)))
+                .gather_map(),
             mixed,
             targets: declaration.groups.iter().flat_map(|g| g.targets.iter().cloned()).collect(),
             native_fp8: declaration.quant_method.as_deref() == Some("fp8"),

@@ -2,6 +2,7 @@
 //!
 //! Source: `formats.md` e, "exclude_modules / ignore".
 
+use quantscope_format::Arrange as _;
 use quantscope_format::Glob;
 use std::collections::{BTreeSet, HashMap};
 
@@ -83,7 +84,7 @@ impl ExcludeList {
 #[must_use]
 pub fn summarise<S: AsRef<str>, Q: AsRef<str>>(unquantized: &[S], quantized: &[Q]) -> Vec<String> {
     let mut sorted: Vec<&str> = quantized.iter().map(AsRef::as_ref).collect();
-    sorted.sort_unstable();
+    sorted.arrange();
     let mut list = BTreeSet::new();
     for module in unquantized {
         list.insert(summarise_one(module.as_ref(), &sorted));

@@ -3,6 +3,7 @@
 use crate::about::{Match, Role};
 use crate::layer::LayerView;
 use crate::scheme::Scheme;
+use quantscope_format::Arrange as _;
 use std::sync::LazyLock;
 
 include!(concat!(env!("OUT_DIR"), "/formats.rs"));
@@ -10,7 +11,7 @@ include!(concat!(env!("OUT_DIR"), "/formats.rs"));
 /// Every scheme, in the order of [`crate::About::place`].
 static SCHEMES: LazyLock<Vec<&'static dyn Scheme>> = LazyLock::new(|| {
     let mut all: Vec<&'static dyn Scheme> = FILES.iter().copied().flatten().copied().collect();
-    all.sort_by_key(|s| (s.about().place, s.id()));
+    all.arrange_by_key(|s| (s.about().place, s.id()));
     all
 });
 

@@ -3,6 +3,7 @@
 use crate::api::{Finding, LayerDetail, LayerQuery, LayerRow, Severity, TensorView};
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
+use quantscope_format::Gather as _;
 use quantscope_format::Glob;
 use quantscope_schemes::{Family, Kind, WEIGHT_LEAF, role_of};
 use std::cmp::Ordering;
@@ -140,8 +141,8 @@ pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
 /// Kinds and schemes that are there, for choices.
 pub(crate) fn kinds_and_schemes(session: &Session) -> (Vec<String>, Vec<String>) {
     let layers = &session.model.layers;
-    let kinds: BTreeSet<Kind> = layers.iter().map(|l| l.kind).collect();
-    let schemes: BTreeSet<&str> = layers.iter().map(|l| l.scheme.id()).collect();
+    let kinds: BTreeSet<Kind> = layers.iter().map(|l| l.kind).gather_set();
+    let schemes: BTreeSet<&str> = layers.iter().map(|l| l.scheme.id()).gather_set();
     let kinds = kinds.into_iter().map(|k| k.id().to_string()).collect();
     (kinds, schemes.into_iter().map(str::to_string).collect())
 }

@@ -35,7 +35,8 @@ pub use api::EngineChoice;
 pub use quantscope_audit::{Engines, Example, InputFile, Rule, rule, rules};
 pub use quantscope_convert::trial::Sweep;
 pub use quantscope_format::{
-    Control, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError, Uncontrolled, natural_cmp,
+    Arrange, Control, Gather, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError,
+    Uncontrolled, natural_cmp,
 };
 pub use quantscope_kernels::{CpuEngine, DividedEngine, Engine, EngineError, EngineKind, Helpers, call};
 pub use sweep::parse_size;

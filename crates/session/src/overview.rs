@@ -5,6 +5,7 @@ use crate::report::count_of;
 use crate::size_map::size_map;
 use crate::{Session, count};
 use quantscope_audit::{LayerInfo, Shard, rule};
+use quantscope_format::Arrange as _;
 use quantscope_format::Defect;
 use quantscope_schemes::{Family, Scheme, by_id, effective_algo, schemes};
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ fn shares(layers: &[LayerInfo]) -> Vec<SchemeShare> {
         share.parameters = share.parameters.saturating_add(layer.parameters);
     }
     let mut shares: Vec<SchemeShare> = shares.into_values().collect();
-    shares.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
+    shares.arrange_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
     shares
 }
 

@@ -4,6 +4,7 @@ use crate::components::{ErrorBox, Words};
 use crate::protocol::{RepairDigest, ResultSummary};
 use crate::state::mending::{Mend, Mending};
 use crate::state::{Action, text};
+use quantscope_session::Arrange as _;
 use quantscope_session::api::Change;
 use yew::{Callback, Html, Properties, component, html};
 
@@ -63,7 +64,7 @@ fn close_view(dispatch: &Callback<Action>) -> Html {
 fn plan_view(plan: &RepairDigest, props: &RepairSectionProps) -> Html {
     let dispatch = &props.dispatch;
     let mut sorted: Vec<&Change> = plan.changes.iter().collect();
-    sorted.sort_by(|a, b| a.rule.cmp(&b.rule).then_with(|| a.what.cmp(&b.what)));
+    sorted.arrange_by(|a, b| a.rule.cmp(&b.rule).then_with(|| a.what.cmp(&b.what)));
     let groups = sorted.chunk_by(|a, b| a.rule == b.rule && a.what == b.what).map(group_view);
     let unseen = plan.change_count.saturating_sub(plan.changes.len() as u64);
     let of = if plan.rules.is_empty() { "all that can be mended".to_owned() } else { plan.rules.join(", ") };

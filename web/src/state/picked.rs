@@ -1,5 +1,7 @@
 //! What files were picked or dropped: the checkpoint's name, and each file's path within it.
 
+use quantscope_session::Arrange as _;
+
 /// A checkpoint as picked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picked {
@@ -36,7 +38,7 @@ pub(crate) fn checkpoint_of(paths: &[String]) -> Picked {
         }
         name = top.trim_end_matches('/').to_owned();
     }
-    files.sort_by(|a, b| a.1.cmp(&b.1));
+    files.arrange_by(|a, b| a.1.cmp(&b.1));
     Picked { name, files }
 }
 

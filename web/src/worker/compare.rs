@@ -6,6 +6,7 @@ use crate::protocol::remote::Traffic;
 use crate::protocol::{
     CompareDigest, CompareReply, CompareRequest, DifferencePage, DifferenceRow, Event, Reply, RequestId,
 };
+use quantscope_session::Arrange as _;
 use quantscope_session::Session;
 use quantscope_session::api::{Comparison, Difference, DifferenceQuery, SessionError};
 use std::cell::RefCell;
@@ -131,7 +132,7 @@ impl Desk {
         let comparison = comparison?;
         let mut by_cause: Vec<(String, u64)> =
             comparison.by_cause.iter().map(|(cause, count)| (cause.clone(), *count)).collect();
-        by_cause.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        by_cause.arrange_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let digest = CompareDigest {
             a: comparison.a.clone(),
             b: comparison.b.clone(),

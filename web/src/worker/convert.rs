@@ -6,6 +6,7 @@ use super::output::{self, Folder};
 use super::sink::OpfsSink;
 use super::{js, tell};
 use crate::protocol::{Event, PlanSummary, Reply, RequestId, ResultSummary};
+use quantscope_session::Arrange as _;
 use quantscope_session::Sink as _;
 use quantscope_session::api::{
     ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanView, SessionError,
@@ -138,7 +139,7 @@ fn split(summary: ConvertSummary, files: &[(String, Blob)]) -> (ResultSummary, V
         packed, copied, bytes_written, engine, read_back_equal, mut errors, warnings, ..
     } = summary;
     let noise = |error: &LayerError| error.sqnr_db.unwrap_or(f64::INFINITY);
-    errors.sort_by(|a, b| noise(a).total_cmp(&noise(b)).then_with(|| a.name.cmp(&b.name)));
+    errors.arrange_by(|a, b| noise(a).total_cmp(&noise(b)).then_with(|| a.name.cmp(&b.name)));
     let worst = errors.first().and_then(|error| Some((error.name.clone(), error.sqnr_db?)));
     let result = ResultSummary {
         files: files

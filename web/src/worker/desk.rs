@@ -14,6 +14,7 @@ use super::sink::Sources;
 use super::tell;
 use crate::protocol::remote::Traffic;
 use crate::protocol::{Event, Reply, Request, RequestId};
+use quantscope_session::Gather as _;
 use quantscope_session::api::{ConvertRequest, LayerError, PlanLayer, PlanView, SessionError};
 use quantscope_session::{InputFile, Limits, Session};
 use std::cell::{Cell, RefCell};
@@ -182,7 +183,7 @@ impl Desk {
         files: Vec<(String, Blob)>,
     ) -> Result<Reply, SessionError> {
         let (session, files) = self.session_of(id, name, files).await?;
-        Ok(self.take(session, Rc::new(files.into_iter().collect())))
+        Ok(self.take(session, Rc::new(files.into_iter().gather_map())))
     }
 
     /// Opens files, and gives them back.

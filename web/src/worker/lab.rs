@@ -4,6 +4,7 @@ use super::desk::Desk;
 use super::js;
 use super::tell;
 use crate::protocol::{Event, LabReply, LabRequest, ProposalDigest, Reply, RequestId, SweepDigest};
+use quantscope_session::Arrange as _;
 use quantscope_session::api::{Budget, PreviewRequest, SessionError, SweepOption, SweepRow};
 use quantscope_session::{Session, Sweep};
 use std::cmp::Ordering;
@@ -73,7 +74,7 @@ impl Desk {
         let nothing_done = sweep.rows().is_empty();
         let mut order: Vec<usize> = (0..sweep.rows().len()).collect();
         let rows = sweep.rows();
-        order.sort_by(|&a, &b| match (rows.get(a), rows.get(b)) {
+        order.arrange_by(|&a, &b| match (rows.get(a), rows.get(b)) {
             (Some(a), Some(b)) => loss(b).total_cmp(&loss(a)).then_with(|| a.name.cmp(&b.name)),
             _ => Ordering::Equal,
         });
@@ -139,7 +140,7 @@ fn propose(held: &SweepHeld, total_bytes: u64) -> Result<ProposalDigest, Session
             (scheme.to_string(), Session::family_of(scheme).to_string(), layers, bytes)
         })
         .collect();
-    schemes.sort_by_key(|scheme| std::cmp::Reverse(scheme.3));
+    schemes.arrange_by_key(|scheme| std::cmp::Reverse(scheme.3));
     Ok(ProposalDigest {
         total_bytes: proposal.total_bytes,
         bytes: proposal.mix.bytes,

@@ -23,12 +23,12 @@ const CM971: Rule = Rule {
           product, or shows noise.",
     fix: "Write `_quantization_metadata` into the header; the tensor bytes stay as they are.",
     repairable: true,
-    example: Example {
-        before: "__metadata__: {}\nmodel.diffusion_model.blocks.0.attn.q.weight        F8_E4M3\n\
+    example: Example::of(
+        "__metadata__: {}\nmodel.diffusion_model.blocks.0.attn.q.weight        F8_E4M3\n\
                  model.diffusion_model.blocks.0.attn.q.weight_scale  F32",
-        after: "__metadata__: {\"_quantization_metadata\": \"{\\\"layers\\\": \
+        "__metadata__: {\"_quantization_metadata\": \"{\\\"layers\\\": \
                 {\\\"model.diffusion_model.blocks.0.attn.q\\\": {\\\"format\\\": \\\"float8_e4m3fn\\\"}}}\"}",
-    },
+    ),
 };
 
 const CM972: Rule = Rule {
@@ -40,10 +40,10 @@ const CM972: Rule = Rule {
           recognised as quantized.",
     fix: "Rewrite the names of the metadata; the tensor bytes stay as they are.",
     repairable: true,
-    example: Example {
-        before: "layers: {\"blocks.0.attn.q\": ...}\nmodel.diffusion_model.blocks.0.attn.q.weight",
-        after: "layers: {\"model.diffusion_model.blocks.0.attn.q\": ...}\nmodel.diffusion_model.blocks.0.attn.q.weight",
-    },
+    example: Example::of(
+        "layers: {\"blocks.0.attn.q\": ...}\nmodel.diffusion_model.blocks.0.attn.q.weight",
+        "layers: {\"model.diffusion_model.blocks.0.attn.q\": ...}\nmodel.diffusion_model.blocks.0.attn.q.weight",
+    ),
 };
 
 const CM973: Rule = Rule {
@@ -55,10 +55,10 @@ const CM973: Rule = Rule {
           which explains a quantized model that is no faster.",
     fix: "Nothing to mend. Quantize these layers with activations if speed is wanted.",
     repairable: false,
-    example: Example {
-        before: "{\"format\": \"float8_e4m3fn\", \"full_precision_matrix_mult\": true}",
-        after: "{\"format\": \"float8_e4m3fn\"}",
-    },
+    example: Example::of(
+        "{\"format\": \"float8_e4m3fn\", \"full_precision_matrix_mult\": true}",
+        "{\"format\": \"float8_e4m3fn\"}",
+    ),
 };
 
 const METADATA: &str = "_quantization_metadata";

@@ -18,10 +18,10 @@ const CV901: Rule = Rule {
     fix: "Say which scheme it is (its companions may be in another file or under another name), or exclude it; a \
           conversion refuses to pass it on.",
     repairable: false,
-    example: Example {
-        before: "mlp.experts.w1_packed  U8 [8, 64, 32]",
-        after: "mlp.experts.w1.weight        U8 [8, 64, 32]\nmlp.experts.w1.weight_scale  F8_E4M3 [8, 64, 4]",
-    },
+    example: Example::of(
+        "mlp.experts.w1_packed  U8 [8, 64, 32]",
+        "mlp.experts.w1.weight        U8 [8, 64, 32]\nmlp.experts.w1.weight_scale  F8_E4M3 [8, 64, 4]",
+    ),
 };
 
 const CV902: Rule = Rule {
@@ -33,10 +33,10 @@ const CV902: Rule = Rule {
           scales that are not there.",
     fix: "Remove the quantization section of config.json, and hf_quant_config.json.",
     repairable: true,
-    example: Example {
-        before: "config.json: {\"quantization_config\": {\"quant_method\": \"fp8\"}}\nevery weight BF16",
-        after: "config.json: {}\nevery weight BF16",
-    },
+    example: Example::of(
+        "config.json: {\"quantization_config\": {\"quant_method\": \"fp8\"}}\nevery weight BF16",
+        "config.json: {}\nevery weight BF16",
+    ),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

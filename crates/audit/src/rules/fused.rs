@@ -20,10 +20,10 @@ const CF304: Rule = Rule {
     fix: "Quantize all of the group alike or exclude all of it; for runtimes that can, list the projections one by \
           one in the config.",
     repairable: false,
-    example: Example {
-        before: "self_attn.q_proj.weight  U8 [4096, 2048]\nself_attn.k_proj.weight  BF16 [1024, 4096]",
-        after: "self_attn.q_proj.weight  U8 [4096, 2048]\nself_attn.k_proj.weight  U8 [1024, 2048]",
-    },
+    example: Example::of(
+        "self_attn.q_proj.weight  U8 [4096, 2048]\nself_attn.k_proj.weight  BF16 [1024, 4096]",
+        "self_attn.q_proj.weight  U8 [4096, 2048]\nself_attn.k_proj.weight  U8 [1024, 2048]",
+    ),
 };
 
 const FU961: Rule = Rule {
@@ -35,10 +35,10 @@ const FU961: Rule = Rule {
           blocks, so those weights are read too large; some refuse the checkpoint.",
     fix: "Quantize the group again with a common global scale.",
     repairable: false,
-    example: Example {
-        before: "q_proj.weight_scale_2  0.0011\nk_proj.weight_scale_2  0.0017",
-        after: "q_proj.weight_scale_2  0.0017\nk_proj.weight_scale_2  0.0017",
-    },
+    example: Example::of(
+        "q_proj.weight_scale_2  0.0011\nk_proj.weight_scale_2  0.0017",
+        "q_proj.weight_scale_2  0.0017\nk_proj.weight_scale_2  0.0017",
+    ),
 };
 
 /// What must agree: how the bytes are laid out. What was done to the weights before does not matter.

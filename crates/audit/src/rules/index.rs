@@ -3,6 +3,7 @@
 use super::{HeaderContext, number};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
+use quantscope_format::Arrange as _;
 use quantscope_format::{ShardIndex, TensorInfo};
 use quantscope_schemes::split_name;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -141,7 +142,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 fn split_companions(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let mut shards: Vec<u32> = layer.members.iter().map(|m| m.shard).collect();
-        shards.sort_unstable();
+        shards.arrange();
         shards.dedup();
         if shards.len() < 2 {
             continue;

@@ -17,10 +17,10 @@ const LY601: Rule = Rule {
     fix: "Compare a layer with its source if there is one. If it is so, permute the bytes of the scales; values stay as \
           they are.",
     repairable: false,
-    example: Example {
-        before: "weight_scale  F8_E4M3 [128, 8], in tiles: 0 4 8 12 ... of column 0 after 16 bytes",
-        after: "weight_scale  F8_E4M3 [128, 8], row by row",
-    },
+    example: Example::of(
+        "weight_scale  F8_E4M3 [128, 8], in tiles: 0 4 8 12 ... of column 0 after 16 bytes",
+        "weight_scale  F8_E4M3 [128, 8], row by row",
+    ),
 };
 
 const LY602: Rule = Rule {
@@ -33,10 +33,7 @@ const LY602: Rule = Rule {
     fix: "Compare a layer with its source if there is one. If it is so, exchange the nibbles of every byte; values \
           stay as they are.",
     repairable: false,
-    example: Example {
-        before: "weight  U8: 0x12 is 1.0 then 0.5",
-        after: "weight  U8: 0x21 is 1.0 then 0.5",
-    },
+    example: Example::of("weight  U8: 0x12 is 1.0 then 0.5", "weight  U8: 0x21 is 1.0 then 0.5"),
 };
 
 /// A finding for scales that look otherwise than their scheme has them.

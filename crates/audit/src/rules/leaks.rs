@@ -20,10 +20,10 @@ const LK401: Rule = Rule {
           Loaders that check their keys stop at them, others load them as unknown weights.",
     fix: "Strip these tensors. KV cache maxima become `k_scale` / `v_scale` first (amax / 448).",
     repairable: true,
-    example: Example {
-        before: "self_attn.k_proj.weight\nself_attn.k_bmm_quantizer._amax   F32 []   224.0\nmlp.up_proj.input_quantizer._amax",
-        after: "self_attn.k_proj.weight\nself_attn.k_proj.k_scale          F32 []   0.5",
-    },
+    example: Example::of(
+        "self_attn.k_proj.weight\nself_attn.k_bmm_quantizer._amax   F32 []   224.0\nmlp.up_proj.input_quantizer._amax",
+        "self_attn.k_proj.weight\nself_attn.k_proj.k_scale          F32 []   0.5",
+    ),
 };
 
 const LK402: Rule = Rule {
@@ -35,10 +35,10 @@ const LK402: Rule = Rule {
           scale a weight that was never quantized. Where the weight is missing, a file is missing.",
     fix: "Strip the scale, or restore the quantized weight it belongs to.",
     repairable: true,
-    example: Example {
-        before: "mixer.conv1d.weight        BF16 [64, 1, 4]\nmixer.conv1d.weight_scale  F32 []",
-        after: "mixer.conv1d.weight        BF16 [64, 1, 4]",
-    },
+    example: Example::of(
+        "mixer.conv1d.weight        BF16 [64, 1, 4]\nmixer.conv1d.weight_scale  F32 []",
+        "mixer.conv1d.weight        BF16 [64, 1, 4]",
+    ),
 };
 
 const LK403: Rule = Rule {
@@ -50,10 +50,10 @@ const LK403: Rule = Rule {
           without scales runs with scales of 1.",
     fix: "Correct `kv_cache_quant_algo` in the configs, or strip the scales.",
     repairable: true,
-    example: Example {
-        before: "kv_cache_quant_algo: null\nself_attn.k_proj.k_scale  F32 []",
-        after: "kv_cache_quant_algo: FP8\nself_attn.k_proj.k_scale  F32 []",
-    },
+    example: Example::of(
+        "kv_cache_quant_algo: null\nself_attn.k_proj.k_scale  F32 []",
+        "kv_cache_quant_algo: FP8\nself_attn.k_proj.k_scale  F32 []",
+    ),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

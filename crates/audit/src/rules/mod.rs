@@ -19,6 +19,7 @@ pub(crate) mod widths;
 use crate::checkpoint::{Checkpoint, ConfigFile};
 use crate::model::Model;
 use crate::report::Finding;
+use quantscope_format::Arrange as _;
 use quantscope_format::QuantDeclaration;
 use std::collections::HashSet;
 
@@ -85,7 +86,7 @@ pub fn header_findings(context: HeaderContext<'_>) -> Vec<Finding> {
 
 /// Orders findings by severity, then rule, then runtime, then subject, subjects in natural order.
 pub fn sort_findings(findings: &mut [Finding]) {
-    findings.sort_by(|a, b| {
+    findings.arrange_by(|a, b| {
         let grave = a
             .severity
             .cmp(&b.severity)

@@ -4,6 +4,7 @@ use super::{HeaderContext, number};
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
+use quantscope_format::Arrange as _;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Match, Role, ScaleLayout, Scheme, algo_scheme, by_id, role_of};
 use std::collections::BTreeMap;
@@ -19,10 +20,10 @@ const SN201: Rule = Rule {
           scales or reads them uninitialised, and those weights come out hundreds of times too large.",
     fix: "Rename to one spelling; the bytes stay as they are.",
     repairable: true,
-    example: Example {
-        before: "layers.0.q_proj.weight_scale_inv  F32 [32, 32]\nlayers.1.q_proj.weight_scale      F32 [32, 32]",
-        after: "layers.0.q_proj.weight_scale_inv  F32 [32, 32]\nlayers.1.q_proj.weight_scale_inv  F32 [32, 32]",
-    },
+    example: Example::of(
+        "layers.0.q_proj.weight_scale_inv  F32 [32, 32]\nlayers.1.q_proj.weight_scale      F32 [32, 32]",
+        "layers.0.q_proj.weight_scale_inv  F32 [32, 32]\nlayers.1.q_proj.weight_scale_inv  F32 [32, 32]",
+    ),
 };
 
 const SN203: Rule = Rule {
@@ -34,10 +35,10 @@ const SN203: Rule = Rule {
           so scales are not found or bytes are read as what they are not.",
     fix: "Correct the algorithm in the configs to what the tensors are.",
     repairable: true,
-    example: Example {
-        before: "quant_algo: FP8\nmlp.up_proj.weight_scale_inv  F32 [16, 16]",
-        after: "quant_algo: FP8_PB\nmlp.up_proj.weight_scale_inv  F32 [16, 16]",
-    },
+    example: Example::of(
+        "quant_algo: FP8\nmlp.up_proj.weight_scale_inv  F32 [16, 16]",
+        "quant_algo: FP8_PB\nmlp.up_proj.weight_scale_inv  F32 [16, 16]",
+    ),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
@@ -97,7 +98,7 @@ fn spellings(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     }
     for ((dtype, _), spellings) in alike.into_iter().filter(|(_, s)| s.len() > 1) {
         let mut sorted: Vec<(&str, Vec<&LayerInfo>)> = spellings.into_iter().collect();
-        sorted.sort_by_key(|(_, layers)| std::cmp::Reverse(layers.len()));
+        sorted.arrange_by_key(|(_, layers)| std::cmp::Reverse(layers.len()));
         let counts: Vec<String> =
             sorted.iter().map(|(leaf, layers)| format!("`{leaf}` x{}", layers.len())).collect();
         let Some(((usual, _), rare)) = sorted.split_first() else { continue };

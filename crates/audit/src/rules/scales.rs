@@ -19,10 +19,10 @@ const SC001: Rule = Rule {
     fix: "Export the layer again, or restore the scale from the shard it was in. If the bytes are really plain \
           weights, list the layer as excluded.",
     repairable: false,
-    example: Example {
-        before: "mlp.up_proj.weight          U8 [64, 24]",
-        after: "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]\nmlp.up_proj.weight_scale_2  F32 []",
-    },
+    example: Example::of(
+        "mlp.up_proj.weight          U8 [64, 24]",
+        "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]\nmlp.up_proj.weight_scale_2  F32 []",
+    ),
 };
 
 const SC002: Rule = Rule {
@@ -34,10 +34,10 @@ const SC002: Rule = Rule {
           off by the same unknown factor.",
     fix: "Export the layer again. The global scale can be recomputed only where the source weights are at hand.",
     repairable: false,
-    example: Example {
-        before: "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]",
-        after: "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]\nmlp.up_proj.weight_scale_2  F32 []",
-    },
+    example: Example::of(
+        "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]",
+        "mlp.up_proj.weight          U8 [64, 24]\nmlp.up_proj.weight_scale    F8_E4M3 [64, 3]\nmlp.up_proj.weight_scale_2  F32 []",
+    ),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

@@ -17,10 +17,10 @@ const SH501: Rule = Rule {
           loader stops at a shape check.",
     fix: "Export the layer again; a half-size scale was computed from the packed width.",
     repairable: false,
-    example: Example {
-        before: "mlp.up_proj.weight        U8 [2048, 1024]\nmlp.up_proj.weight_scale  F8_E4M3 [2048, 64]",
-        after: "mlp.up_proj.weight        U8 [2048, 1024]\nmlp.up_proj.weight_scale  F8_E4M3 [2048, 128]",
-    },
+    example: Example::of(
+        "mlp.up_proj.weight        U8 [2048, 1024]\nmlp.up_proj.weight_scale  F8_E4M3 [2048, 64]",
+        "mlp.up_proj.weight        U8 [2048, 1024]\nmlp.up_proj.weight_scale  F8_E4M3 [2048, 128]",
+    ),
 };
 
 const SH502: Rule = Rule {
@@ -31,10 +31,7 @@ const SH502: Rule = Rule {
     why: "Kernels read the bytes as the type the scheme fixes, whatever the header says.",
     fix: "Cast only if every value survives exactly; otherwise export the layer again.",
     repairable: false,
-    example: Example {
-        before: "mlp.up_proj.weight_scale_2  BF16 []",
-        after: "mlp.up_proj.weight_scale_2  F32 []",
-    },
+    example: Example::of("mlp.up_proj.weight_scale_2  BF16 []", "mlp.up_proj.weight_scale_2  F32 []"),
 };
 
 const SH504: Rule = Rule {
@@ -46,10 +43,10 @@ const SH504: Rule = Rule {
           where there should be one per output. Every expert decodes to noise.",
     fix: "Export the experts again. Transposing the scales does not help: they are maxima of other blocks.",
     repairable: false,
-    example: Example {
-        before: "experts.up_proj               U8 [8, 256, 32]\nexperts.up_proj_weight_scale  F8_E4M3 [8, 64, 16]",
-        after: "experts.up_proj               U8 [8, 256, 32]\nexperts.up_proj_weight_scale  F8_E4M3 [8, 256, 4]",
-    },
+    example: Example::of(
+        "experts.up_proj               U8 [8, 256, 32]\nexperts.up_proj_weight_scale  F8_E4M3 [8, 64, 16]",
+        "experts.up_proj               U8 [8, 256, 32]\nexperts.up_proj_weight_scale  F8_E4M3 [8, 256, 4]",
+    ),
 };
 
 pub(crate) const SH505: Rule = Rule {
@@ -61,10 +58,10 @@ pub(crate) const SH505: Rule = Rule {
           other form it is unpacked to a wrong kernel.",
     fix: "Export the layer again.",
     repairable: false,
-    example: Example {
-        before: "decoder.conv_in.weight  U8 [12, 41]: K of 81, padded to 82",
-        after: "decoder.conv_in.weight  U8 [12, 48]: K of 81, padded with zeros to 96",
-    },
+    example: Example::of(
+        "decoder.conv_in.weight  U8 [12, 41]: K of 81, padded to 82",
+        "decoder.conv_in.weight  U8 [12, 48]: K of 81, padded with zeros to 96",
+    ),
 };
 
 const BK951: Rule = Rule {
@@ -76,10 +73,10 @@ const BK951: Rule = Rule {
           A smaller grid leaves weights without a scale, a larger one shifts them.",
     fix: "Export the layer again; crop the grid only if the rest is provably padding.",
     repairable: false,
-    example: Example {
-        before: "kv_a_proj.weight            F8_E4M3 [576, 7168]\nkv_a_proj.weight_scale_inv  F32 [4, 56]",
-        after: "kv_a_proj.weight            F8_E4M3 [576, 7168]\nkv_a_proj.weight_scale_inv  F32 [5, 56]",
-    },
+    example: Example::of(
+        "kv_a_proj.weight            F8_E4M3 [576, 7168]\nkv_a_proj.weight_scale_inv  F32 [4, 56]",
+        "kv_a_proj.weight            F8_E4M3 [576, 7168]\nkv_a_proj.weight_scale_inv  F32 [5, 56]",
+    ),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

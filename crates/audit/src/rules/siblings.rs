@@ -5,6 +5,7 @@ use crate::model::LayerInfo;
 use crate::names::{expert, without_numbers};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
+use quantscope_format::Gather as _;
 use quantscope_schemes::{INPUT_SCALE_LEAF, Role, role_of, split_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,11 +22,11 @@ const SC003: Rule = Rule {
     fix: "Calibrate again with data that reaches these layers, or take the largest scale of the siblings as an \
           explicit, logged repair, or declare the layers weight-only.",
     repairable: true,
-    example: Example {
-        before: "layers.3.mlp.experts.0.up_proj.input_scale  F32 []\nlayers.3.mlp.experts.1.up_proj  (none)",
-        after: "layers.3.mlp.experts.0.up_proj.input_scale  F32 []\nlayers.3.mlp.experts.1.up_proj.input_scale  \
+    example: Example::of(
+        "layers.3.mlp.experts.0.up_proj.input_scale  F32 []\nlayers.3.mlp.experts.1.up_proj  (none)",
+        "layers.3.mlp.experts.0.up_proj.input_scale  F32 []\nlayers.3.mlp.experts.1.up_proj.input_scale  \
                 F32 []",
-    },
+    ),
 };
 
 const SC004: Rule = Rule {
@@ -37,12 +38,12 @@ const SC004: Rule = Rule {
           poorer file fills the gap with defaults and serves a worse model.",
     fix: "Use the complete file, or merge the missing tensors from it.",
     repairable: false,
-    example: Example {
-        before: "flux-full.safetensors   a.weight, a.weight_scale, a.input_scale\nflux-mixed.safetensors  a.weight, \
+    example: Example::of(
+        "flux-full.safetensors   a.weight, a.weight_scale, a.input_scale\nflux-mixed.safetensors  a.weight, \
                  a.weight_scale",
-        after: "flux-full.safetensors   a.weight, a.weight_scale, a.input_scale\nflux-mixed.safetensors  a.weight, \
+        "flux-full.safetensors   a.weight, a.weight_scale, a.input_scale\nflux-mixed.safetensors  a.weight, \
                 a.weight_scale, a.input_scale",
-    },
+    ),
 };
 
 /// Ids or names that a message lists.
@@ -106,7 +107,7 @@ fn experts(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let all: BTreeSet<u64> =
             projections.values().flat_map(|s| ids(&s.have).into_iter().chain(ids(&s.lack))).collect();
         let mixed: Vec<&Split<'_>> = projections.values().filter(|s| s.is_mixed()).collect();
-        let lacking: BTreeSet<u64> = mixed.iter().flat_map(|s| ids(&s.lack)).collect();
+        let lacking: BTreeSet<u64> = mixed.iter().flat_map(|s| ids(&s.lack)).gather_set();
         let Some(leaf) = mixed.first().and_then(|s| s.leaf) else { continue };
         let message = format!(
             "{} of {} experts of `{block}` lack `{leaf}`: {}",
@@ -187,7 +188,7 @@ fn files(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
             let finding = SC004.finding(poor.file.as_str(), message).in_file(poor.file.as_str());
             let found = format!("{} absent", lacking.len());
             let mut finding = finding.expecting(format!("the tensors of {}", rich.file), found);
-            let modules: BTreeSet<&str> = lacking.iter().map(|name| split_name(name).0).collect();
+            let modules: BTreeSet<&str> = lacking.iter().map(|name| split_name(name).0).gather_set();
             finding.layers = modules.into_iter().map(str::to_string).collect();
             findings.push(finding);
         }

@@ -29,10 +29,10 @@ const ST001: Rule = Rule {
           models in one file.",
     fix: "Do not use the file: write it again with unique names.",
     repairable: false,
-    example: Example {
-        before: "{\"a.weight\": {... [0, 16]}, \"a.weight\": {... [16, 32]}}",
-        after: "{\"a.weight\": {... [0, 16]}, \"b.weight\": {... [16, 32]}}",
-    },
+    example: Example::of(
+        "{\"a.weight\": {... [0, 16]}, \"a.weight\": {... [16, 32]}}",
+        "{\"a.weight\": {... [0, 16]}, \"b.weight\": {... [16, 32]}}",
+    ),
 };
 const ST002: Rule = Rule {
     id: "ST002",
@@ -42,10 +42,10 @@ const ST002: Rule = Rule {
     why: "The reference parser tolerates it, stricter readers do not.",
     fix: "Write the header again in canonical form; the tensor bytes stay as they are.",
     repairable: true,
-    example: Example {
-        before: "{\"__metadata__\": null, \"a.weight\": {...}}",
-        after: "{\"__metadata__\": {\"format\": \"pt\"}, \"a.weight\": {...}}",
-    },
+    example: Example::of(
+        "{\"__metadata__\": null, \"a.weight\": {...}}",
+        "{\"__metadata__\": {\"format\": \"pt\"}, \"a.weight\": {...}}",
+    ),
 };
 const ST003: Rule = Rule {
     id: "ST003",
@@ -55,7 +55,7 @@ const ST003: Rule = Rule {
     why: "Names with path parts or control characters attack tools that use them as file names or print them raw.",
     fix: "Rename the tensor; treat the file's origin with care.",
     repairable: false,
-    example: Example { before: "\"../../a.weight\"", after: "\"a.weight\"" },
+    example: Example::of("\"../../a.weight\"", "\"a.weight\""),
 };
 const ST004: Rule = Rule {
     id: "ST004",
@@ -65,10 +65,7 @@ const ST004: Rule = Rule {
     why: "The Hub's JavaScript reader takes headers of at most 25 MB, the reference parser of at most 100 MB.",
     fix: "Write more, smaller shards.",
     repairable: false,
-    example: Example {
-        before: "header of 31,000,000 bytes",
-        after: "two files with headers of 15,500,000 bytes",
-    },
+    example: Example::of("header of 31,000,000 bytes", "two files with headers of 15,500,000 bytes"),
 };
 const ST005: Rule = Rule {
     id: "ST005",
@@ -79,7 +76,7 @@ const ST005: Rule = Rule {
           one past 4 GiB, cannot be loaded there.",
     fix: "Write smaller shards for web runtimes; a tensor that is itself too large must be split or quantized.",
     repairable: false,
-    example: Example { before: "one file of 9 GB", after: "three files of 3 GB" },
+    example: Example::of("one file of 9 GB", "three files of 3 GB"),
 };
 const ST006: Rule = Rule {
     id: "ST006",
@@ -91,10 +88,10 @@ const ST006: Rule = Rule {
           this.",
     fix: "Write the header again, padded with spaces; the tensor bytes stay as they are.",
     repairable: true,
-    example: Example {
-        before: "header of 333 bytes, a.weight  F32 begins at 341",
-        after: "header of 336 bytes, a.weight  F32 begins at 344",
-    },
+    example: Example::of(
+        "header of 333 bytes, a.weight  F32 begins at 341",
+        "header of 336 bytes, a.weight  F32 begins at 344",
+    ),
 };
 const ST101: Rule = damage(
     "ST101",
@@ -146,10 +143,10 @@ const IX804: Rule = Rule {
     why: "The file ends before its last tensor. Some loaders read zeros past the end and serve a broken model.",
     fix: "Fetch this file again; the download stopped early.",
     repairable: false,
-    example: Example {
-        before: "last tensor ends at 4096, file has 3000 bytes",
-        after: "last tensor ends at 4096, file has 4096 bytes",
-    },
+    example: Example::of(
+        "last tensor ends at 4096, file has 3000 bytes",
+        "last tensor ends at 4096, file has 4096 bytes",
+    ),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

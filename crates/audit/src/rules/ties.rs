@@ -18,10 +18,10 @@ const TI701: Rule = Rule {
           Where the flag and the tensors disagree, the head stays uninitialised or a stored one is thrown away.",
     fix: "Set the flag to what the file holds, or materialise the head.",
     repairable: true,
-    example: Example {
-        before: "tie_word_embeddings: false\nmodel.embed_tokens.weight, no lm_head",
-        after: "tie_word_embeddings: true\nmodel.embed_tokens.weight, no lm_head",
-    },
+    example: Example::of(
+        "tie_word_embeddings: false\nmodel.embed_tokens.weight, no lm_head",
+        "tie_word_embeddings: true\nmodel.embed_tokens.weight, no lm_head",
+    ),
 };
 
 const TI702: Rule = Rule {
@@ -32,11 +32,11 @@ const TI702: Rule = Rule {
     why: "The same bytes stand in the file more than once. If the model ties these layers, one copy is enough.",
     fix: "If the layers are tied, declare it and drop the copies; equal bytes alone are no tie.",
     repairable: false,
-    example: Example {
-        before: "encoder.embed_tokens.weight  BF16 [32000, 4096]\ndecoder.embed_tokens.weight  BF16 [32000, 4096], the \
+    example: Example::of(
+        "encoder.embed_tokens.weight  BF16 [32000, 4096]\ndecoder.embed_tokens.weight  BF16 [32000, 4096], the \
                  same bytes",
-        after: "decoder.embed_tokens.weight  BF16 [32000, 4096]\nconfig.json: tie_word_embeddings: true",
-    },
+        "decoder.embed_tokens.weight  BF16 [32000, 4096]\nconfig.json: tie_word_embeddings: true",
+    ),
 };
 
 const TI703: Rule = Rule {
@@ -48,10 +48,10 @@ const TI703: Rule = Rule {
           them, and not all the same one.",
     fix: "Set the flag to false if both are meant, or drop the copy that is not.",
     repairable: true,
-    example: Example {
-        before: "tie_word_embeddings: true\nlm_head.weight differs from model.embed_tokens.weight",
-        after: "tie_word_embeddings: false\nlm_head.weight differs from model.embed_tokens.weight",
-    },
+    example: Example::of(
+        "tie_word_embeddings: true\nlm_head.weight differs from model.embed_tokens.weight",
+        "tie_word_embeddings: false\nlm_head.weight differs from model.embed_tokens.weight",
+    ),
 };
 
 const TI704: Rule = Rule {
@@ -64,10 +64,10 @@ const TI704: Rule = Rule {
     fix: "Choose: keep both scales with both copies (`--ties keep-input-scale`), or write the larger to both \
           (`--ties by-name`).",
     repairable: true,
-    example: Example {
-        before: "encoder.l0.fc1.input_scale  0.021\ndecoder.l0.fc1.input_scale  0.034, same weight",
-        after: "encoder.l0.fc1.input_scale  0.034\ndecoder.l0.fc1.input_scale  0.034, same weight",
-    },
+    example: Example::of(
+        "encoder.l0.fc1.input_scale  0.021\ndecoder.l0.fc1.input_scale  0.034, same weight",
+        "encoder.l0.fc1.input_scale  0.034\ndecoder.l0.fc1.input_scale  0.034, same weight",
+    ),
 };
 
 /// Whether a model of that config has an output head of its own, as far as names tell.

@@ -24,10 +24,10 @@ const SV101: Rule = Rule {
     why: "Every weight under such a scale decodes to NaN, infinity or the wrong sign.",
     fix: "Quantize the layer again from its source weights.",
     repairable: false,
-    example: Example {
-        before: "mlp.up_proj.weight_scale  [0.5, NaN, 0.25, ...]",
-        after: "mlp.up_proj.weight_scale  [0.5, 0.375, 0.25, ...]",
-    },
+    example: Example::of(
+        "mlp.up_proj.weight_scale  [0.5, NaN, 0.25, ...]",
+        "mlp.up_proj.weight_scale  [0.5, 0.375, 0.25, ...]",
+    ),
 };
 const SV102: Rule = Rule {
     id: "SV102",
@@ -37,10 +37,10 @@ const SV102: Rule = Rule {
     why: "The codes say that there were weights; the zero scale erases them.",
     fix: "Quantize the layer again from its source weights.",
     repairable: false,
-    example: Example {
-        before: "block 7: scale 0, codes 1 -3 6 0.5 ...",
-        after: "block 7: scale 0.0625, codes 1 -3 6 0.5 ...",
-    },
+    example: Example::of(
+        "block 7: scale 0, codes 1 -3 6 0.5 ...",
+        "block 7: scale 0.0625, codes 1 -3 6 0.5 ...",
+    ),
 };
 const SV104: Rule = Rule {
     id: "SV104",
@@ -50,10 +50,7 @@ const SV104: Rule = Rule {
     why: "A single NaN weight makes the whole output of the layer NaN.",
     fix: "Quantize the layer again; where a tile was all zero, write zeros.",
     repairable: false,
-    example: Example {
-        before: "a.weight  F8_E4M3: 0x3a 0x7f 0xff 0x12",
-        after: "a.weight  F8_E4M3: 0x3a 0x7e 0x00 0x12",
-    },
+    example: Example::of("a.weight  F8_E4M3: 0x3a 0x7f 0xff 0x12", "a.weight  F8_E4M3: 0x3a 0x7e 0x00 0x12"),
 };
 
 const SV103: Rule = Rule {
@@ -65,10 +62,7 @@ const SV103: Rule = Rule {
           infinity times zero is NaN.",
     fix: "Set these scales to any positive value; the decoded values stay as they are.",
     repairable: true,
-    example: Example {
-        before: "block 7: scale 0, codes 0 0 0 0 ...",
-        after: "block 7: scale 1, codes 0 0 0 0 ...",
-    },
+    example: Example::of("block 7: scale 0, codes 0 0 0 0 ...", "block 7: scale 1, codes 0 0 0 0 ..."),
 };
 const SV105: Rule = Rule {
     id: "SV105",
@@ -79,7 +73,7 @@ const SV105: Rule = Rule {
           makes every weight of the layer wrong by the square of the scale.",
     fix: "Write 1/x under the same name, after comparing a decoded layer with its source or its neighbours.",
     repairable: true,
-    example: Example { before: "up_proj.weight_scale_2  3584", after: "up_proj.weight_scale_2  0.000279" },
+    example: Example::of("up_proj.weight_scale_2  3584", "up_proj.weight_scale_2  0.000279"),
 };
 const SV106: Rule = Rule {
     id: "SV106",
@@ -90,10 +84,10 @@ const SV106: Rule = Rule {
           another maximum. Large weights are clipped, or small ones lose their precision.",
     fix: "Compute the global scale again from the weights' own maximum and quantize again.",
     repairable: false,
-    example: Example {
-        before: "23 % of the block scales are 448",
-        after: "one block scale is 448, that of the largest weight",
-    },
+    example: Example::of(
+        "23 % of the block scales are 448",
+        "one block scale is 448, that of the largest weight",
+    ),
 };
 
 /// Single scales that were read, by layer: what several layers' rules compare.

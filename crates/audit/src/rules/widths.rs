@@ -17,10 +17,10 @@ const SH503: Rule = Rule {
           it is stored otherwise, and memory and speed will not be what the label promises.",
     fix: "Correct the label, or export again.",
     repairable: false,
-    example: Example {
-        before: "quant_algo: NVFP4, 6.12 bits per weight in the layers it covers",
-        after: "quant_algo: NVFP4, 4.50 bits per weight in the layers it covers",
-    },
+    example: Example::of(
+        "quant_algo: NVFP4, 6.12 bits per weight in the layers it covers",
+        "quant_algo: NVFP4, 4.50 bits per weight in the layers it covers",
+    ),
 };
 
 const LY603: Rule = Rule {
@@ -32,10 +32,10 @@ const LY603: Rule = Rule {
           reader that takes the stored shape for it computes with rows of zeros.",
     fix: "Record the logical shape, or take it from the model's config.",
     repairable: false,
-    example: Example {
-        before: "proj.weight  U8 [144, 40], proj.bias  BF16 [130]",
-        after: "proj.weight  U8 [130, 40], proj.bias  BF16 [130]",
-    },
+    example: Example::of(
+        "proj.weight  U8 [144, 40], proj.bias  BF16 [130]",
+        "proj.weight  U8 [130, 40], proj.bias  BF16 [130]",
+    ),
 };
 
 /// Most bits a weight takes under schemes of a family, block scales included; a margin above the widest.

@@ -18,10 +18,10 @@ pub(crate) const SN202: Rule = Rule {
           leaves uninitialised, or it stops at a shape check.",
     fix: "Rename or reshape the scale; its bytes stay as they are.",
     repairable: true,
-    example: Example {
-        before: "config.json: quant_method fp8\nq_proj.weight_scale  F32 [4, 1, 2, 1]",
-        after: "config.json: quant_method fp8\nq_proj.weight_scale_inv  F32 [4, 2]",
-    },
+    example: Example::of(
+        "config.json: quant_method fp8\nq_proj.weight_scale  F32 [4, 1, 2, 1]",
+        "config.json: quant_method fp8\nq_proj.weight_scale_inv  F32 [4, 2]",
+    ),
 };
 
 pub(crate) const SN204: Rule = Rule {
@@ -33,10 +33,10 @@ pub(crate) const SN204: Rule = Rule {
           config, or reads packed bytes as plain weights.",
     fix: "Convert to a scheme that the runtime loads, or serve the checkpoint with another one.",
     repairable: false,
-    example: Example {
-        before: "--target transformers, quant_algo: W4A8_AWQ",
-        after: "--target trtllm, quant_algo: W4A8_AWQ",
-    },
+    example: Example::of(
+        "--target transformers, quant_algo: W4A8_AWQ",
+        "--target trtllm, quant_algo: W4A8_AWQ",
+    ),
 };
 
 pub(crate) const TI705: Rule = Rule {
@@ -48,10 +48,10 @@ pub(crate) const TI705: Rule = Rule {
           the module stays uninitialised.",
     fix: "Keep the copy: write the shared weight under both names.",
     repairable: false,
-    example: Example {
-        before: "tie_word_embeddings: false, lm_head.weight dropped as a copy",
-        after: "tie_word_embeddings: false, lm_head.weight kept",
-    },
+    example: Example::of(
+        "tie_word_embeddings: false, lm_head.weight dropped as a copy",
+        "tie_word_embeddings: false, lm_head.weight kept",
+    ),
 };
 
 pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {

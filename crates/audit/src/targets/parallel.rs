@@ -9,6 +9,7 @@ use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use crate::rules::HeaderContext;
 use crate::targets::profile::Parallel;
+use quantscope_format::Arrange as _;
 
 pub(crate) const BK952: Rule = Rule {
     id: "BK952",
@@ -19,10 +20,10 @@ pub(crate) const BK952: Rule = Rule {
           sizes the runtime refuses the checkpoint.",
     fix: "Serve with one of the sizes given, or with pipeline or expert parallelism instead.",
     repairable: false,
-    example: Example {
-        before: "--tensor-parallel-size 8 of down_proj [128, 512] in blocks of 128",
-        after: "--tensor-parallel-size 4 of down_proj [128, 512] in blocks of 128",
-    },
+    example: Example::of(
+        "--tensor-parallel-size 8 of down_proj [128, 512] in blocks of 128",
+        "--tensor-parallel-size 4 of down_proj [128, 512] in blocks of 128",
+    ),
 };
 
 /// The first cut that fails at a size.
@@ -56,7 +57,7 @@ pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mu
         .filter(|size| cuts.iter().all(|cut| cut.size != **size))
         .map(u64::to_string)
         .collect();
-    cuts.sort_by_key(|cut| cut.size);
+    cuts.arrange_by_key(|cut| cut.size);
     let Some(first) = cuts.first() else { return };
     let sizes = if safe.is_empty() { "none of those checked".to_string() } else { safe.join(", ") };
     let others = if first.others > 0 { format!(" and {} other layers", first.others) } else { String::new() };

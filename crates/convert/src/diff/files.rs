@@ -4,6 +4,7 @@ use crate::diff::claim::Cause;
 use crate::diff::{Difference, Job};
 use crate::error::ConvertError;
 use crate::passage::sized;
+use quantscope_format::Gather as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +54,7 @@ impl Job<'_> {
             (false, true) => return vec![difference(Cause::File, true, name(), None, "not taken along")],
             _ => {}
         }
-        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).gather_set();
         let mut found = Vec::new();
         for key in keys.into_iter().filter(|key| a.get(*key) != b.get(*key)) {
             let quantization = QUANTIZATION.contains(&key.as_str());
@@ -80,7 +81,7 @@ impl Job<'_> {
         if a == b {
             return None;
         }
-        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).gather_set();
         let keys: Vec<&str> =
             keys.into_iter().filter(|k| a.get(*k) != b.get(*k)).map(String::as_str).take(8).collect();
         let note = format!("differs in {}", keys.join(", "));
@@ -95,7 +96,7 @@ impl Job<'_> {
             files.filter(|(_, f)| !is_index(&f.path)).map(|(i, f)| (f.path.clone(), i)).collect()
         };
         let (a, b) = (of(self.a), of(self.b));
-        let paths: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let paths: BTreeSet<&String> = a.keys().chain(b.keys()).gather_set();
         let mut found = Vec::new();
         for path in paths {
             let own = OWN.contains(&path.as_str());

@@ -11,6 +11,7 @@ use crate::trial::ErrorMap;
 use crate::trial::errors::ErrorCells;
 use crate::views::View;
 use quantscope_audit::{LayerInfo, Member};
+use quantscope_format::Arrange as _;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Role, leak, role_of};
 use serde::{Deserialize, Serialize};
@@ -197,8 +198,8 @@ impl<'a> Job<'a> {
             leaves.filter(|l| l == principal || is_of_weight(role_of(layer.scheme, l).0)).collect()
         };
         let (mut own, mut other) = (of_weight(a), of_weight(b));
-        own.sort();
-        other.sort();
+        own.arrange();
+        other.arrange();
         if own != other || own.is_empty() {
             return Ok(false);
         }

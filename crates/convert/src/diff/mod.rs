@@ -18,6 +18,7 @@ use crate::recipe::Recipe;
 use pairs::Pairs;
 pub use pairs::naming;
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine, Model};
+use quantscope_format::Arrange as _;
 use quantscope_format::{Control, Limits, Progress};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -158,7 +159,7 @@ pub async fn compare(
     let changes_schemes = found.differences.iter().any(|d| d.from != d.to && d.a.is_some() && d.b.is_some());
     let is_any = !found.differences.is_empty();
     found.differences.extend(job.files(changes_schemes, is_any).await?);
-    found.differences.sort_by_key(|difference| difference.explained);
+    found.differences.arrange_by_key(|difference| difference.explained);
     for difference in &found.differences {
         for cause in &difference.causes {
             *found.by_cause.entry(cause.clone()).or_default() += 1;

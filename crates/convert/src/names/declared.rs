@@ -5,6 +5,7 @@
 //! it is shorter than the rule that moves them, is joined by one that has them.
 
 use super::rules::Rules;
+use quantscope_format::Arrange as _;
 use quantscope_schemes::exclude::{ExcludeList, summarise};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -45,7 +46,7 @@ fn is_no_path(name: &str) -> bool {
 impl<'a> Declared<'a> {
     pub(crate) fn new(rules: &'a Rules, modules: &'a [Moved<'a>], joined: HashMap<&'a str, &'a str>) -> Self {
         let mut after: Vec<&str> = modules.iter().map(|m| m.after).collect();
-        after.sort_unstable();
+        after.arrange();
         Self { rules, modules, joined, after, strangers: BTreeSet::new() }
     }
 

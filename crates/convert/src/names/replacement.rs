@@ -3,7 +3,7 @@
 //! Source: the documentation of Python's `re` module. A dollar sign means itself, other than in the `regex` crate.
 
 use super::rules::LONGEST_NAME;
-use regex::Regex;
+use regex_lite::Regex;
 
 /// A replacement, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +107,7 @@ fn group(name: &str, pattern: &Regex) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::Replacement;
-    use regex::Regex;
+    use regex_lite::Regex;
 
     /// Results of CPython 3.12's `re.sub`.
     #[test]

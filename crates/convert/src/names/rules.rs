@@ -5,7 +5,7 @@
 
 use super::replacement::Replacement;
 use crate::error::ConvertError;
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 /// Longest text of rules. The longest known, of a multimodal model, is under 4 KiB.
@@ -200,7 +200,7 @@ impl Reader<'_> {
 }
 
 /// What a pattern's error says, without the drawing of the pattern above it.
-fn one_line(error: &regex::Error) -> String {
+fn one_line(error: &regex_lite::Error) -> String {
     let text = error.to_string();
     let last = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_string()

@@ -9,6 +9,7 @@ use super::{
 use crate::error::ConvertError;
 use crate::names::Rules;
 use crate::size;
+use quantscope_format::Arrange as _;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -95,7 +96,7 @@ impl<'de> Deserialize<'de> for Declared {
                     pairs.push((canonical.span(), format!("{alias}={}", canonical.get_ref())));
                 }
                 // Tables are read in the order of their keys.
-                pairs.sort_by_key(|(span, _)| span.start);
+                pairs.arrange_by_key(|(span, _)| span.start);
                 Ok(Declared(pairs))
             }
 

@@ -8,6 +8,7 @@ use super::draft::Draft;
 use crate::configs::{self, Quantized};
 use crate::error::ConvertError;
 use quantscope_audit::{LayerInfo, ties};
+use quantscope_format::Gather as _;
 use quantscope_format::QuantDeclaration;
 use quantscope_schemes::{EncodeSettings, Scheme};
 use serde_json::{Map, Value};
@@ -131,7 +132,7 @@ impl<'a> Facts<'a> {
 
 fn quantization(draft: &mut Draft<'_>, config: Option<&mut Value>) -> Result<(), ConvertError> {
     let facts = Facts::of(draft);
-    let rules: BTreeSet<&str> = draft.asked(RULES).iter().map(|f| f.rule.as_str()).collect();
+    let rules: BTreeSet<&str> = draft.asked(RULES).iter().map(|f| f.rule.as_str()).gather_set();
     let rules = rules.into_iter().collect::<Vec<_>>().join(", ");
     let whole = anew(draft, &facts)?;
     let from = |name: &str| {

@@ -4,6 +4,7 @@ use super::{Change, Origin, RepairFile, RepairPlan, RepairRequest, RepairTensor,
 use crate::error::ConvertError;
 use quantscope_audit::report::Finding;
 use quantscope_audit::{Checkpoint, Model};
+use quantscope_format::Arrange as _;
 use quantscope_format::{HeaderLayout, TensorSpec};
 use std::collections::BTreeMap;
 
@@ -192,7 +193,7 @@ impl<'a> Draft<'a> {
                     origin: fate.origin,
                 })
                 .collect();
-            tensors.sort_by_key(|t| t.span.start);
+            tensors.arrange_by_key(|t| t.span.start);
             bytes_before =
                 shard.header.tensors.iter().fold(bytes_before, |n, t| n.saturating_add(t.byte_len()));
             bytes_after = tensors

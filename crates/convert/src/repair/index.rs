@@ -6,6 +6,7 @@
 use super::RepairFile;
 use super::draft::Draft;
 use crate::error::ConvertError;
+use quantscope_format::Gather as _;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ pub(super) fn mend(draft: &mut Draft<'_>, files: &[RepairFile]) -> Result<(), Co
             .shards
             .iter()
             .flat_map(|shard| shard.header.tensors.iter().map(|tensor| tensor.name.as_str()))
-            .collect();
+            .gather_set();
         for entry in index.entries.iter().filter(|e| e.leaves_folder.is_none()) {
             if !source.contains(entry.tensor.as_str()) {
                 map.entry(entry.tensor.clone()).or_insert_with(|| entry.file.clone());

@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use quantscope_audit::report::{Finding, Severity};
 use quantscope_audit::targets::target_findings;
 use quantscope_audit::{Checkpoint, HeaderContext, InputFile, Model, header_findings, rule};
+use quantscope_format::Gather as _;
 use quantscope_format::{Limits, MemorySource, Source, SourceError, Uncontrolled};
 use quantscope_schemes::split_name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,11 +101,11 @@ pub(super) async fn judge(
     let context = HeaderContext { checkpoint: &output, model: &model };
     let mut after = header_findings(context);
     after.extend(target_findings(context, request.targets));
-    let left: BTreeSet<Key> = after.iter().map(key).collect();
-    let before: BTreeSet<Key> = request.findings.iter().map(key).collect();
+    let left: BTreeSet<Key> = after.iter().map(key).gather_set();
+    let before: BTreeSet<Key> = request.findings.iter().map(key).gather_set();
     let refusals = std::mem::take(&mut plan.unmended);
     let refusals: BTreeMap<(String, String), String> =
-        refusals.into_iter().map(|u| ((u.rule, u.subject), u.reason)).collect();
+        refusals.into_iter().map(|u| ((u.rule, u.subject), u.reason)).gather_map();
     let refusal = |finding: &Finding| refusals.get(&(finding.rule.clone(), finding.subject.clone())).cloned();
     // A finding may name the tensor that changed, or the module that it belongs to.
     let changed: BTreeSet<(&str, &str)> = plan
@@ -113,7 +114,7 @@ pub(super) async fn judge(
         .flat_map(|c| {
             [c.subject.as_str(), split_name(&c.subject).0].map(|subject| (c.rule.as_str(), subject))
         })
-        .collect();
+        .gather_set();
     let mut mended = 0;
     let mut unmended = Vec::new();
     for finding in request.findings {

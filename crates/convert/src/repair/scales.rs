@@ -6,6 +6,7 @@ use super::draft::{Draft, Fate};
 use quantscope_audit::report::Finding;
 use quantscope_audit::targets::{Profile, Scale};
 use quantscope_audit::{LayerInfo, Member, targets};
+use quantscope_format::Gather as _;
 use quantscope_format::TensorSpec;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Role, ScaleLayout, role_of};
@@ -37,7 +38,7 @@ fn spellings(draft: &mut Draft<'_>) {
     const RULE: &str = "SN201";
     for finding in draft.asked(&[RULE]) {
         let model = draft.model;
-        let rare: BTreeSet<&str> = finding.layers.iter().map(String::as_str).collect();
+        let rare: BTreeSet<&str> = finding.layers.iter().map(String::as_str).gather_set();
         let mut usual: BTreeMap<(Dtype, u8), (String, usize)> = BTreeMap::new();
         for layer in model.layers.iter().filter(|l| !rare.contains(l.name.as_str())) {
             let (Some(form), Some(member)) = (form(draft, layer), weight_scale(layer)) else { continue };

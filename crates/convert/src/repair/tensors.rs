@@ -5,6 +5,7 @@
 
 use super::Origin;
 use super::draft::{Draft, Fate};
+use quantscope_format::Gather as _;
 use quantscope_format::TensorSpec;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Role, kv, leak, role_of, schemes, split_name};
@@ -19,7 +20,7 @@ pub(super) fn mend(draft: &mut Draft<'_>) {
 
 fn leaks(draft: &mut Draft<'_>) {
     const RULE: &str = "LK401";
-    let modules: BTreeSet<&str> = draft.asked(&[RULE]).iter().map(|f| f.subject.as_str()).collect();
+    let modules: BTreeSet<&str> = draft.asked(&[RULE]).iter().map(|f| f.subject.as_str()).gather_set();
     if modules.is_empty() {
         return;
     }

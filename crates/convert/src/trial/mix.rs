@@ -6,6 +6,7 @@
 //! none beats the proposal.
 
 use crate::trial::sweep::SweepRow;
+use quantscope_format::Arrange as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -115,7 +116,7 @@ fn decision(rows: &[&SweepRow]) -> Decision {
     }
     let bytes = rows.iter().map(|r| r.bytes_before).fold(0, u64::saturating_add);
     offers.push(Offer { scheme: KEEP.into(), bytes, error: 0.0 });
-    offers.sort_by(|a, b| a.bytes.cmp(&b.bytes).then(a.error.total_cmp(&b.error)));
+    offers.arrange_by(|a, b| a.bytes.cmp(&b.bytes).then(a.error.total_cmp(&b.error)));
     Decision {
         group: first.map(|r| r.group.clone()).unwrap_or_default(),
         layers: rows.iter().map(|r| r.name.clone()).collect(),
@@ -163,7 +164,7 @@ fn descend(decisions: &mut [Decision], budget: u64) {
             }
         }
     }
-    steps.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    steps.arrange_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let (mut bytes, _) = total(decisions);
     for (_, d, from, to) in steps {
         let Some(decision) = decisions.get_mut(d).filter(|d| d.chosen == from) else { continue };
@@ -180,7 +181,7 @@ fn fill(decisions: &mut [Decision], budget: u64) {
     let (mut bytes, _) = total(decisions);
     let mut order: Vec<usize> = (0..decisions.len()).collect();
     let error = |d: usize| decisions.get(d).and_then(Decision::now).map_or(0.0, |o| o.error);
-    order.sort_by(|&a, &b| error(b).total_cmp(&error(a)).then(a.cmp(&b)));
+    order.arrange_by(|&a, &b| error(b).total_cmp(&error(a)).then(a.cmp(&b)));
     for d in order {
         let Some(decision) = decisions.get_mut(d) else { continue };
         let Some(now) = decision.now().cloned() else { continue };

@@ -7,6 +7,7 @@ use crate::api::Severity;
 use crate::layers::{hits, own_findings};
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
+use quantscope_format::Gather as _;
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -243,7 +244,7 @@ impl Visible {
         let sums = sums(session, &forest, &matches);
         let walk = Walk { forest: &forest, layers, sums, sort: &query.filter.sort };
         let by_itself = walk.open_by_itself(hits.len() < layers.len());
-        let toggled: BTreeSet<&str> = query.toggled.iter().map(String::as_str).collect();
+        let toggled: BTreeSet<&str> = query.toggled.iter().map(String::as_str).gather_set();
         let mut rows = Vec::new();
         let mut waiting: Vec<(Item, u32, u32)> = Vec::new();
         waiting.extend(walk.below(&Item::Node(ROOT)).into_iter().rev().map(|(item, from)| (item, from, 0)));

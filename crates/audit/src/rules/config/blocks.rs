@@ -19,10 +19,10 @@ const CF309: Rule = Rule {
           check, or apply scales to the wrong weights.",
     fix: "Correct the size in both configs.",
     repairable: true,
-    example: Example {
-        before: "weight_block_size: [64, 64]\nq_proj.weight  F8_E4M3 [512, 512], scales F32 [4, 4]",
-        after: "weight_block_size: [128, 128]\nq_proj.weight  F8_E4M3 [512, 512], scales F32 [4, 4]",
-    },
+    example: Example::of(
+        "weight_block_size: [64, 64]\nq_proj.weight  F8_E4M3 [512, 512], scales F32 [4, 4]",
+        "weight_block_size: [128, 128]\nq_proj.weight  F8_E4M3 [512, 512], scales F32 [4, 4]",
+    ),
 };
 
 /// Sizes that are in use.

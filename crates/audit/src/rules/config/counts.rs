@@ -19,10 +19,10 @@ const CF308: Rule = Rule {
           uninitialised, what is not counted is dropped, and converters write broken files.",
     fix: "Correct the count in config.json, or restore the missing tensors.",
     repairable: false,
-    example: Example {
-        before: "num_hidden_layers: 32, num_nextn_predict_layers: 1\nmodel.layers.0 ... model.layers.31",
-        after: "num_hidden_layers: 32, num_nextn_predict_layers: 0\nmodel.layers.0 ... model.layers.31",
-    },
+    example: Example::of(
+        "num_hidden_layers: 32, num_nextn_predict_layers: 1\nmodel.layers.0 ... model.layers.31",
+        "num_hidden_layers: 32, num_nextn_predict_layers: 0\nmodel.layers.0 ... model.layers.31",
+    ),
 };
 
 const LAYERS: &[&str] = &["num_hidden_layers", "n_layer", "num_layers"];

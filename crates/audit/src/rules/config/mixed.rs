@@ -17,11 +17,11 @@ const CF306: Rule = Rule {
           plain and its packed bytes do not fit; a listed layer that is not there is waited for.",
     fix: "Regenerate `quantized_layers` from the tensors.",
     repairable: true,
-    example: Example {
-        before: "quantized_layers: {\"mlp.gate_up_proj\": {\"quant_algo\": \"NVFP4\"}}\nmlp.gate_proj.weight  U8 [64, \
+    example: Example::of(
+        "quantized_layers: {\"mlp.gate_up_proj\": {\"quant_algo\": \"NVFP4\"}}\nmlp.gate_proj.weight  U8 [64, \
                  24]",
-        after: "quantized_layers: {\"mlp.gate_proj\": {\"quant_algo\": \"NVFP4\"}}\nmlp.gate_proj.weight  U8 [64, 24]",
-    },
+        "quantized_layers: {\"mlp.gate_proj\": {\"quant_algo\": \"NVFP4\"}}\nmlp.gate_proj.weight  U8 [64, 24]",
+    ),
 };
 
 pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

@@ -27,7 +27,7 @@ const CF310: Rule = Rule {
     why: "A config that is not valid JSON, or has a field of the wrong type, stops every loader.",
     fix: "Restore the file from its source.",
     repairable: false,
-    example: Example { before: "{\"hidden_size\": \"4096\"}", after: "{\"hidden_size\": 4096}" },
+    example: Example::of("{\"hidden_size\": \"4096\"}", "{\"hidden_size\": 4096}"),
 };
 
 pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

@@ -3,6 +3,7 @@
 use super::super::HeaderContext;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
+use quantscope_format::Gather as _;
 use quantscope_format::{KvCache, QuantDeclaration};
 use quantscope_schemes::declare;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +18,10 @@ const CF307: Rule = Rule {
     why: "Some runtimes read config.json, others hf_quant_config.json; they would load two different models.",
     fix: "Regenerate both from the tensors.",
     repairable: true,
-    example: Example {
-        before: "config.json            quant_algo: NVFP4\nhf_quant_config.json   quant_algo: FP8",
-        after: "config.json            quant_algo: NVFP4\nhf_quant_config.json   quant_algo: NVFP4",
-    },
+    example: Example::of(
+        "config.json            quant_algo: NVFP4\nhf_quant_config.json   quant_algo: FP8",
+        "config.json            quant_algo: NVFP4\nhf_quant_config.json   quant_algo: NVFP4",
+    ),
 };
 
 pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
@@ -54,8 +55,8 @@ impl Canonical {
         Self {
             kv_cache: declaration.kv_cache.as_ref().map(kv_text),
             group_size,
-            exclude: declaration.exclude.iter().cloned().collect(),
-            layers: layers.map(|l| (l.name.clone(), l.quant_algo.clone().unwrap_or_default())).collect(),
+            exclude: declaration.exclude.iter().cloned().gather_set(),
+            layers: layers.map(|l| (l.name.clone(), l.quant_algo.clone().unwrap_or_default())).gather_map(),
             algo,
         }
     }

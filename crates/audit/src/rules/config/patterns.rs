@@ -18,10 +18,10 @@ const CF303: Rule = Rule {
           excluded layers, build quantized ones for them, and stop at a shape check or load garbage.",
     fix: "Rewrite the prefix in the exclude lists of both configs.",
     repairable: true,
-    example: Example {
-        before: "ignore: [\"language_model.layers.0.mlp.gate\"]\nmodel.language_model.layers.0.mlp.gate.weight",
-        after: "ignore: [\"model.language_model.layers.0.mlp.gate\"]\nmodel.language_model.layers.0.mlp.gate.weight",
-    },
+    example: Example::of(
+        "ignore: [\"language_model.layers.0.mlp.gate\"]\nmodel.language_model.layers.0.mlp.gate.weight",
+        "ignore: [\"model.language_model.layers.0.mlp.gate\"]\nmodel.language_model.layers.0.mlp.gate.weight",
+    ),
 };
 
 /// Every module path of the model and of what it is part of.

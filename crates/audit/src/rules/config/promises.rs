@@ -16,10 +16,10 @@ const CF301: Rule = Rule {
     why: "The loader builds a plain layer because the config excludes it, then finds packed bytes of another shape.",
     fix: "Drop the layer from the exclude lists of both configs, or dequantize it.",
     repairable: true,
-    example: Example {
-        before: "ignore: [\"model.layers.0*\"]\nmodel.layers.0.mlp.up_proj.weight  U8 [64, 24], with scales",
-        after: "ignore: [\"lm_head\"]\nmodel.layers.0.mlp.up_proj.weight  U8 [64, 24], with scales",
-    },
+    example: Example::of(
+        "ignore: [\"model.layers.0*\"]\nmodel.layers.0.mlp.up_proj.weight  U8 [64, 24], with scales",
+        "ignore: [\"lm_head\"]\nmodel.layers.0.mlp.up_proj.weight  U8 [64, 24], with scales",
+    ),
 };
 const CF302: Rule = Rule {
     id: "CF302",
@@ -29,10 +29,10 @@ const CF302: Rule = Rule {
     why: "The loader builds a quantized layer and looks for scales that are not there.",
     fix: "Add the layer to the exclude lists of both configs, or quantize it.",
     repairable: true,
-    example: Example {
-        before: "quant_algo: NVFP4, ignore: [\"lm_head\"]\nmodel.layers.0.mlp.down_proj.weight  BF16 [48, 64], no scales",
-        after: "quant_algo: NVFP4, ignore: [\"lm_head\", \"model.layers.0.mlp.down_proj\"]\nmodel.layers.0.mlp.down_proj.weight  BF16 [48, 64], no scales",
-    },
+    example: Example::of(
+        "quant_algo: NVFP4, ignore: [\"lm_head\"]\nmodel.layers.0.mlp.down_proj.weight  BF16 [48, 64], no scales",
+        "quant_algo: NVFP4, ignore: [\"lm_head\", \"model.layers.0.mlp.down_proj\"]\nmodel.layers.0.mlp.down_proj.weight  BF16 [48, 64], no scales",
+    ),
 };
 const CF305: Rule = Rule {
     id: "CF305",
@@ -43,10 +43,10 @@ const CF305: Rule = Rule {
           nobody notices, while answers about images become noise.",
     fix: "If it was not meant, quantize again with the vision tower excluded; if it was, test with images.",
     repairable: false,
-    example: Example {
-        before: "model.visual.blocks.0.mlp.up_proj.weight  U8 [5120, 640]",
-        after: "ignore: [\"model.visual*\"]\nmodel.visual.blocks.0.mlp.up_proj.weight  BF16 [5120, 1280]",
-    },
+    example: Example::of(
+        "model.visual.blocks.0.mlp.up_proj.weight  U8 [5120, 640]",
+        "ignore: [\"model.visual*\"]\nmodel.visual.blocks.0.mlp.up_proj.weight  BF16 [5120, 1280]",
+    ),
 };
 
 pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {

@@ -137,7 +137,7 @@ fn faults_are_told_with_their_line() {
         ("[output]\npad = \"col\"", 2, "no padding"),
         ("zero_tensors = \"skip\"", 1, "no treatment of zeros"),
         ("name = \"a\"\nname = \"b\"", 2, "duplicate key"),
-        ("dtype = \"bf16\"\nrename = { renames = [{ pattern = \"(\", repl = \"\" }] }", 2, "unclosed group"),
+        ("dtype = \"bf16\"\nrename = { renames = [{ pattern = \"(\", repl = \"\" }] }", 2, "without closing"),
         ("name = ", 1, ""),
     ] {
         match RecipeFields::from_toml(text) {
