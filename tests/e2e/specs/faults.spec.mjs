@@ -15,8 +15,8 @@ import { writeTensors } from "../lib/safetensors.mjs";
 const ALL = process.env.QUANTSCOPE_VISITS === "all";
 /** Visits of a short run, for each kind of session. */
 const SHORT = 14;
-/** Calls and ways when all of them were visited. */
-const FAULTS = { "within the browser": 1, "into a folder": 292, "on the GPU": 300 };
+/** Calls and ways when all of them were visited, less some: how often progress is told depends on the machine. */
+const FAULTS = { "within the browser": 200, "into a folder": 270, "on the GPU": 270 };
 const MANIFEST = "quantscope.manifest.json";
 
 // What fails on purpose is told in the console too.
@@ -74,6 +74,9 @@ function spread(faults, most) {
   return faults.filter((fault) => kept.has(fault));
 }
 
+/** Takes away what is in the picked folder, once the browser has let go of what a dead worker held. */
+const clear = (page) => expect(async () => removePicked(page)).toPass({ timeout: 30_000 });
+
 async function visit(page, fault, into) {
   const what = JSON.stringify(fault);
   await setTrap(page, { at: fault.at, way: fault.way });
@@ -81,7 +84,7 @@ async function visit(page, fault, into) {
   if (result.error) {
     expect(result.error.length, what).toBeGreaterThan(30);
     expect(result.error, what).not.toMatch(/undefined|\[object|null/);
-    if (["killed", "exhausted"].includes(fault.way)) expect(result.error, what).toContain("Another one has begun");
+    if (fault.way === "killed") expect(result.error, what).toContain("Another one has begun");
     if (fault.door === "read" && fault.way !== "killed" && fault.way !== "exhausted") {
       expect(result.error, what).toMatch(/model\.safetensors|config\.json/);
     }
@@ -98,12 +101,18 @@ async function visit(page, fault, into) {
   }
   // The worker may be another one by now.
   await expect(async () => setTrap(page)).toPass({ timeout: 30_000 });
-  if (into) await removePicked(page);
+  if (into) await clear(page);
   await startAgain(page);
-  const again = await run(page, into);
+  let again = await run(page, into);
+  if (fault.way === "exhausted" && again.error) {
+    // The call itself failed, and the worker lived on until it needed memory.
+    expect(again.error, what).toContain("Another one has begun");
+    await startAgain(page);
+    again = await run(page, into);
+  }
   expect(again.error, `${what}, and then once more`).toBeUndefined();
   expect(comparable(again.files), `${what}, and then once more`).toEqual(comparable(expected));
-  if (into) await removePicked(page);
+  if (into) await clear(page);
   await startAgain(page);
   return result.error ? result.step : "right";
 }
@@ -124,7 +133,7 @@ for (const [title, query, into] of [
     expect(undisturbed.error).toBeUndefined();
     expect(comparable(undisturbed.files)).toEqual(comparable(expected));
     const calls = await askTrap(page);
-    if (into) await removePicked(page);
+    if (into) await clear(page);
     await startAgain(page);
     const faults = faultsOf(calls);
     const chosen = ALL ? faults : spread(faults, SHORT);
