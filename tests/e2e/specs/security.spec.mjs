@@ -242,6 +242,13 @@ test("names with markup are text in every view", async ({ page }) => {
   await part(page, "open-result").click();
   await expect(part(page, "verify-button")).not.toHaveAttribute("title", /was read on/);
   await isText(page, "the result, opened");
+  // And as differences between two checkpoints.
+  await view(page, "compare");
+  await part(page, "second-folder").setInputFiles(all);
+  await part(page, "compare-run").click();
+  await expect(part(page, "compare-found")).toBeVisible({ timeout: 60_000 });
+  await expect(part(page, "difference").first()).toBeVisible();
+  expect(await isText(page, "the comparison")).toBe(true);
   expect(dialogs).toEqual([]);
   discard(place);
 });
