@@ -57,11 +57,13 @@ async function run(page, into) {
 
 
 
-/** Every fault of a session, as calls were counted: call, door and way. */
+/** Every fault of a session, as calls were counted: door, which call of it, and way. */
 function faultsOf(calls) {
   const faults = [];
-  for (const [at, door] of calls.entries()) {
-    for (const way of [...(WAYS[door] ?? []), "killed", "exhausted"]) faults.push({ at, door, way });
+  const counts = {};
+  for (const door of calls) {
+    counts[door] = (counts[door] ?? 0) + 1;
+    for (const way of [...WAYS[door], "killed", "exhausted"]) faults.push({ door, nth: counts[door], way });
   }
   return faults;
 }
@@ -79,7 +81,7 @@ const clear = (page) => expect(async () => removePicked(page)).toPass({ timeout:
 
 async function visit(page, fault, into) {
   const what = JSON.stringify(fault);
-  await setTrap(page, { at: fault.at, way: fault.way });
+  await setTrap(page, fault);
   const result = await run(page, into);
   if (result.error) {
     expect(result.error.length, what).toBeGreaterThan(30);
