@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { diff } from "../lib/cli.mjs";
 import { expect, test } from "../lib/fixtures.mjs";
 import { copyOf, discard, golden, scratch, weightFile } from "../lib/folders.mjs";
-import { arrive, openFolder, openSample, opened, part, tabTo, view } from "../lib/page.mjs";
+import { arrive, convert, openFolder, openSample, part, tabTo, view } from "../lib/page.mjs";
 import { serveRanges } from "../lib/range-server.mjs";
 import { weights } from "../lib/random.mjs";
 import { readTensors, writeTensors } from "../lib/safetensors.mjs";
@@ -207,6 +207,28 @@ test("dropped here, a folder is the second checkpoint; what is none is refused w
   await expect(part(page, "error-box")).toContainText("holds no .safetensors file");
   await expect(part(page, "second-drop")).toBeVisible();
   discard(root);
+});
+
+test("a conversion's result beside its source: the errors are those of the manifest", async ({ page }) => {
+  await arrive(page, "cpu");
+  await openFolder(page, source);
+  await convert(page, { exclude: "*lm_head*", packed: "14" });
+  await page.getByText("Round-trip error by layer").click();
+  const written = await part(page, "error-table").locator("tbody tr").evaluateAll((rows) => rows.map((row) => [row.cells[0].textContent, row.cells[1].textContent]));
+  expect(written.length).toBe(14);
+  await part(page, "compare-result").click();
+  await expect(part(page, "compare-sides")).toHaveAttribute("data-swapped", "false");
+  await part(page, "compare-run").click();
+  await expect(part(page, "compare-found")).toHaveAttribute("data-unexplained", "0");
+  await page.locator('[data-testid="compare-cause"][data-cause="quantized"]').click();
+  await expect(part(page, "difference")).toHaveCount(14);
+  const found = await part(page, "difference").evaluateAll((rows) => rows.map((row) => [row.dataset.name, row.querySelector(".d-sqnr").textContent]));
+  expect(Object.fromEntries(found)).toEqual(Object.fromEntries(written));
+  // What is discarded is not compared any more.
+  await view(page, "convert");
+  await part(page, "drop-output").click();
+  await view(page, "compare");
+  await expect(part(page, "second-drop")).toBeVisible();
 });
 
 /** Two checkpoints of plain layers, one of them with other values in every layer. */

@@ -3,7 +3,7 @@
 use crate::components::{DifferenceTable, ErrorBox};
 use crate::protocol::CompareDigest;
 use crate::services::dom;
-use crate::state::compare::{Compare, CompareState};
+use crate::state::compare::{Compare, CompareState, verdict};
 use crate::state::{Action, causes, text};
 use quantscope_session::api::DifferenceQuery;
 use yew::{Callback, Html, InputEvent, Properties, classes, component, html};
@@ -30,7 +30,7 @@ pub(crate) fn FoundSection(props: &FoundSectionProps) -> Html {
     let total = found.explained.saturating_add(found.unexplained);
     html! {
         <section class="compare-found" aria-label="What was found" data-testid="compare-found" data-unexplained={found.unexplained.to_string()} data-explained={found.explained.to_string()} data-equal={found.equal_layers.to_string()}>
-            { verdict(found, total) }
+            { verdict_view(found) }
             if total > 0 {
                 { filters(found, query, &on_query) }
                 if let Some(error) = &compare.rows.failed {
@@ -51,24 +51,9 @@ pub(crate) fn FoundSection(props: &FoundSectionProps) -> Html {
     }
 }
 
-fn verdict(found: &CompareDigest, total: u64) -> Html {
-    let (class, icon, words) = match (total, found.unexplained) {
-        (0, _) => ("verdict-sound", "✓", "Nothing differs".to_owned()),
-        (1, 0) => ("verdict-sound", "✓", "The one difference is explained".to_owned()),
-        (_, 0) => ("verdict-sound", "✓", format!("All {} differences are explained", text::count(total))),
-        (_, open) => {
-            let verb = if open == 1 { "is" } else { "are" };
-            (
-                "verdict-broken",
-                "✕",
-                format!(
-                    "{} of {} {verb} not explained",
-                    text::count(open),
-                    text::counted(total, "difference")
-                ),
-            )
-        }
-    };
+fn verdict_view(found: &CompareDigest) -> Html {
+    let (class, icon) =
+        if found.unexplained == 0 { ("verdict-sound", "✓") } else { ("verdict-broken", "✕") };
     let same = match found.equal_layers {
         0 => "no layer is the same byte by byte".to_owned(),
         1 => "1 layer is the same byte by byte".to_owned(),
@@ -76,7 +61,7 @@ fn verdict(found: &CompareDigest, total: u64) -> Html {
     };
     html! {
         <p class="compare-verdict" role="status">
-            <span class={classes!("verdict", class)} data-testid="compare-verdict"><span aria-hidden="true">{ icon }</span>{ words }</span>
+            <span class={classes!("verdict", class)} data-testid="compare-verdict"><span aria-hidden="true">{ icon }</span>{ verdict(found) }</span>
             <span class="faint">{ same }</span>
         </p>
     }

@@ -1,6 +1,7 @@
 //! What a conversion did: proof, files to save, and the error it made in each layer.
 
 use crate::components::{LayerName, Words};
+use crate::state::compare::Compare;
 use crate::state::convert::ResultShown;
 use crate::state::converting::Converting;
 use crate::state::{Action, text};
@@ -52,6 +53,7 @@ pub(crate) fn ResultSection(props: &ResultSectionProps) -> Html {
                     <button class="primary" data-testid="save-all" onclick={dispatch.reform(|_| Action::SaveAll)}>{ "Save all" }</button>
                 }
                 <button data-testid="open-result" onclick={dispatch.reform(|_| Action::Converting(Converting::OpenResult))}>{ "Open the result" }</button>
+                <button data-testid="compare-result" onclick={dispatch.reform(|_| Action::Compare(Compare::OpenResult))}>{ "Compare with the source" }</button>
                 <button data-testid="drop-output" onclick={dispatch.reform(|_| Action::DropOutput)}>{ if result.folder.is_none() { "Discard" } else { "Close" } }</button>
             </p>
             { proof_view(props) }

@@ -21,6 +21,11 @@ pub(crate) enum CompareRequest {
         /// What to call it.
         name: String,
     },
+    /// Open the files of the last result as the second.
+    OpenResult {
+        /// What to call it.
+        name: String,
+    },
     /// Open an address as the second.
     OpenAddress {
         /// As the user wrote it.

@@ -3,7 +3,8 @@
 use super::job::JobKind;
 use super::load::{Load, Shared};
 use super::remote::host_of;
-use super::{Command, Notice, Route, Slot, State};
+use super::route::View;
+use super::{Command, Notice, Route, Slot, State, text};
 use crate::protocol::{
     CompareDigest, CompareReply, CompareRequest, DifferencePage, DifferenceRow, Reply, Request, RequestId,
 };
@@ -29,6 +30,8 @@ pub(crate) enum Compare {
         /// What to call it.
         name: &'static str,
     },
+    /// The result of the last conversion as the second.
+    OpenResult,
     /// Typed into the field for the address.
     Address(String),
     /// The address as the second.
@@ -76,6 +79,8 @@ pub(crate) struct CompareState {
     pub(crate) second: Option<Shared<Overview>>,
     /// Whether it comes over the network.
     pub(crate) is_remote: bool,
+    /// Whether it is the result of the last conversion.
+    is_result: bool,
     /// What stands in the field for its address.
     pub(crate) address: String,
     /// Whether it is the first of the two, such as the source of an export that is open.
@@ -118,8 +123,15 @@ impl CompareState {
 
     /// Forgets what was found, since the question is another now.
     fn forget_found(&mut self) {
-        let Self { second, is_remote, address, swapped, rules, window, .. } = std::mem::take(self);
-        *self = Self { second, is_remote, address, swapped, rules, window, ..Self::default() };
+        let Self { second, is_remote, is_result, address, swapped, rules, window, .. } = std::mem::take(self);
+        *self = Self { second, is_remote, is_result, address, swapped, rules, window, ..Self::default() };
+    }
+
+    /// Forgets the second if it is the result, whose files go away.
+    pub(super) fn forget_result(&mut self) {
+        if self.is_result {
+            *self = Self::default();
+        }
     }
 
     /// Whether the rows here are those that are wanted.
@@ -137,6 +149,20 @@ impl CompareState {
         self.rows.outdate();
         self.row.outdate();
         self.picture.outdate();
+    }
+}
+
+/// What was found, in one sentence.
+pub(crate) fn verdict(found: &CompareDigest) -> String {
+    let total = found.explained.saturating_add(found.unexplained);
+    match (total, found.unexplained) {
+        (0, _) => "Nothing differs".to_owned(),
+        (1, 0) => "The one difference is explained".to_owned(),
+        (_, 0) => format!("All {} differences are explained", text::count(total)),
+        (_, open) => {
+            let verb = if open == 1 { "is" } else { "are" };
+            format!("{} of {} {verb} not explained", text::count(open), text::counted(total, "difference"))
+        }
     }
 }
 
@@ -158,6 +184,16 @@ impl State {
             Compare::OpenSample { folder, name } => {
                 let request = CompareRequest::OpenSample { folder: folder.into(), name: name.into() };
                 self.open_second(request, false, now_ms, commands);
+            }
+            Compare::OpenResult => {
+                let Some(name) = self.overview().map(|overview| format!("{}, converted", overview.name))
+                else {
+                    return;
+                };
+                if self.job.is_none() {
+                    self.open_second(CompareRequest::OpenResult { name }, false, now_ms, commands);
+                    self.go(Route { view: View::Compare, ..self.route.clone() }, false, commands);
+                }
             }
             Compare::Address(text) => self.compare.address = text,
             Compare::OpenAddress => {
@@ -216,7 +252,9 @@ impl State {
             return;
         }
         let CompareState { address, rules, window, .. } = std::mem::take(&mut self.compare);
-        self.compare = CompareState { address, rules, window, is_remote, ..CompareState::default() };
+        let is_result = matches!(request, CompareRequest::OpenResult { .. });
+        self.compare =
+            CompareState { address, rules, window, is_remote, is_result, ..CompareState::default() };
         let slot = Slot::Compare(CompareSlot::Open);
         self.begin(slot, JobKind::Open, Request::Compare(request), now_ms, commands);
     }

@@ -3,7 +3,8 @@
 use super::form::Form;
 use super::job::JobKind;
 use super::recent::{self, Recent};
-use super::{Command, EngineState, Notice, Slot, State, text};
+use super::route::View;
+use super::{Command, EngineState, Notice, Slot, State, compare, text};
 use crate::protocol::Request;
 use quantscope_session::api::EngineChoice;
 use std::fmt::Write as _;
@@ -144,7 +145,10 @@ impl State {
         match (&self.job, &self.phase) {
             (Some(job), _) => format!("{}…", job.phase()),
             (None, super::Phase::Open(overview)) => {
-                format!("{}: {}", self.route.view.label(), overview.verdict.title)
+                let compared = self.compare.found.as_ref().filter(|_| self.route.view == View::Compare);
+                let title =
+                    compared.map_or_else(|| overview.verdict.title.clone(), |found| compare::verdict(found));
+                format!("{}: {title}", self.route.view.label())
             }
             (None, _) => String::new(),
         }

@@ -400,6 +400,7 @@ impl State {
 
     fn forget_result(&mut self, commands: &mut Vec<Command>) {
         (self.convert.failed, self.mending.failed) = (None, None);
+        self.compare.forget_result();
         // The browser keeps the files of one result.
         let repaired = self.mending.result.take().is_some();
         if self.convert.result.take().is_some() || repaired {

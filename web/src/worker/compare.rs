@@ -9,7 +9,7 @@ use crate::protocol::{
 use quantscope_session::Arrange as _;
 use quantscope_session::Session;
 use quantscope_session::api::{Comparison, Difference, DifferenceQuery, SessionError};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::Blob;
@@ -23,6 +23,8 @@ const MOST_RULES: f64 = 1_048_576.0;
 #[derive(Default)]
 pub(super) struct CompareDesk {
     second: RefCell<Option<Rc<Session>>>,
+    /// Whether the second is the last result.
+    is_result: Cell<bool>,
     rules: RefCell<Option<String>>,
     found: RefCell<Option<Found>>,
 }
@@ -43,7 +45,16 @@ impl CompareDesk {
         *self.found.borrow_mut() = None;
     }
 
+    /// Forgets the second if it is the last result, whose files go away.
+    pub(super) fn forget_result(&self) {
+        if self.is_result.replace(false) {
+            *self.second.borrow_mut() = None;
+            *self.found.borrow_mut() = None;
+        }
+    }
+
     fn take(&self, mut session: Session) -> CompareReply {
+        self.is_result.set(false);
         session.judge();
         let overview = session.overview();
         *self.found.borrow_mut() = None;
@@ -68,6 +79,12 @@ impl Desk {
             CompareRequest::OpenSample { folder, name } => {
                 let files = super::samples::fetch(&folder).await?;
                 self.compare.take(self.session_of(id, &name, files).await?.0)
+            }
+            CompareRequest::OpenResult { name } => {
+                let (session, _) = self.session_of(id, &name, self.result_files()?).await?;
+                let reply = self.compare.take(session);
+                self.compare.is_result.set(true);
+                reply
             }
             CompareRequest::OpenAddress { address, token } => {
                 // Beside files of the user's, all that comes is for the second.

@@ -72,9 +72,7 @@ impl Desk {
 
     /// Opens the files of the last result.
     pub(super) async fn open_result(&self, id: RequestId, name: &str) -> Result<Reply, SessionError> {
-        let files = self.result.borrow().as_ref().map(|written| written.files.clone());
-        let files =
-            files.ok_or_else(|| js::error("nothing", "The result is no longer there; convert again."))?;
+        let files = self.result_files()?;
         let reply = self.open(id, name, files).await?;
         self.forget_open_result().await;
         let written = self.result.borrow_mut().take();
@@ -82,8 +80,15 @@ impl Desk {
         Ok(reply)
     }
 
+    /// The files of the last result.
+    pub(super) fn result_files(&self) -> Result<Vec<(String, Blob)>, SessionError> {
+        let files = self.result.borrow().as_ref().map(|written| written.files.clone());
+        files.ok_or_else(|| js::error("nothing", "The result is no longer there; convert again."))
+    }
+
     /// Frees the space that the last result takes in the browser. Files in a folder of the user's stay.
     pub(super) async fn drop_output(&self) {
+        self.compare.forget_result();
         let written = self.result.borrow_mut().take();
         free(written).await;
     }

@@ -1,6 +1,5 @@
 //! The Compare view, action by action.
 
-use super::super::route::View;
 use super::super::tests::{open, overview, sent};
 use super::super::{Action, Event};
 use super::*;
@@ -160,4 +159,32 @@ fn another_question_forgets_the_answer() {
     let mut state = compared();
     state.update(Action::Close, 0.0);
     assert_eq!(state.compare, CompareState::default());
+}
+
+#[test]
+fn a_result_is_compared_as_long_as_it_is_there() {
+    let mut state = open();
+    let asked = act(&mut state, Compare::OpenResult);
+    let [(id, Request::Compare(CompareRequest::OpenResult { .. }))] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(state.route.view, View::Compare);
+    answer(&mut state, *id, CompareReply::Opened(Overview { bits_per_weight: 2.0, ..overview() }));
+    act(&mut state, Compare::Swap);
+    assert!(state.compare.second.is_some());
+    state.update(Action::DropOutput, 0.0);
+    assert_eq!(state.compare, CompareState::default());
+}
+
+#[test]
+fn what_was_found_is_one_sentence_that_is_spoken_too() {
+    let of = |explained, unexplained| {
+        verdict(&CompareDigest { explained, unexplained, ..CompareDigest::default() })
+    };
+    assert_eq!(of(0, 0), "Nothing differs");
+    assert_eq!(of(1, 0), "The one difference is explained");
+    assert_eq!(of(0, 1), "1 of 1 difference is not explained");
+    assert_eq!(of(1998, 2), "2 of 2,000 differences are not explained");
+    let state = compared();
+    assert_eq!(state.spoken(), "Compare: 1 of 1,000 differences is not explained");
 }
