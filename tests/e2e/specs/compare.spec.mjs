@@ -286,6 +286,11 @@ test("by keyboard alone: a sample, its source, the worst layer", async ({ page }
   await expect(part(page, "difference-picture")).toBeVisible();
   await page.keyboard.press("End");
   await expect(page.locator('[data-testid="difference"].cursor')).toHaveAttribute("aria-rowindex", String(1 + Number(await part(page, "compare-found").getAttribute("data-explained"))));
+  // The keyboard is on that row, far from where it was, and goes on from there.
+  await expect(page.locator('[data-testid="difference"].cursor')).toBeFocused();
+  const last = await page.locator('[data-testid="difference"].cursor').getAttribute("aria-rowindex");
+  await page.keyboard.press("ArrowUp");
+  await expect(page.locator('[data-testid="difference"].cursor')).toHaveAttribute("aria-rowindex", String(Number(last) - 1));
   await page.keyboard.press("Escape");
   await expect(part(page, "difference-panel")).toBeHidden();
 });

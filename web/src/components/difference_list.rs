@@ -14,6 +14,8 @@ use yew::{
 
 /// Height of a row; `--row` in the style sheet says the same.
 const ROW_PX: i32 = 30;
+/// The element that has the focus while a row is on its way.
+const LIST_ID: &str = "difference-list";
 /// Rows that a page key moves.
 const LEAP: u64 = 15;
 
@@ -41,19 +43,14 @@ pub(crate) struct DifferenceTableProps {
 /// The list.
 #[component]
 pub(crate) fn DifferenceTable(props: &DifferenceTableProps) -> Html {
-    let (body, inner) = (use_node_ref(), use_node_ref());
+    let (body, whole, seen) = (use_node_ref(), use_node_ref(), use_node_ref());
     let total = props.page.matching;
     let RowWindow { first, count } = use_row_window(body.clone(), ROW_PX);
     let first = first.min(total.saturating_sub(count.min(total)));
     let last = first.saturating_add(count).min(total);
-    let row_px = u64::try_from(ROW_PX).unwrap_or_default();
-    use_css_vars(
-        inner.clone(),
-        vec![
-            ("--rows-height", format!("{}px", total.saturating_mul(row_px))),
-            ("--rows-top", format!("{}px", first.saturating_mul(row_px))),
-        ],
-    );
+    let pixels = |rows: u64| rows.saturating_mul(ROW_PX.unsigned_abs().into());
+    use_css_vars(whole.clone(), vec![("height", format!("{}px", pixels(total)))]);
+    use_css_vars(seen.clone(), vec![("transform", format!("translateY({}px)", pixels(first)))]);
     {
         let on_window = props.on_window.clone();
         use_effect_with((first, last), move |(first, last)| {
@@ -70,6 +67,7 @@ pub(crate) fn DifferenceTable(props: &DifferenceTableProps) -> Html {
     }
     {
         let body = body.clone();
+        let is_drawn = (first..last).contains(&props.cursor);
         use_effect_with(props.cursor, move |cursor| {
             if let (Some(list), Ok(row)) = (body.cast::<HtmlElement>(), i32::try_from(*cursor)) {
                 let (top, height) = (row.saturating_mul(ROW_PX), list.client_height());
@@ -78,7 +76,18 @@ pub(crate) fn DifferenceTable(props: &DifferenceTableProps) -> Html {
                 } else if top.saturating_add(ROW_PX) > list.scroll_top().saturating_add(height) {
                     list.set_scroll_top(top.saturating_add(ROW_PX).saturating_sub(height));
                 }
-                dom::follow_focus(&list, &format!("difference-{row}"));
+                // The row that has the focus may leave the document before the other is in it.
+                if !is_drawn {
+                    dom::follow_focus(&list, LIST_ID);
+                }
+            }
+        });
+    }
+    {
+        let body = body.clone();
+        use_effect_with((props.cursor, first, last), move |(cursor, ..)| {
+            if let Some(list) = body.cast::<HtmlElement>() {
+                dom::follow_focus(&list, &format!("difference-{cursor}"));
             }
         });
     }
@@ -143,8 +152,8 @@ pub(crate) fn DifferenceTable(props: &DifferenceTableProps) -> Html {
                 { heading(props, "SQNR", "sqnr", "d-sqnr n") }
                 { heading(props, "Largest", "max", "d-max n") }
             </div>
-            <div class="rows" ref={body} data-testid="difference-list" data-keys="rows" role="rowgroup" onkeydown={on_key}>
-                <div class="rows-whole" ref={inner}><div class="rows-seen">{ for rows }</div></div>
+            <div class="rows" ref={body} id={LIST_ID} tabindex="-1" data-testid="difference-list" data-keys="rows" role="rowgroup" onkeydown={on_key}>
+                <div class="rows-whole" ref={whole}><div class="rows-seen" ref={seen}>{ for rows }</div></div>
             </div>
         </div>
     }
