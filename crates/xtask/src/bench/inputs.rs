@@ -13,6 +13,15 @@ use xshell::cmd;
 /// Raised when the generated files change.
 const EDITION: &str = "1";
 
+/// Which of the programs that take long to build are needed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needed {
+    /// The command-line tool.
+    pub(crate) tool: bool,
+    /// The wasm contestants, and the native one that is held to their vectors.
+    pub(crate) wasm: bool,
+}
+
 /// Programs and files.
 pub(crate) struct Inputs {
     pub(crate) folder: PathBuf,
@@ -36,17 +45,11 @@ pub(crate) struct Cost {
 }
 
 impl Inputs {
-    /// Builds the programs and makes the files that are missing.
-    pub(crate) fn make(project: &Project, quick: bool) -> Result<Self> {
+    /// Builds the programs that the rows need and makes the files that are missing.
+    pub(crate) fn make(project: &Project, quick: bool, needed: Needed) -> Result<Self> {
         let sh = &project.sh;
         let folder = project.target().join(if quick { "bench-quick" } else { "bench" });
-        cmd!(sh, "cargo build --locked --release --package quantscope-bench --package quantscope").run()?;
-        let narrow = project.target().join("narrow");
-        cmd!(sh, "cargo build --locked --release --package quantscope-bench --bin quantscope-bench")
-            .env("CARGO_TARGET_DIR", &narrow)
-            .env("RUSTFLAGS", "--cfg quantscope_narrow")
-            .run()?;
-        let release = project.target().join("release");
+        let (release, narrow) = (project.target().join("release"), project.target().join("narrow"));
         let inputs = Self {
             program: release.join("quantscope-bench"),
             narrow_program: narrow.join("release/quantscope-bench"),
@@ -54,8 +57,22 @@ impl Inputs {
             wasm: folder.join("wasm/quantscope_bench.js"),
             folder,
         };
-        inputs.build_wasm(project)?;
+        cmd!(sh, "cargo build --locked --release --package quantscope-bench").run()?;
         inputs.make_files(project, if quick { 250 } else { 1000 })?;
+        if needed.wasm {
+            cmd!(sh, "cargo build --locked --release --package quantscope-bench --bin quantscope-bench")
+                .env("CARGO_TARGET_DIR", &narrow)
+                .env("RUSTFLAGS", "--cfg quantscope_narrow")
+                .run()?;
+            inputs.build_wasm(project)?;
+        }
+        if needed.tool {
+            cmd!(sh, "cargo build --locked --release --package quantscope").run()?;
+            let packed = inputs.folder.join("packed");
+            if !is_checkpoint(&packed) {
+                inputs.convert(&inputs.folder.join("model"), &packed, "nvfp4").run_to_end()?;
+            }
+        }
         Ok(inputs)
     }
 
@@ -84,7 +101,10 @@ impl Inputs {
         }
         let (program, folder, megabytes) = (&self.program, &self.folder, megabytes.to_string());
         cmd!(project.sh, "{program} make {folder} {megabytes}").run()?;
-        self.convert(&self.folder.join("model"), &self.folder.join("packed"), "nvfp4").run_to_end()?;
+        let packed = folder.join("packed");
+        if is_checkpoint(&packed) {
+            std::fs::remove_dir_all(packed)?;
+        }
         std::fs::write(stamp, EDITION)?;
         Ok(())
     }
@@ -156,6 +176,10 @@ impl Inputs {
         }
         Ok(costs)
     }
+}
+
+fn is_checkpoint(folder: &Path) -> bool {
+    folder.join("config.json").is_file()
 }
 
 /// Bytes of the files in a folder.

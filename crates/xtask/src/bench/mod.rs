@@ -14,13 +14,13 @@ mod rows;
 
 use crate::project::Project;
 use anyhow::{Result, ensure};
-use inputs::Inputs;
+use inputs::{Inputs, Needed};
 use std::path::PathBuf;
 
 /// What is measured, and where it goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Bench {
-    /// Only rows whose name holds one of these.
+    /// Only rows whose name begins with one of these.
     pub(crate) only: Vec<String>,
     /// Smaller inputs and fewer turns: an hour's work can be checked in two minutes, the numbers are worth less.
     pub(crate) quick: bool,
@@ -36,7 +36,10 @@ pub(crate) struct Bench {
 pub(crate) fn run(project: &Project, job: &Bench) -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "the peers are programs of Linux, and memory is read from /proc");
     let tools = peers::find(project, job.modelopt)?;
-    let inputs = Inputs::make(project, job.quick)?;
+    let any = |names: &[&str]| names.iter().any(|name| is_wanted(&job.only, name));
+    let needed =
+        Needed { tool: any(&rows::OF_THE_TOOL) || any(&["memory", "growth"]), wasm: any(&rows::IN_WASM) };
+    let inputs = Inputs::make(project, job.quick, needed)?;
     let rows: Vec<rows::Row> =
         rows::all(&inputs, &tools).into_iter().filter(|row| is_wanted(&job.only, row.name)).collect();
     ensure!(!rows.is_empty(), "no row is called like that");
@@ -57,5 +60,5 @@ pub(crate) fn run(project: &Project, job: &Bench) -> Result<()> {
 }
 
 fn is_wanted(only: &[String], name: &str) -> bool {
-    only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
+    only.is_empty() || only.iter().any(|part| name.starts_with(part.as_str()))
 }

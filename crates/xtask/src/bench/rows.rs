@@ -10,6 +10,13 @@ const ROWS: &str = "4096";
 /// Rows for what takes long.
 const FEW_ROWS: &str = "512";
 
+/// Rows that measure the command-line tool.
+pub(crate) const OF_THE_TOOL: [&str; 3] = ["shards", "convert", "audit"];
+
+/// Rows that measure wasm.
+pub(crate) const IN_WASM: [&str; 5] =
+    ["wasm-header-first", "wasm-header", "wasm-header-decoding", "huggingface-js", "wasm-nvfp4"];
+
 /// One comparison.
 pub(crate) struct Row {
     /// What `--only` takes.
