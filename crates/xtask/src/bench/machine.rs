@@ -15,6 +15,7 @@ pub(crate) fn describe(project: &Project, peers: &Peers) -> Vec<(String, String)
         ("commit".to_owned(), says(cmd!(sh, "git rev-parse --short HEAD"))),
         ("processor".to_owned(), processor()),
         ("memory".to_owned(), memory()),
+        ("load when it ended, tasks that want a core".to_owned(), load()),
         ("system".to_owned(), says(cmd!(sh, "uname -sr"))),
         ("rustc".to_owned(), says(cmd!(sh, "rustc --version"))),
         ("node".to_owned(), says(cmd!(sh, "node --version"))),
@@ -29,6 +30,12 @@ fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("{}, {cores} cores", field(&text, "model name").unwrap_or("unknown"))
+}
+
+/// Tasks that ran or waited for a core over the last minute: a run among many says so.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn memory() -> String {
