@@ -6,7 +6,7 @@ use quantscope_format::{
     ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
 };
-use quantscope_schemes::{Settings, descriptor_type, split_name};
+use quantscope_schemes::{Settings, descriptor_type, may_describe, split_name};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -155,8 +155,11 @@ impl Checkpoint {
             settings.add_metadata(&shard.header.metadata);
             let mut texts: Vec<&TensorInfo> = shard.header.tensors.iter().collect();
             texts.retain(|t| {
-                let is_descriptor = descriptor_type(split_name(&t.name).1) == Some(t.dtype);
-                is_descriptor && t.byte_len() <= longest && shard.header.is_readable(t)
+                // Names are looked at last: most tensors are of another type.
+                may_describe(t.dtype)
+                    && t.byte_len() <= longest
+                    && shard.header.is_readable(t)
+                    && descriptor_type(split_name(&t.name).1) == Some(t.dtype)
             });
             // Writers lay tensors of a type side by side, so thousands of them take a few reads.
             texts.arrange_by_key(|t| t.begin);

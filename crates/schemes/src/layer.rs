@@ -208,6 +208,12 @@ pub fn descriptor_type(leaf: &str) -> Option<Dtype> {
     }
 }
 
+/// Whether [`descriptor_type`] is this type for some leaf.
+#[must_use]
+pub const fn may_describe(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::U8 | Dtype::I64)
+}
+
 /// Splits a tensor name into module path and leaf.
 ///
 /// The leaf is the last segment; leaked quantizer state stays together below its owner, so that

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, scratch } from "../lib/folders.mjs";
 import { pageMemory, percentile, workPerFrame } from "../lib/measure.mjs";
-import { arrive, longTasks, openFolder, opened, part, view, watchLongTasks } from "../lib/page.mjs";
+import { arrive, openFolder, opened, part, view } from "../lib/page.mjs";
 
 /** The checkpoint in a scratch folder. */
 function large() {
@@ -17,20 +17,36 @@ function large() {
   return { root, folder };
 }
 
+/** Notes when the page was given the files, and the long tasks since. The driver hands over 165 files in a task of its own. */
+async function watchOpening(page) {
+  await page.evaluate(() => {
+    window.tasks = [];
+    new PerformanceObserver((list) => { window.tasks.push(...list.getEntries()); }).observe({ type: "longtask" });
+    window.shown = new Promise((resolve) => {
+      new MutationObserver(() => {
+        if (document.querySelector('[data-testid="layer-row"][data-key]')) resolve(performance.now());
+      }).observe(document.body, { childList: true, subtree: true });
+    });
+    document.querySelector('[data-testid="pick-folder"]').addEventListener("change", () => { window.picked = performance.now(); }, { capture: true });
+  });
+}
+
 test("671 billion weights in 163 shards are audited by their headers, and the page stays fluent", async ({ page }) => {
   const { root, folder } = large();
   await arrive(page, "cpu");
-  await watchLongTasks(page);
+  await watchOpening(page);
   await openFolder(page, folder);
   await opened(page);
   await view(page, "layers");
   await expect(part(page, "layer-row").first()).toBeVisible();
   await view(page, "findings");
   await expect(part(page, "finding-group").first()).toBeVisible();
-  // The driver hands over 165 files in the task in which the page takes them: half of the longest is its own.
-  // The aim is 100 ms; between 88 and 143 were seen here, and twice that is not to be reached.
-  const blocked = (await longTasks(page)).filter((duration) => duration > 300);
-  expect(blocked, "tasks over 300 ms").toEqual([]);
+  const tasks = await page.evaluate(() => window.tasks
+    .filter(({ startTime }) => startTime > window.picked - 5).map(({ duration }) => duration));
+  console.log({ "long tasks of the page": tasks.map((duration) => `${duration} ms`).join(", ") || "none" });
+  // The aim is 50 ms, and none was longer on a machine of two cores that did nothing else. A task is timed with what
+  // other programs take of the processor meanwhile, so the limit leaves room for those.
+  expect(tasks.filter((duration) => duration > 200), "tasks over 200 ms").toEqual([]);
   discard(root);
 });
 
@@ -42,43 +58,73 @@ function counter(folder) {
   return (text) => [...layers].filter((name) => name.includes(text)).length;
 }
 
-// The limits are those of a machine that does other things meanwhile; the figures are printed.
+/** Counts what the page asks its worker, and tells when something has come back since. */
+function watchQuestions() {
+  window.asked = 0;
+  window.answered = () => Promise.resolve();
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function postMessage(message, ...rest) {
+    if (message?.attached) {
+      window.asked += 1;
+      const came = new Promise((resolve) => { this.addEventListener("message", resolve, { once: true }); });
+      window.answered = () => came;
+    }
+    return post.call(this, message, ...rest);
+  };
+}
+
+// The aims: first rows within 1 s, 50 ms a key, 8 ms of work a frame, 300 MB. Work is counted in time on the processor
+// and holds on a busy machine. The others are times of the clock; they are printed, and their limits leave room for
+// what a machine does besides.
 test("91,991 tensors: first rows, search, scrolling and memory", async ({ page }) => {
   const { root, folder } = large();
   const count = counter(folder);
+  await page.addInitScript(watchQuestions);
   await page.goto("/?engine=cpu#/layers");
   await expect(part(page, "drop-zone")).toBeVisible();
-  await page.evaluate(() => {
-    window.shown = new Promise((resolve) => {
-      new MutationObserver(() => {
-        if (document.querySelector('[data-testid="layer-row"][data-key]')) resolve(performance.now());
-      }).observe(document.body, { childList: true, subtree: true });
-    });
-    document.querySelector('[data-testid="pick-folder"]').addEventListener("change", () => { window.picked = performance.now(); }, { capture: true });
-  });
+  await watchOpening(page);
   await part(page, "pick-folder").setInputFiles(folder);
   const first = await page.evaluate(async () => (await window.shown) - window.picked);
+  await opened(page);
+  const judged = await page.evaluate(() => performance.now() - window.picked);
 
-  // Each key until the count of that text is there, which is asked of the worker and drawn.
+  // Each key from its event to the frame in which the answer is drawn.
   await part(page, "layer-search").focus();
   const keys = [];
-  for (const text of ["e", "ex", "exp", "expe", "exper", "expert", "experts", "experts.", "experts.7", "experts.7."]) {
-    const wanted = count(text).toLocaleString("en-US");
-    const waiting = page.evaluate(([text, wanted]) => new Promise((resolve) => {
-      let began = performance.now();
-      const box = document.querySelector('[data-testid="layer-search"]');
-      box.addEventListener("input", () => { began = performance.now(); }, { once: true, capture: true });
-      const look = () => {
-        const words = document.querySelector('[data-testid="layer-count"]').textContent;
-        if (box.value === text && words.startsWith(`${wanted} `)) resolve(performance.now() - began);
-        else requestAnimationFrame(look);
-      };
-      requestAnimationFrame(look);
-    }), [text, wanted]);
+  const typed = "experts.7.up";
+  for (let length = 1; length <= typed.length; length += 1) {
+    const text = typed.slice(0, length);
+    await page.evaluate(() => {
+      const before = window.asked;
+      window.key = new Promise((resolve) => {
+        window.addEventListener("input", async () => {
+          const began = performance.now();
+          while (window.asked === before) await new Promise((next) => { setTimeout(next); });
+          await window.answered();
+          requestAnimationFrame(() => setTimeout(() => resolve({ took: performance.now() - began, asked: window.asked - before })));
+        }, { once: true, capture: true });
+      });
+    });
     await page.keyboard.type(text.at(-1));
-    keys.push(await waiting);
+    const { took, asked } = await page.evaluate(() => window.key);
+    expect(asked, "questions for one key").toBe(1);
+    const words = count(text).toLocaleString("en-US");
+    await expect(part(page, "layer-count")).toHaveText(new RegExp(`^${words} `));
+    keys.push(took);
   }
   keys.sort((a, b) => a - b);
+
+  // Who types faster than answers come asks for the last text, not for each.
+  const before = await page.evaluate(() => window.asked);
+  await part(page, "layer-search").evaluate((box) => {
+    for (const text of ["l", "la", "lay", "laye", "layer", "layers", "layers.", "layers.4", "layers.42"]) {
+      box.value = text;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  });
+  const last = count("layers.42").toLocaleString("en-US");
+  await expect(part(page, "layer-count")).toHaveText(new RegExp(`^${last} `));
+  expect(await page.evaluate(() => window.asked) - before, "questions for nine keys at once").toBeLessThanOrEqual(2);
 
   await part(page, "layer-search").fill("");
   await part(page, "list-flat").click();
@@ -95,9 +141,18 @@ test("91,991 tensors: first rows, search, scrolling and memory", async ({ page }
     requestAnimationFrame(step);
   })));
   expect(work.length).toBeGreaterThan(30);
+  // It did scroll, and of 46,000 rows those in sight are there, and a few beyond.
+  const scrolled = await part(page, "layer-list").evaluate((list) => [list.scrollTop, Math.ceil(list.clientHeight / 30)]);
+  expect(scrolled[0]).toBeGreaterThan(200 * 240);
+  const drawn = await part(page, "layer-row").evaluateAll((rows) => rows.map((row) => Number(row.getAttribute("aria-rowindex")) - 2));
+  expect(drawn.length).toBeLessThanOrEqual(scrolled[1] + 18);
+  expect(drawn).toEqual(drawn.map((_, at) => drawn[0] + at));
+  expect(drawn[0]).toBeLessThanOrEqual(scrolled[0] / 30);
+  expect(drawn.at(-1)).toBeGreaterThanOrEqual(scrolled[0] / 30 + scrolled[1] - 1);
   const memory = pageMemory();
   const figures = {
     "first rows": `${first.toFixed(0)} ms`,
+    "verdict": `${judged.toFixed(0)} ms`,
     "a key of the search, median": `${percentile(keys, 0.5).toFixed(0)} ms`,
     "a key of the search, worst": `${keys.at(-1).toFixed(0)} ms`,
     "work per frame while scrolling, 95th percentile": `${percentile(work, 0.95).toFixed(1)} ms`,
@@ -105,9 +160,9 @@ test("91,991 tensors: first rows, search, scrolling and memory", async ({ page }
   };
   console.log(figures);
   expect(first, "first rows").toBeLessThan(15_000);
-  expect(percentile(keys, 0.5), "a key of the search").toBeLessThan(300);
-  expect(percentile(work, 0.95), "work per frame").toBeLessThan(100);
+  expect(percentile(keys, 0.5), "a key of the search").toBeLessThan(250);
+  expect(percentile(work, 0.95), "work per frame").toBeLessThan(16);
   expect(memory, "memory").toBeGreaterThan(0);
-  expect(memory, "memory").toBeLessThan(300 * 2 ** 20);
+  expect(memory, "memory").toBeLessThan(300e6);
   discard(root);
 });

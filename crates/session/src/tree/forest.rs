@@ -76,7 +76,7 @@ impl Forest {
         let root =
             Node { parent: ROOT, children: Vec::new(), layer: None, form: 0, sample: 0, begin: 0, end: 0 };
         let mut nodes = vec![root];
-        let mut known: HashMap<(u32, &str), u32> = HashMap::with_capacity(layers.len());
+        let mut known: HashMap<(u32, &str), u32> = HashMap::with_capacity(layers.len().saturating_mul(2));
         // The way to the layer before: most of it is the way to the next one.
         let mut way: Vec<(u32, &str)> = Vec::new();
         for (index, layer) in (0_u32..).zip(layers) {
