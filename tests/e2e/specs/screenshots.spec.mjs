@@ -3,8 +3,9 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "../lib/fixtures.mjs";
+import { golden } from "../lib/folders.mjs";
 import { readTensors } from "../lib/safetensors.mjs";
-import { arrive, convert, openSample, part, verify, view } from "../lib/page.mjs";
+import { arrive, convert, openFolder, openSample, part, verify, view } from "../lib/page.mjs";
 
 const folder = process.env.QUANTSCOPE_SCREENSHOTS;
 
@@ -51,10 +52,11 @@ for (const colorScheme of ["light", "dark"]) {
 
       test("schemes tried on a layer", async ({ page }) => {
         await arrive(page, "cpu");
-        await openSample(page, "convert");
+        await openFolder(page, golden("golden/_src/llama"));
         await view(page, "preview");
-        await page.locator('[data-testid="lab-layer"]').first().click();
+        await page.locator('[data-testid="lab-layer"][data-name$="up_proj"]').first().click();
         await expect(part(page, "lab-card")).toHaveCount(4);
+        if (width === "390") await part(page, "lab-trial").evaluate((trial) => trial.scrollIntoView());
         await shoot(page, "preview");
       });
 
