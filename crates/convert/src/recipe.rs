@@ -2,6 +2,8 @@
 
 mod fields;
 mod file;
+mod lines;
+mod write;
 
 pub use fields::RecipeFields;
 

@@ -115,7 +115,7 @@ mod tests {
             expected.sort_by_key(|pair| pair.0);
             prop_assert_eq!(&ours, &expected);
             ours.arrange_by(|a, b| b.0.cmp(&a.0));
-            expected.sort_by(|a, b| b.0.cmp(&a.0));
+            expected.sort_by_key(|pair| std::cmp::Reverse(pair.0));
             prop_assert_eq!(&ours, &expected);
             ours.arrange();
             expected.sort();

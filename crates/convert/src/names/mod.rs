@@ -6,6 +6,7 @@ mod apply;
 mod cut;
 mod declared;
 mod join;
+mod needed;
 mod patterns;
 mod presets;
 mod replacement;

@@ -3,6 +3,7 @@
 //! Source: `formats.md` i and the contract's "Rename rules". Rules come in the order in which they apply: splits
 //! first, then every rename on every key. Does not know tensors, shapes or checkpoints.
 
+use super::needed::needed_text;
 use super::replacement::Replacement;
 use crate::error::ConvertError;
 use regex_lite::{Regex, RegexBuilder};
@@ -42,6 +43,8 @@ impl Split {
 #[derive(Debug, Clone)]
 struct Rename {
     pattern: Regex,
+    /// What every match holds, where it is known.
+    needed: Option<String>,
     replacement: Replacement,
     /// Beginnings of the names it is for, which it does not see; none means all names.
     scopes: Vec<String>,
@@ -57,6 +60,9 @@ impl Rename {
             },
         };
         let rest = name.strip_prefix(prefix).unwrap_or(name);
+        if self.needed.as_deref().is_some_and(|needed| !rest.contains(needed)) {
+            return name.to_string();
+        }
         format!("{prefix}{}", self.replacement.substitute(&self.pattern, rest))
     }
 }
@@ -178,6 +184,7 @@ impl Reader<'_> {
         let pattern = text(&format!("{at}.pattern"), fields.get("pattern"))?;
         let replacement = text(&format!("{at}.repl"), fields.get("repl"))?;
         let scopes = texts(&format!("{at}.scope_prefixes"), fields.get("scope_prefixes"))?;
+        let needed = needed_text(pattern);
         let compiled = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
         let pattern = match compiled {
             Ok(regex) => regex,
@@ -191,7 +198,7 @@ impl Reader<'_> {
             }
         };
         match Replacement::parse(replacement, &pattern) {
-            Ok(replacement) => Ok(Rename { pattern, replacement, scopes }),
+            Ok(replacement) => Ok(Rename { pattern, needed, replacement, scopes }),
             Err(found) => {
                 refuse(&format!("{at}.repl"), &found, r"write \1, \g<1> or \g<name> for what a group matched")
             }

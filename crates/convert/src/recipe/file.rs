@@ -1,8 +1,9 @@
-//! Recipes as TOML files: read with the line of every fault, and written so that they read back the same.
+//! Recipes read from TOML files, with the line of every fault.
 //!
-//! Knows the keys and their order. A key it does not know is refused by name: what a mistyped line asks for would
-//! otherwise be left undone without a word.
+//! Knows the keys. A key it does not know is refused by name: what a mistyped line asks for would otherwise be left
+//! undone without a word.
 
+use super::lines::{Table, Text, Word};
 use super::{
     RecipeFields, ZeroTensors, choice, configs, float, given_choices, glob, kind, refuse, target, tie,
 };
@@ -10,186 +11,114 @@ use crate::error::ConvertError;
 use crate::names::Rules;
 use crate::size;
 use quantscope_format::Arrange as _;
-use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use serde_json::Value;
 use std::ops::Range;
-use toml::{Spanned, Value};
+use toml::Spanned;
+use toml::de::DeValue;
 
-/// A recipe as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: Option<String>,
-    default: Option<Spanned<Value>>,
-    dtype: Option<Spanned<String>>,
-    group_size: Option<Spanned<u64>>,
-    fp8_rounding: Option<Spanned<String>>,
-    conv3d: Option<Spanned<String>>,
-    zero_tensors: Option<Spanned<String>>,
-    #[serde(default)]
-    exclude: Vec<Spanned<String>>,
-    rename: Option<Spanned<Value>>,
-    #[serde(default)]
-    layer: Vec<Layer>,
-    #[serde(default)]
-    fuse: Vec<Fuse>,
-    #[serde(default)]
-    ties: Ties,
-    #[serde(default)]
-    output: Output,
-}
+const FILE: &[&str] = &[
+    "name",
+    "default",
+    "dtype",
+    "group_size",
+    "fp8_rounding",
+    "conv3d",
+    "zero_tensors",
+    "exclude",
+    "rename",
+    "layer",
+    "fuse",
+    "ties",
+    "output",
+];
+const LAYER: &[&str] = &["match", "scheme"];
+const FUSE: &[&str] = &["members"];
+const TIES: &[&str] = &["policy", "canonical", "declared", "expand"];
+const OUTPUT: &[&str] = &["pad", "swizzle", "fuse", "shard_size", "configs"];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Layer {
-    #[serde(rename = "match")]
-    pattern: Spanned<String>,
-    scheme: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fuse {
-    members: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Ties {
-    policy: Option<Spanned<String>>,
-    canonical: Option<String>,
-    declared: Declared,
-    expand: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Output {
-    pad: Option<Spanned<String>>,
-    swizzle: bool,
-    fuse: bool,
-    shard_size: Option<Spanned<String>>,
-    configs: Option<Spanned<Vec<String>>>,
-}
-
-/// Declared ties in the order of their lines, as the first that matches counts: a table `{ alias = canonical }`, or a
-/// list of names, prefixes, patterns and such tables.
-#[derive(Default)]
-struct Declared(Vec<(Range<usize>, String)>);
-
-impl<'de> Deserialize<'de> for Declared {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lines;
-        impl<'de> Visitor<'de> for Lines {
-            type Value = Declared;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a table or a list of ties")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Declared, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((alias, canonical)) = map.next_entry::<String, Spanned<String>>()? {
-                    pairs.push((canonical.span(), format!("{alias}={}", canonical.get_ref())));
-                }
-                // Tables are read in the order of their keys.
-                pairs.arrange_by_key(|(span, _)| span.start);
-                Ok(Declared(pairs))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Declared, A::Error> {
-                let mut all = Vec::new();
-                while let Some(entry) = list.next_element::<Spanned<Entry>>()? {
-                    let span = entry.span();
-                    match entry.into_inner() {
-                        Entry::Member(text) => all.push((span, text)),
-                        Entry::Pairs(pairs) => all.extend(pairs.0),
-                    }
-                }
-                Ok(Declared(all))
-            }
-        }
-        deserializer.deserialize_any(Lines)
-    }
-}
-
-/// One entry of a list of ties.
-enum Entry {
-    Member(String),
-    Pairs(Declared),
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Entry;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the name of a tied weight or module, or { alias = canonical }")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Entry, E> {
-                Ok(Entry::Member(text.into()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-                Declared::deserialize(MapAccessDeserializer::new(map)).map(Entry::Pairs)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// The text of a recipe, for the lines of its faults.
-struct Text<'t>(&'t str);
-
-impl Text<'_> {
-    fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.0.as_bytes().iter().take(span.start);
-        before.filter(|byte| **byte == b'\n').count() + 1
-    }
-
-    /// A fault with its line.
-    fn at<T>(&self, span: &Range<usize>, checked: Result<T, ConvertError>) -> Result<T, ConvertError> {
-        checked.map_err(|error| ConvertError::Recipe { line: self.line(span), reason: error.to_string() })
-    }
-
-    /// A word, once it was checked.
-    fn word<T>(
-        &self,
-        word: Option<Spanned<String>>,
-        check: impl Fn(&str) -> Result<T, ConvertError>,
-    ) -> Result<Option<String>, ConvertError> {
-        let Some(word) = word else { return Ok(None) };
-        self.at(&word.span(), check(word.get_ref()))?;
-        Ok(Some(word.into_inner()))
-    }
-}
-
-fn word_of(value: &Value) -> Result<String, ConvertError> {
+fn word_of(value: &DeValue<'_>) -> Result<String, ConvertError> {
     match value {
-        Value::String(word) => Ok(word.clone()),
+        DeValue::String(word) => Ok(word.to_string()),
         other => refuse(format!("expected the id of a scheme in quotes, found {}", other.type_str())),
     }
 }
 
 /// The default: one id, or one for each kind.
-fn default(value: &Value, fields: &mut RecipeFields) -> Result<(), ConvertError> {
-    if let Value::Table(table) = value {
+fn default(value: &DeValue<'_>, fields: &mut RecipeFields) -> Result<(), ConvertError> {
+    if let DeValue::Table(table) = value {
         for (word, id) in table {
-            let id = word_of(id)?;
-            kind(word)?;
+            let id = word_of(id.get_ref())?;
+            kind(word.get_ref())?;
             target(&id)?;
-            fields.by_kind.push((word.clone(), id));
+            fields.by_kind.push((word.get_ref().to_string(), id));
         }
         return if table.is_empty() { refuse("the default names no kind".into()) } else { Ok(()) };
     }
     fields.to = word_of(value)?;
     target(&fields.to).map(|_| ())
+}
+
+/// Declared ties in the order of their lines, as the first that matches counts: a table `{ alias = canonical }`, or a
+/// list of names, prefixes, patterns and such tables.
+fn declared(
+    text: Text<'_>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<Vec<(Range<usize>, String)>, ConvertError> {
+    let items = match value.get_ref() {
+        DeValue::Table(_) => return pairs(text, value),
+        DeValue::Array(items) => items,
+        other => return text.expected(value.span(), "a table or a list of ties", other),
+    };
+    let mut all = Vec::new();
+    for item in items {
+        match item.get_ref() {
+            DeValue::String(member) => all.push((item.span(), member.to_string())),
+            DeValue::Table(_) => all.extend(pairs(text, item)?),
+            other => {
+                let expected = "the name of a tied weight or module, or { alias = canonical }";
+                return text.expected(item.span(), expected, other);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn pairs(text: Text<'_>, value: &Spanned<DeValue<'_>>) -> Result<Vec<(Range<usize>, String)>, ConvertError> {
+    let DeValue::Table(table) = value.get_ref() else { return Ok(Vec::new()) };
+    let mut pairs = Vec::new();
+    for (alias, canonical) in table {
+        let DeValue::String(name) = canonical.get_ref() else {
+            return text.expected(canonical.span(), "a text in quotes", canonical.get_ref());
+        };
+        pairs.push((canonical.span(), format!("{}={name}", alias.get_ref())));
+    }
+    // Tables are read in the order of their keys.
+    pairs.arrange_by_key(|(span, _)| span.start);
+    Ok(pairs)
+}
+
+/// A value as JSON; times become texts.
+fn json(value: &DeValue<'_>) -> Result<Value, ConvertError> {
+    Ok(match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(whole) => match i64::from_str_radix(whole.as_str(), whole.radix()) {
+            Ok(whole) => Value::from(whole),
+            Err(_) => return refuse(format!("the rules of renaming: {whole} is too large")),
+        },
+        DeValue::Float(float) => Value::from(float.as_str().parse::<f64>().unwrap_or(f64::NAN)),
+        DeValue::Boolean(set) => Value::from(*set),
+        DeValue::Datetime(time) => Value::from(time.to_string()),
+        DeValue::Array(items) => {
+            Value::from(items.iter().map(|item| json(item.get_ref())).collect::<Result<Vec<_>, _>>()?)
+        }
+        DeValue::Table(table) => {
+            let mut members = serde_json::Map::new();
+            for (key, member) in table {
+                members.insert(key.get_ref().to_string(), json(member.get_ref())?);
+            }
+            Value::Object(members)
+        }
+    })
 }
 
 impl RecipeFields {
@@ -213,182 +142,71 @@ impl RecipeFields {
     /// If it is no TOML, has a key that is not known, or names a scheme, kind, pattern or choice that there is not;
     /// with the line.
     pub fn from_toml(text: &str) -> Result<Self, ConvertError> {
-        let file: File = toml::from_str(text).map_err(|error| ConvertError::Recipe {
-            line: error.span().map_or(1, |span| Text(text).line(&span)),
-            reason: error.message().to_string(),
-        })?;
         let text = Text(text);
-        let mut fields = Self { name: file.name, ..Self::default() };
-        if let Some(value) = file.default {
+        let file = text.parse()?;
+        let file = Table::new(text, file.span(), file.get_ref(), FILE)?;
+        let mut fields = Self { name: file.word("name")?.map(|name| name.text), ..Self::default() };
+        if let Some(value) = file.value("default") {
             text.at(&value.span(), default(value.get_ref(), &mut fields))?;
         }
         let no_dtype = |word: &str| match float(word) {
             Some(_) => Ok(()),
             None => refuse(format!("{word:?} is no dtype; choose bf16, f16 or f32")),
         };
-        fields.dtype = text.word(file.dtype, no_dtype)?;
-        fields.group_size = match file.group_size {
-            Some(size) if *size.get_ref() == 0 => {
-                return text.at(&size.span(), refuse("group_size must not be 0".into()));
-            }
-            size => size.map(Spanned::into_inner),
+        fields.dtype = file.checked("dtype", no_dtype)?;
+        fields.group_size = match file.count("group_size")? {
+            Some((0, span)) => return text.at(&span, refuse("group_size must not be 0".into())),
+            size => size.map(|(size, _)| size),
         };
-        fields.fp8_rounding = text.word(file.fp8_rounding, given_choices::fp8_rounding)?;
-        fields.conv3d = text.word(file.conv3d, given_choices::conv3d)?;
-        if let Some(word) = file.zero_tensors {
+        fields.fp8_rounding = file.checked("fp8_rounding", given_choices::fp8_rounding)?;
+        fields.conv3d = file.checked("conv3d", given_choices::conv3d)?;
+        if let Some(word) = file.word("zero_tensors")? {
             let words = [("refuse", ZeroTensors::Refuse), ("reference", ZeroTensors::Reference)];
-            let chosen = choice("treatment of zeros", word.get_ref(), &words);
-            fields.zero_tensors = text.at(&word.span(), chosen)?;
+            fields.zero_tensors = text.at(&word.span, choice("treatment of zeros", &word.text, &words))?;
         }
-        for pattern in file.exclude {
-            text.at(&pattern.span(), glob(pattern.get_ref()))?;
-            fields.exclude.push(pattern.into_inner());
+        for pattern in file.words("exclude")?.unwrap_or_default() {
+            text.at(&pattern.span, glob(&pattern.text))?;
+            fields.exclude.push(pattern.text);
         }
-        for layer in file.layer {
-            text.at(&layer.pattern.span(), glob(layer.pattern.get_ref()))?;
-            text.at(&layer.scheme.span(), target(layer.scheme.get_ref()))?;
-            fields.layers.push(format!("{}={}", layer.pattern.get_ref(), layer.scheme.get_ref()));
+        for layer in file.tables("layer", LAYER)? {
+            let (pattern, scheme) = (layer.needed_word("match")?, layer.needed_word("scheme")?);
+            text.at(&pattern.span, glob(&pattern.text))?;
+            text.at(&scheme.span, target(&scheme.text))?;
+            fields.layers.push(format!("{}={}", pattern.text, scheme.text));
         }
-        fields.fuse_groups = file.fuse.into_iter().map(|group| group.members).collect();
-        if let Some(rules) = file.rename {
-            let json = json_text(rules.get_ref())?;
+        for group in file.tables("fuse", FUSE)? {
+            fields.fuse_groups.push(texts(group.needed("members", group.words("members")?)?));
+        }
+        if let Some(rules) = file.value("rename") {
+            let json = text.at(&rules.span(), json(rules.get_ref()))?.to_string();
             text.at(&rules.span(), Rules::from_json(&json))?;
             fields.rename_json = Some(json);
         }
-        fields.ties = text.word(file.ties.policy, given_choices::ties)?;
-        fields.canonical = file.ties.canonical;
-        fields.expand_ties = file.ties.expand;
-        for (span, declared) in file.ties.declared.0 {
-            text.at(&span, tie(&declared))?;
-            fields.declared_ties.push(declared);
+        if let Some(ties) = file.table("ties", TIES)? {
+            fields.ties = ties.checked("policy", given_choices::ties)?;
+            fields.canonical = ties.word("canonical")?.map(|word| word.text);
+            fields.expand_ties = ties.flag("expand")?;
+            let all = ties.value("declared").map(|value| declared(text, value)).transpose()?;
+            for (span, declared) in all.unwrap_or_default() {
+                text.at(&span, tie(&declared))?;
+                fields.declared_ties.push(declared);
+            }
         }
-        fields.pad = text.word(file.output.pad, given_choices::pad)?;
-        (fields.swizzle, fields.fuse) = (file.output.swizzle, file.output.fuse);
-        fields.shard_size = text.word(file.output.shard_size, size::parse)?;
-        if let Some(names) = file.output.configs {
-            let span = names.span();
-            fields.configs = Some(names.into_inner());
-            text.at(&span, configs(&fields))?;
+        if let Some(output) = file.table("output", OUTPUT)? {
+            fields.pad = output.checked("pad", given_choices::pad)?;
+            (fields.swizzle, fields.fuse) = (output.flag("swizzle")?, output.flag("fuse")?);
+            fields.shard_size = output.checked("shard_size", size::parse)?;
+            fields.configs = output.words("configs")?.map(texts);
+            if let Some(names) = output.value("configs") {
+                text.at(&names.span(), configs(&fields))?;
+            }
         }
         Ok(fields)
     }
-
-    /// Writes the recipe as TOML; the calibration is no part of it.
-    ///
-    /// # Errors
-    /// If its rules of renaming are no JSON.
-    pub fn to_toml(&self) -> Result<String, ConvertError> {
-        let mut text = String::new();
-        let top = [
-            ("name", self.name.as_deref()),
-            ("dtype", self.dtype.as_deref()),
-            ("default", Some(self.to.as_str()).filter(|to| !to.is_empty())),
-            ("fp8_rounding", self.fp8_rounding.as_deref()),
-            ("conv3d", self.conv3d.as_deref()),
-            ("zero_tensors", (self.zero_tensors == ZeroTensors::Reference).then_some("reference")),
-        ];
-        words(&mut text, &top);
-        if !self.by_kind.is_empty() {
-            let pairs: Vec<String> =
-                self.by_kind.iter().map(|(k, id)| format!("{k} = {}", quoted(id))).collect();
-            let _ = writeln!(text, "default = {{ {} }}", pairs.join(", "));
-        }
-        if let Some(size) = self.group_size {
-            let _ = writeln!(text, "group_size = {size}");
-        }
-        if !self.exclude.is_empty() {
-            let _ = writeln!(text, "exclude = {}", list(&self.exclude));
-        }
-        if let Some(rules) = self.rename_json.as_deref().filter(|rules| !rules.is_empty()) {
-            let _ = writeln!(text, "rename = {}", toml_value(rules)?);
-        }
-        for (pattern, scheme) in self.layers.iter().filter_map(|rule| rule.rsplit_once('=')) {
-            let _ = writeln!(text, "\n[[layer]]\nmatch = {}\nscheme = {}", quoted(pattern), quoted(scheme));
-        }
-        for members in &self.fuse_groups {
-            let _ = writeln!(text, "\n[[fuse]]\nmembers = {}", list(members));
-        }
-        let mut ties = String::new();
-        words(&mut ties, &[("policy", self.ties.as_deref()), ("canonical", self.canonical.as_deref())]);
-        if !self.declared_ties.is_empty() {
-            let _ = writeln!(ties, "declared = {}", declared(&self.declared_ties));
-        }
-        flags(&mut ties, &[("expand", self.expand_ties)]);
-        let mut output = String::new();
-        words(&mut output, &[("pad", self.pad.as_deref()), ("shard_size", self.shard_size.as_deref())]);
-        flags(&mut output, &[("swizzle", self.swizzle), ("fuse", self.fuse)]);
-        if let Some(names) = &self.configs {
-            let _ = writeln!(output, "configs = {}", list(names));
-        }
-        for (title, lines) in [("ties", ties), ("output", output)] {
-            if !lines.is_empty() {
-                let _ = write!(text, "\n[{title}]\n{lines}");
-            }
-        }
-        Ok(text)
-    }
 }
 
-fn quoted(word: &str) -> String {
-    Value::String(word.to_string()).to_string()
-}
-
-fn list(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    format!("[{}]", words.join(", "))
-}
-
-/// Declared ties: a table where all have a direction and no alias comes twice, else a list.
-fn declared(ties: &[String]) -> String {
-    let pairs: Vec<Option<(&str, &str)>> = ties.iter().map(|tie| tie.split_once('=')).collect();
-    let pair = |(alias, canonical): &(&str, &str)| format!("{} = {}", quoted(alias), quoted(canonical));
-    let aliases: BTreeSet<&str> = pairs.iter().flatten().map(|(alias, _)| *alias).collect();
-    if aliases.len() == ties.len() {
-        let pairs: Vec<String> = pairs.iter().flatten().map(pair).collect();
-        return format!("{{ {} }}", pairs.join(", "));
-    }
-    let entry = |(tie, directed): (&String, &Option<(&str, &str)>)| match directed {
-        Some(directed) => format!("{{ {} }}", pair(directed)),
-        None => quoted(tie),
-    };
-    let entries: Vec<String> = ties.iter().zip(&pairs).map(entry).collect();
-    format!("[{}]", entries.join(", "))
-}
-
-fn words(text: &mut String, lines: &[(&str, Option<&str>)]) {
-    for (key, word) in lines {
-        if let Some(word) = word {
-            let _ = writeln!(text, "{key} = {}", quoted(word));
-        }
-    }
-}
-
-fn flags(text: &mut String, lines: &[(&str, bool)]) {
-    for (key, _) in lines.iter().filter(|(_, is_set)| *is_set) {
-        let _ = writeln!(text, "{key} = true");
-    }
-}
-
-fn json_text(rules: &Value) -> Result<String, ConvertError> {
-    serde_json::to_string(rules).or_else(|error| refuse(format!("the rules of renaming: {error}")))
-}
-
-/// JSON as a value of TOML, which has no null: members that are null are as good as absent.
-fn toml_value(json: &str) -> Result<Value, ConvertError> {
-    fn without_null(value: &mut serde_json::Value) {
-        match value {
-            serde_json::Value::Object(members) => {
-                members.retain(|_, member| !member.is_null());
-                members.values_mut().for_each(without_null);
-            }
-            serde_json::Value::Array(items) => items.iter_mut().for_each(without_null),
-            _ => {}
-        }
-    }
-    let wrong = |error: String| ConvertError::Refused(format!("the rules of renaming: {error}"));
-    let mut value: serde_json::Value = serde_json::from_str(json).map_err(|e| wrong(e.to_string()))?;
-    without_null(&mut value);
-    Value::try_from(value).map_err(|e| wrong(e.to_string()))
+fn texts(words: Vec<Word>) -> Vec<String> {
+    words.into_iter().map(|word| word.text).collect()
 }
 
 #[cfg(test)]
