@@ -15,7 +15,7 @@ pub(crate) fn describe(project: &Project, peers: &Peers) -> Vec<(String, String)
         ("commit".to_owned(), says(cmd!(sh, "git rev-parse --short HEAD"))),
         ("processor".to_owned(), processor()),
         ("memory".to_owned(), memory()),
-        ("load when it ended, tasks that want a core".to_owned(), load()),
+        ("load when it began, tasks that want a core".to_owned(), load()),
         ("system".to_owned(), says(cmd!(sh, "uname -sr"))),
         ("rustc".to_owned(), says(cmd!(sh, "rustc --version"))),
         ("node".to_owned(), says(cmd!(sh, "node --version"))),

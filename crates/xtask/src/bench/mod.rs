@@ -43,6 +43,8 @@ pub(crate) fn run(project: &Project, job: &Bench) -> Result<()> {
     let rows: Vec<rows::Row> =
         rows::all(&inputs, &tools).into_iter().filter(|row| is_wanted(&job.only, row.name)).collect();
     ensure!(!rows.is_empty(), "no row is called like that");
+    // Before the first turn: what is built by now is what is measured, whatever becomes of the checkout.
+    let machine = machine::describe(project, &tools);
     let mut results = Vec::new();
     for row in rows {
         let result = measure::row(row, job.quick);
@@ -51,7 +53,7 @@ pub(crate) fn run(project: &Project, job: &Bench) -> Result<()> {
     }
     let memory = if is_wanted(&job.only, "memory") { inputs.peak_memory()? } else { Vec::new() };
     let growth = if is_wanted(&job.only, "growth") { inputs.growth(job.quick)? } else { Vec::new() };
-    let record = report::Record { machine: machine::describe(project, &tools), results, memory, growth };
+    let record = report::Record { machine, results, memory, growth };
     report::print(&record);
     if let Some(path) = &job.json {
         std::fs::write(path, serde_json::to_vec_pretty(&record.json())?)?;
