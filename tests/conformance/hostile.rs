@@ -93,12 +93,17 @@ fn what_the_reference_refuses_is_found() {
     expect("ST101", one("\"dtype\":\"U8\",\"shape\":[4.0],\"data_offsets\":[0,4]"));
     expect("ST101", one("\"dtype\":\"U8\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]"));
     expect("ST101", one("\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4,8]"));
+    expect("ST101", one("\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0]"));
+    expect("ST101", one("\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]"));
     expect("ST101", t("\"__metadata__\":{\"a\":1}", 0));
+    expect("ST101", t("\"__metadata__\":{},\"__metadata__\":{}", 0));
     expect("ST102", t(&format!("{},{}", tensor("\"a\"", 0, 4), tensor("\"b\"", 6, 8)), 8));
     expect("ST102", t(&format!("{},{}", tensor("\"a\"", 0, 4), tensor("\"b\"", 2, 6)), 6));
     expect("ST102", t(&tensor("\"a\"", 2, 4), 4));
     expect("ST102", one("\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[4,0]"));
     expect("ST104", one("\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]"));
+    let zero_last = "\"dtype\":\"F32\",\"shape\":[18446744073709551615,2,0],\"data_offsets\":[0,0]";
+    expect("ST104", t(&format!("\"t\":{{{zero_last}}}"), 0));
     expect("ST104", one("\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,4]"));
     expect("ST104", one("\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]"));
     expect("ST105", t(&tensor("\"a\"", 0, 4), 5));
@@ -111,6 +116,12 @@ fn what_the_reference_lets_through_is_found() {
     let _alone = alone();
     let twice = format!("{{{},{}}}", tensor("\"a\"", 0, 4), tensor("\"a\"", 0, 4));
     expect("ST001", shard(&twice, 4));
+    let as_other = tensor("\"a\"", 0, 4).replace("U8", "I8");
+    expect("ST001", shard(&format!("{{{},{as_other}}}", tensor("\"a\"", 0, 4)), 4));
+    expect("ST002", shard("{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0));
+    let field = "\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4],\"more\":[]";
+    expect("ST002", shard(&format!("{{\"t\":{{{field}}}}}"), 4));
+    expect("ST003", shard(&format!("{{{}}}", tensor("\"\"", 0, 4)), 4));
     expect("ST002", shard(&format!("  {{{}}}", tensor("\"a\"", 0, 4)), 4));
     expect("ST002", shard(&format!("{{\"__metadata__\":null,{}}}", tensor("\"a\"", 0, 4)), 4));
     for name in ["\"../../etc/passwd\"", "\"a\\u0000b\"", "\"a\\nb\"", "\"/abs\"", "\"C:\\\\x\""] {
@@ -135,6 +146,32 @@ fn a_header_of_a_hundred_megabytes() {
     assert!(report.findings.iter().any(|f| f.rule == "ST101"), "{:?}", report.findings);
 }
 
+/// One name that takes the whole header: told in a line, not repeated.
+#[test]
+fn a_name_of_ninety_megabytes() {
+    let _alone = alone();
+    let name = format!("\"{}\"", "n".repeat(90_000_000));
+    let report =
+        audited(vec![file("model.safetensors", shard(&format!("{{{}}}", tensor(&name, 0, 4)), 4))], SLOW, 4);
+    let own = report.findings.iter().find(|f| f.rule == "ST106").unwrap();
+    assert!(own.message.len() < 1000 && own.fix.contains("--limit name=90000000"), "{own:?}");
+}
+
+/// One tensor over the limit: those within it are read, and the limit is named with what raises it.
+#[test]
+fn more_tensors_than_the_limit() {
+    let _alone = alone();
+    let entry = |i: u64| tensor(&format!("\"{i}\""), i, i + 1);
+    let json = (0..1001).map(entry).collect::<Vec<_>>().join(",");
+    let limits = Limits { tensors: 1000, ..Limits::default() };
+    let files = vec![file("model.safetensors", shard(&format!("{{{json}}}"), 1001))];
+    let opened = pollster::block_on(Session::open("hostile", files, limits, &Uncontrolled)).unwrap();
+    let report = opened.report();
+    let own = report.findings.iter().find(|f| f.rule == "ST106").unwrap();
+    assert!(own.message.contains("`tensors` of 1000") && own.fix.contains("--limit tensors=1001"), "{own:?}");
+    assert_eq!(report.checkpoint.tensors, 1000);
+}
+
 #[test]
 fn a_million_tensors() {
     let _alone = alone();
@@ -148,7 +185,7 @@ fn a_million_tensors() {
     json.push('}');
     let bytes = shard(&json, 4_000_000);
     drop(json);
-    let report = audited(vec![file("model.safetensors", bytes)], SLOW, 40);
+    let report = audited(vec![file("model.safetensors", bytes)], SLOW, 24);
     assert_eq!(report.checkpoint.tensors, 1_000_000);
 }
 
@@ -187,7 +224,7 @@ fn names_are_only_text() {
     let mut session = open(vec![file("model.safetensors", bytes)]);
     let report = session.report();
     assert_eq!(report.checkpoint.tensors, u64::try_from(names.len()).unwrap());
-    let html = render(Form::Html, &[session.audit_view()]).unwrap();
+    let html = render(Form::Html, vec![session.audit_view()]).unwrap();
     assert!(!html.contains("<script>alert"), "a name became markup");
     assert!(!html.contains('\u{202e}') && !html.contains('\u{1b}'), "a name turns the text around");
     let cpu = CpuEngine::new();

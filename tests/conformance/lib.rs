@@ -1,4 +1,5 @@
 //! What the conformance tests share: where things are, and files as sources that count what is read.
+#![forbid(unsafe_code)]
 
 pub mod faults;
 pub mod forgiven;

@@ -144,7 +144,9 @@ impl Model {
         groups.arrange_by(|a, b| natural_cmp(&a.0, &b.0));
         let conv3d = declared.targets_only_conv3d() || (kernels.is_known() && declared.targets_conv3d());
         let mut layers: Vec<LayerInfo> = Vec::with_capacity(groups.len());
-        for (name, members) in groups {
+        for (name, mut members) in groups {
+            // A list that grew from one has room for four; there may be millions.
+            members.shrink_to_fit();
             layers.push(describe(checkpoint, name, members, &declared, kernels, conv3d));
         }
         Self { layers, declared, kernels, repeated }

@@ -56,7 +56,7 @@ impl Rule {
             message: message.into(),
             expected: None,
             found: None,
-            fix: self.fix.to_string(),
+            fix: self.fix.into(),
             repairable: self.repairable,
             target: None,
             layers: Vec::new(),
@@ -84,6 +84,10 @@ impl FindingExt for Finding {
     }
 
     fn touching(mut self, layer: impl Into<String>) -> Self {
+        // Most findings touch one layer, for which a list would make room for four.
+        if self.layers.is_empty() {
+            self.layers.reserve_exact(1);
+        }
         self.layers.push(layer.into());
         self
     }

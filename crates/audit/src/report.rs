@@ -2,7 +2,11 @@
 //!
 //! Field names and order are those of the published schema, version 1.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 /// How grave a finding is. Ordered, the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,7 +38,7 @@ pub struct Finding {
     /// What is there.
     pub found: Option<String>,
     /// What to do.
-    pub fix: String,
+    pub fix: Cow<'static, str>,
     /// Whether it can be mended without re-quantizing.
     pub repairable: bool,
     /// The runtime that it is about, where one was asked for; the others hold for every runtime.
@@ -126,7 +130,57 @@ pub struct Layer {
     /// Bits per weight; 0-d scalars not counted.
     pub bits_per_weight: f64,
     /// Tensors by leaf name, in header order.
-    pub tensors: serde_json::Map<String, serde_json::Value>,
+    pub tensors: LayerTensors,
+}
+
+/// The tensors of a layer. A map in the JSON, a plain list here: there may be millions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayerTensors(pub Vec<(String, LayerTensor)>);
+
+/// One tensor of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerTensor {
+    /// Tag of its type, such as `BF16`.
+    pub dtype: Cow<'static, str>,
+    /// Stored shape.
+    pub shape: Vec<u64>,
+    /// Weight file; one text for all tensors of a file.
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    pub file: Arc<str>,
+}
+
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
+}
+
+impl Serialize for LayerTensors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(leaf, tensor)| (leaf, tensor)))
+    }
+}
+
+impl<'de> Deserialize<'de> for LayerTensors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = LayerTensors;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of tensors")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LayerTensors, A::Error> {
+                let mut tensors = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    tensors.push(entry);
+                }
+                Ok(LayerTensors(tensors))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
 }
 
 /// One tie group.

@@ -13,7 +13,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Raise or lower a limit: header, tensors, name, dims, depth, json or tile.
+    /// Raise or lower a limit: header, tensors, name, dims, depth, json or tile (docs/limits.md).
     #[arg(long = "limit", value_name = "NAME=VALUE", global = true, value_parser = parse_limit)]
     pub(crate) limits: Vec<(String, u64)>,
 }

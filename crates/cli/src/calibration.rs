@@ -28,7 +28,10 @@ pub(crate) async fn give(
     } else {
         let len = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
         if len > limits.json_bytes {
-            return Err(fail(format!("{len} bytes of JSON are over the limit of {}", limits.json_bytes)));
+            return Err(fail(format!(
+                "{len} bytes of JSON are over the limit `json` of {}",
+                limits.json_bytes
+            )));
         }
         return std::fs::read_to_string(path).map(Some).map_err(|error| fail(error.to_string()));
     };

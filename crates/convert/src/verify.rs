@@ -49,10 +49,8 @@ pub struct Verification {
 #[derive(Deserialize)]
 struct Manifest {
     schema: u64,
-    #[serde(default)]
     sources: Vec<SourceFile>,
     files: Vec<WeightFile>,
-    #[serde(default)]
     other_files: Vec<SourceFile>,
     tensors: Vec<Tensor>,
 }
@@ -200,6 +198,8 @@ impl<'a> Checker<'a> {
             digest.update(&header);
             self.passage.step(name, length(&header))?;
             self.same_hash("header", (name, name), expected, &digest.finish());
+        } else {
+            self.problem("manifest", name, name, "the manifest has no hash of its header", "", "");
         }
         let stored: HashMap<&str, &TensorInfo> =
             shard.header.tensors.iter().map(|t| (t.name.as_str(), t)).collect();

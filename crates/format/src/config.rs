@@ -14,7 +14,7 @@ const CONFIG_SHARE: u64 = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Longer than the limit.
-    #[error("it has {len} bytes, the limit is {limit}")]
+    #[error("it has {len} bytes, the limit `json` lets it have {limit}")]
     TooLong {
         /// Its length.
         len: u64,
@@ -110,7 +110,7 @@ pub(crate) fn parse_object(json: &[u8], limits: &Limits) -> Result<Map<String, V
         at: error_index(json, &error),
     })?;
     if depth(&value) > limits.json_depth {
-        let reason = format!("nested deeper than {} levels", limits.json_depth);
+        let reason = format!("nested deeper than the limit `depth` of {} levels", limits.json_depth);
         return Err(ConfigError::Malformed { reason, at: 0 });
     }
     match value {

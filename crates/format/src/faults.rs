@@ -42,6 +42,7 @@ impl FaultList {
         if self.defect_count > MOST_REPORTED {
             self.defects.push(Defect::OverLimit {
                 what: "faults in one header, the rest is not listed,".to_owned(),
+                name: "",
                 limit: MOST_REPORTED,
                 found: self.defect_count,
             });

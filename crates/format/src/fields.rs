@@ -112,6 +112,8 @@ impl<'de> Visitor<'de> for DimsReader {
             }
             dims.count += 1;
         }
+        // Kept as it is for every tensor, of which there may be millions.
+        dims.kept.shrink_to_fit();
         Ok(wrong.map_or(Ok(dims), Err))
     }
     refuse!(bool negative unsigned float text null map);

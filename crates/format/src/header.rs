@@ -103,15 +103,21 @@ pub enum Defect {
         extra: u64,
     },
     /// More than a limit allows: a name, the dimensions of one tensor, the number of tensors.
-    #[error("{what} over the limit of {limit}: {found}")]
+    #[error("{what} over the limit {}of {limit}: {found}", quoted(name))]
     OverLimit {
         /// What is too large, naming the tensor if there is one.
         what: String,
+        /// Name of the limit, by which it is raised; empty for one that cannot be.
+        name: &'static str,
         /// The limit.
         limit: u64,
         /// What was found.
         found: u64,
     },
+}
+
+fn quoted(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("`{name}` ") }
 }
 
 /// Something the reference parser lets through and a reader should know.

@@ -35,7 +35,7 @@ pub struct ShardIndex {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// Longer than the limit.
-    #[error("the index has {len} bytes, the limit is {limit}")]
+    #[error("the index has {len} bytes, the limit `json` lets it have {limit}")]
     TooLong {
         /// Its length.
         len: u64,

@@ -75,7 +75,8 @@ pub(crate) struct Skip {
 
 impl Skip {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
-        let levels = self.levels.checked_sub(1).ok_or_else(|| E::custom("nested deeper than the limit"))?;
+        let levels =
+            self.levels.checked_sub(1).ok_or_else(|| E::custom("nested deeper than the limit `depth`"))?;
         Ok(Self { levels })
     }
 }

@@ -32,7 +32,7 @@ pub use glob::{Glob, GlobError, GlobSet};
 pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorInfo, TensorSpec};
 pub use index::{IndexEntry, IndexError, ShardIndex, leaves_folder};
 pub use layout::LayoutError;
-pub use limits::Limits;
+pub use limits::{Limit, Limits};
 pub use memory::MemorySource;
 pub use natural::natural_cmp;
 pub use order::{Arrange, Gather};

@@ -1,4 +1,7 @@
-//! What a file may make us spend. Passed in by the caller, never read from a global.
+//! What a file may make us spend: one type, passed in by the caller, never read from a global.
+//!
+//! Each limit has a name, by which the command line raises or lowers it (`--limit NAME=VALUE`) and errors speak of it.
+//! `docs/limits.md` is made of [`Limits::NAMED`].
 
 /// Bounds on every dimension that a file controls, and the memory budget of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +36,88 @@ impl Default for Limits {
     }
 }
 
+/// A limit as people name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Its name, as `--limit` takes it.
+    pub name: &'static str,
+    /// What it bounds, with its unit.
+    pub bounds: &'static str,
+    /// What becomes of a file that exceeds it.
+    pub beyond: &'static str,
+    slot: fn(&mut Limits) -> &mut u64,
+}
+
+impl Limit {
+    /// Its value there.
+    #[must_use]
+    pub fn of(&self, limits: &Limits) -> u64 {
+        let mut limits = *limits;
+        *(self.slot)(&mut limits)
+    }
+}
+
 impl Limits {
-    /// Sets one limit by the name the command line uses (`header`, `tensors`, `name`, `dims`, `depth`,
-    /// `json`, `tile`).
+    /// Every limit.
+    pub const NAMED: [Limit; 7] = [
+        Limit {
+            name: "header",
+            bounds: "bytes of one shard's header",
+            beyond: "the header is not read: ST101",
+            slot: |limits| &mut limits.header_bytes,
+        },
+        Limit {
+            name: "tensors",
+            bounds: "tensors of one shard, and entries of its metadata",
+            beyond: "the rest is counted, not read: ST106",
+            slot: |limits| &mut limits.tensors,
+        },
+        Limit {
+            name: "name",
+            bounds: "bytes of one tensor's name",
+            beyond: "the tensor is left out: ST106",
+            slot: |limits| &mut limits.name_bytes,
+        },
+        Limit {
+            name: "dims",
+            bounds: "dimensions of one tensor",
+            beyond: "the tensor is left out: ST106",
+            slot: |limits| &mut limits.dims,
+        },
+        Limit {
+            name: "depth",
+            bounds: "levels of nesting in JSON; more than 127 are refused in any case",
+            beyond: "the file is not read: ST101, CF310 or IX808",
+            slot: |limits| &mut limits.json_depth,
+        },
+        Limit {
+            name: "json",
+            bounds: "bytes of an index or a manifest; an eighth of it, of a config",
+            beyond: "the file is not read: CF310 or IX808",
+            slot: |limits| &mut limits.json_bytes,
+        },
+        Limit {
+            name: "tile",
+            bounds: "bytes of a tensor that are held at a time",
+            beyond: "larger tensors are read tile by tile",
+            slot: |limits| &mut limits.tile_bytes,
+        },
+    ];
+
+    /// Sets one limit by its name.
     ///
     /// # Errors
     /// The names there are, if `name` is not one of them or the value is zero.
     pub fn set(&mut self, name: &str, value: u64) -> Result<(), String> {
-        let slot = match name {
-            "header" => &mut self.header_bytes,
-            "tensors" => &mut self.tensors,
-            "name" => &mut self.name_bytes,
-            "dims" => &mut self.dims,
-            "depth" => &mut self.json_depth,
-            "json" => &mut self.json_bytes,
-            "tile" => &mut self.tile_bytes,
-            _ => {
-                return Err(format!(
-                    "no limit is called {name:?}; there are header, tensors, name, dims, depth, json and tile"
-                ));
-            }
+        let Some(limit) = Self::NAMED.iter().find(|limit| limit.name == name) else {
+            let names = Self::NAMED.map(|limit| limit.name);
+            let (last, others) = names.split_last().unwrap_or((&"", &[]));
+            return Err(format!("no limit is called {name:?}; there are {} and {last}", others.join(", ")));
         };
         if value == 0 {
             return Err(format!("the limit {name} must be at least 1"));
         }
-        *slot = value;
+        *(limit.slot)(self) = value;
         Ok(())
     }
 }
@@ -77,6 +137,7 @@ mod tests {
             let mut expected = fields(&Limits::default());
             expected[i] = 77;
             assert_eq!(fields(&limits), expected, "{name}");
+            assert_eq!(Limits::NAMED[i].of(&limits), 77);
             assert_eq!(limits.set(name, 0).unwrap_err(), format!("the limit {name} must be at least 1"));
         }
         let error = Limits::default().set("size", 1).unwrap_err();

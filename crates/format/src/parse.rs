@@ -138,7 +138,12 @@ impl<'de> Reading<'de> {
             if found > self.limits.tensors {
                 let limit = self.limits.tensors;
                 self.incomplete = true;
-                self.report.defect(Defect::OverLimit { what: what.to_owned(), limit, found });
+                self.report.defect(Defect::OverLimit {
+                    what: what.to_owned(),
+                    name: "tensors",
+                    limit,
+                    found,
+                });
             }
         }
     }
@@ -168,7 +173,8 @@ impl<'de> Reading<'de> {
             let known = Dtype::from_tag(&tag.text);
             if shape.count > self.limits.dims {
                 let what = format!("number of dimensions of {}", shown());
-                self.report.defect(Defect::OverLimit { what, limit: self.limits.dims, found: shape.count });
+                let (limit, found) = (self.limits.dims, shape.count);
+                self.report.defect(Defect::OverLimit { what, name: "dims", limit, found });
             } else {
                 form = known.map(|dtype| (dtype, shape.kept));
             }
@@ -195,7 +201,8 @@ impl<'de> Reading<'de> {
         }
         if too_long {
             let what = format!("bytes of the name {}", shown());
-            self.report.defect(Defect::OverLimit { what, limit: self.limits.name_bytes, found: name_len });
+            let limit = self.limits.name_bytes;
+            self.report.defect(Defect::OverLimit { what, name: "name", limit, found: name_len });
             // Kept for its span only; two such names are not compared.
             self.entries.push(Entry { name: Cow::Owned(shown()), form: None, span });
             return;

@@ -139,6 +139,8 @@ impl<'de> Reader<'de> {
             numbers.push(self.number()?);
             is_open = self.goes_on(b']')?;
         }
+        // Kept as it is for every tensor, of which there may be millions.
+        numbers.shrink_to_fit();
         Some(numbers)
     }
 

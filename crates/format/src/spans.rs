@@ -37,7 +37,10 @@ impl ShardHeader {
 /// Why a header of `header_len` bytes cannot be in a file of `file_len` bytes, if it cannot.
 pub(crate) fn length_fault(header_len: u64, file_len: u64, limits: &Limits) -> Option<String> {
     if header_len > limits.header_bytes {
-        return Some(format!("it is {header_len} bytes long, over the limit of {}", limits.header_bytes));
+        return Some(format!(
+            "it is {header_len} bytes long, over the limit `header` of {}",
+            limits.header_bytes
+        ));
     }
     let room = file_len.saturating_sub(8);
     (header_len > room)

@@ -221,9 +221,12 @@ fn hostile_configs_are_errors_not_crashes() {
     assert!(parse(r#"{"a":[1]}"#).is_ok());
     assert_eq!(
         parse(r#"{"a":[[]]}"#).unwrap_err(),
-        "it cannot be read: nested deeper than 2 levels (byte 0)"
+        "it cannot be read: nested deeper than the limit `depth` of 2 levels (byte 0)"
     );
-    assert_eq!(parse(r#"{"a":"01234567890123"}"#).unwrap_err(), "it has 22 bytes, the limit is 20");
+    assert_eq!(
+        parse(r#"{"a":"01234567890123"}"#).unwrap_err(),
+        "it has 22 bytes, the limit `json` lets it have 20"
+    );
     let faults =
         config(&format!("{{\"quantization_config\":{{\"ignore\":[{}1]}}}}", "1,".repeat(5000))).unwrap();
     assert_eq!(

@@ -162,7 +162,10 @@ fn limits_bound_tensors_and_depth() {
     let len = 8 + json.len() as u64 + 24;
     let limits = Limits { tensors: 2, ..Limits::default() };
     let header = ShardHeader::parse(json.as_bytes(), len, &limits);
-    assert_eq!(header.defects, [Defect::OverLimit { what: "number of tensors".into(), limit: 2, found: 3 }]);
+    assert_eq!(
+        header.defects,
+        [Defect::OverLimit { what: "number of tensors".into(), name: "tensors", limit: 2, found: 3 }]
+    );
     assert_eq!(names(&header), ["a", "b"]);
 
     let nested = r#"{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":[[[]]]}}"#;
@@ -175,7 +178,7 @@ fn limits_bound_tensors_and_depth() {
     let [Defect::Unreadable { reason, .. }] = refused.defects.as_slice() else {
         panic!("{:?}", refused.defects)
     };
-    assert_eq!(reason, "nested deeper than the limit");
+    assert_eq!(reason, "nested deeper than the limit `depth`");
 }
 
 /// A file of any length of which only the first bytes exist; tells what was asked of it.

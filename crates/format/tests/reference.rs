@@ -245,12 +245,12 @@ fn broken_lengths_are_refused() {
         (
             "the longest length",
             [[0xFF; 8].as_slice(), b"{}"].concat(),
-            "the header cannot be read: it is 18446744073709551615 bytes long, over the limit of 100000000 (byte 0)",
+            "the header cannot be read: it is 18446744073709551615 bytes long, over the limit `header` of 100000000 (byte 0)",
         ),
         (
             "over the limit",
             [100_000_001_u64.to_le_bytes().as_slice(), b"{}"].concat(),
-            "the header cannot be read: it is 100000001 bytes long, over the limit of 100000000 (byte 0)",
+            "the header cannot be read: it is 100000001 bytes long, over the limit `header` of 100000000 (byte 0)",
         ),
         ("not UTF-8", file_of(b"{\"\xFF\":1}", 0), "the header cannot be read: it is not UTF-8 (byte 10)"),
         ("UTF-16", file_of(b"{\0}\0", 0), "the header cannot be read: key must be a string (byte 9)"),
@@ -292,10 +292,10 @@ fn limits_are_ours_alone() {
     let long = "n".repeat(5000);
     let dims = vec!["1"; 33].join(",");
     let rows = [
-        (named(&long), format!("bytes of the name {}… over the limit of 4096: 5000", "n".repeat(64))),
+        (named(&long), format!("bytes of the name {}… over the limit `name` of 4096: 5000", "n".repeat(64))),
         (
             with(&format!(r#""dtype":"U8","shape":[{dims}],"data_offsets":[0,1]"#)),
-            "number of dimensions of t over the limit of 32: 33".to_owned(),
+            "number of dimensions of t over the limit `dims` of 32: 33".to_owned(),
         ),
     ];
     for (json, words) in rows {

@@ -40,6 +40,8 @@ impl Session {
 
     /// Brings the findings together that are in scope.
     pub(crate) fn gather(&mut self) {
+        // What was found before goes first: a checkpoint of a million faults has room for one list of them.
+        self.findings = Vec::new();
         let findings = header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
         self.take(findings);
     }
@@ -51,6 +53,7 @@ impl Session {
         findings.extend(self.byte_findings.iter().cloned());
         self.scope.cut(&mut findings);
         sort_findings(&mut findings);
+        findings.shrink_to_fit();
         self.findings = findings;
         self.is_judged = true;
         self.index_findings();

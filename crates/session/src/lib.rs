@@ -205,7 +205,7 @@ impl Session {
     /// The whole report, as the JSON contract has it.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.audit_view().contract()
+        self.audit_view().into_contract()
     }
 
     /// What the renderings of the report are made of.

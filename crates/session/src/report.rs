@@ -1,30 +1,33 @@
 //! The report of a session.
 
 use crate::Session;
-use quantscope_audit::LayerInfo;
-use quantscope_audit::report::{self, Report, Severity};
+use quantscope_audit::report::{self, LayerTensor, LayerTensors, Report, Severity};
+use quantscope_audit::{LayerInfo, Member};
 use quantscope_schemes::effective_algo;
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(crate) fn count_of(session: &Session, severity: Severity) -> u64 {
     crate::count(session.findings.iter().filter(|f| f.severity == severity).count())
 }
 
-fn layer(session: &Session, layer: &LayerInfo) -> report::Layer {
-    let mut tensors = Map::new();
-    for member in &layer.members {
-        let Some((shard, tensor)) = session.checkpoint.tensor(member.shard, member.tensor) else { continue };
-        let entry: Value = json!({"dtype": tensor.dtype.tag(), "shape": tensor.shape, "file": shard.file});
-        tensors.insert(member.leaf.clone(), entry);
-    }
+/// A layer; `files` are the names of the shards, each held once.
+fn layer(session: &Session, files: &[Arc<str>], layer: &LayerInfo) -> report::Layer {
+    let tensor = |member: &Member| {
+        let (_, tensor) = session.checkpoint.tensor(member.shard, member.tensor)?;
+        let file = files.get(usize::try_from(member.shard).ok()?)?.clone();
+        let entry = LayerTensor { dtype: tensor.dtype.tag().into(), shape: tensor.shape.clone(), file };
+        Some((member.leaf.clone(), entry))
+    };
+    let mut tensors = Vec::with_capacity(layer.members.len());
+    tensors.extend(layer.members.iter().filter_map(tensor));
     report::Layer {
         name: layer.name.clone(),
         kind: layer.kind.id().into(),
         scheme: layer.scheme.id().into(),
         shape: layer.shape.clone(),
         bits_per_weight: layer.bits_per_weight(),
-        tensors,
+        tensors: LayerTensors(tensors),
     }
 }
 
@@ -35,6 +38,7 @@ pub(crate) fn report(session: &Session) -> Report {
         bytes: s.header.file_len,
         tensors: crate::count(s.header.tensors.len()),
     };
+    let files: Vec<Arc<str>> = checkpoint.shards.iter().map(|s| Arc::from(s.file.as_str())).collect();
     let declared = checkpoint
         .declaration()
         .map(|d| report::Declared { quant_method: d.quant_method.clone(), quant_algo: effective_algo(d) });
@@ -54,7 +58,7 @@ pub(crate) fn report(session: &Session) -> Report {
             bits_per_weight: session.model.bits_per_weight(),
             declared,
         },
-        layers: session.model.layers.iter().map(|l| layer(session, l)).collect(),
+        layers: session.model.layers.iter().map(|l| layer(session, &files, l)).collect(),
         ties: session.ties.clone(),
         summary: report::Summary {
             errors: count_of(session, Severity::Error),

@@ -183,7 +183,7 @@ fn the_saved_page_stands_alone() {
     bytes.extend([0; 8]);
     files.push(file("dropped/</code><b>.safetensors", bytes));
     let session = open(files);
-    let page = render(Form::Html, &[session.audit_view()]).unwrap();
+    let page = render(Form::Html, vec![session.audit_view()]).unwrap();
     assert!(
         page.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;\\u{202e}"),
         "the name is not there"

@@ -17,6 +17,7 @@ mod serve;
 mod setup;
 mod soak;
 mod steps;
+mod trust;
 
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
@@ -29,7 +30,8 @@ cargo xtask serve [--check] [--port N] [--allow-local]
                                          install what is missing, build the page, serve it on this machine
                                          (--check: build and exit; --allow-local: the page that opens addresses
                                          may ask servers of this machine too)
-cargo xtask test [--only STEP,STEP]      install what is missing for tests too, then check and test everything
+cargo xtask test [--only STEP,STEP]      install what is missing for tests too, then check and test everything;
+                                         deny (licences, advisories) and miri only if they are named
 cargo xtask samples [--force]            make the sample checkpoints the page offers
 cargo xtask large DIR                    write a checkpoint of 671 billion weights, its data as holes
 cargo xtask full-size DIR [--gigabytes N] [--to ID]

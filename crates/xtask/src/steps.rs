@@ -2,7 +2,7 @@
 
 use crate::project::Project;
 use crate::setup::{self, TestTools};
-use crate::{page, samples};
+use crate::{page, samples, trust};
 use anyhow::{Context as _, Result, bail};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -18,11 +18,29 @@ pub(crate) enum StepId {
     Minilm,
     Wasm,
     E2e,
+    /// Licences, sources and advisories of dependencies; only when asked for.
+    Deny,
+    /// The pure rooms' tests under Miri; only when asked for.
+    Miri,
 }
 
 impl StepId {
-    const ALL: [Self; 7] =
-        [Self::Fmt, Self::Clippy, Self::Native, Self::Oracle, Self::Minilm, Self::Wasm, Self::E2e];
+    const ALL: [Self; 9] = [
+        Self::Fmt,
+        Self::Clippy,
+        Self::Native,
+        Self::Oracle,
+        Self::Minilm,
+        Self::Wasm,
+        Self::E2e,
+        Self::Deny,
+        Self::Miri,
+    ];
+
+    /// Whether it is left out unless it is asked for: it needs another toolchain or a network, or takes long.
+    const fn is_extra(self) -> bool {
+        matches!(self, Self::Deny | Self::Miri)
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -33,6 +51,8 @@ impl StepId {
             Self::Minilm => "minilm",
             Self::Wasm => "wasm",
             Self::E2e => "e2e",
+            Self::Deny => "deny",
+            Self::Miri => "miri",
         }
     }
 }
@@ -43,7 +63,7 @@ impl FromStr for StepId {
     fn from_str(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|step| step.name() == name);
         found.with_context(|| {
-            format!("no step is called {name:?}; there are fmt, clippy, native, oracle, minilm, wasm and e2e")
+            format!("no step is called {name:?}; there are fmt, clippy, native, oracle, minilm, wasm, e2e, deny and miri")
         })
     }
 }
@@ -88,11 +108,17 @@ pub(crate) fn run(project: &Project, only: &[StepId]) -> Result<()> {
 }
 
 fn run_steps(project: &Project, only: &[StepId], clock: &mut Clock) -> Result<()> {
-    let wanted = |step: StepId| only.is_empty() || only.contains(&step);
+    let wanted = |step: StepId| (only.is_empty() && !step.is_extra()) || only.contains(&step);
+    if wanted(StepId::Deny) {
+        clock.time("licences, sources, advisories", || trust::deny(project))?;
+    }
+    if wanted(StepId::Miri) {
+        clock.time("tests under Miri", || trust::miri(project))?;
+    }
     if wanted(StepId::Fmt) {
         clock.time("format check", || format_check(project))?;
     }
-    if StepId::ALL.into_iter().any(|step| step != StepId::Fmt && wanted(step)) {
+    if StepId::ALL.into_iter().any(|step| step != StepId::Fmt && !step.is_extra() && wanted(step)) {
         let tools = clock.time("set-up", || setup::for_tests(project))?;
         build_and_test(project, &wanted, &tools, clock)?;
     }

@@ -50,7 +50,8 @@ pub enum Comparison {
 /// a fuzzer seldom finds one.
 #[must_use]
 pub fn framed(bytes: &[u8]) -> Vec<u8> {
-    let Some((&last, body)) = bytes.split_last().filter(|(last, body)| last.is_multiple_of(2) && body.len() > 8)
+    let Some((&last, body)) =
+        bytes.split_last().filter(|(last, body)| last.is_multiple_of(2) && body.len() > 8)
     else {
         return bytes.to_vec();
     };

@@ -27,7 +27,7 @@ pub use configs::{hf_quant_config, index, model_config};
 pub use corpus::{Case, cases};
 pub use differences::{Class, classes};
 pub use header::{Comparison, Difference, compare, framed, header, judged};
-pub use manifest::{manifest, right_manifest};
+pub use manifest::{manifest, problems, right_manifest};
 pub use mutate::Mutator;
 pub use recipe::{recipe, rename_rules};
 pub use texts::{calibration, glob};

@@ -62,3 +62,24 @@ targets!(
     manifest,
     checkpoint
 );
+
+/// The promise about manifests means something: the right one is found right, and each fact of it counts.
+#[test]
+fn the_right_manifest_is_found_right_and_no_other() {
+    let right = quantscope_promises::right_manifest();
+    if std::env::var_os("QUANTSCOPE_WRITE_SEEDS").is_some() {
+        std::fs::write("seeds/manifest/right", &right).unwrap();
+    }
+    assert_eq!(quantscope_promises::problems(&right), Some(0));
+    let text = String::from_utf8(right).unwrap();
+    for (fact, wrong) in [
+        ("header_sha256", "other"),
+        ("other_files", "others"),
+        ("\"dtype\": \"U8\"", "\"dtype\": \"I8\""),
+        ("linear.bias", "bias"),
+    ] {
+        assert!(text.contains(fact), "{fact}");
+        let problems = quantscope_promises::problems(text.replace(fact, wrong).as_bytes());
+        assert_ne!(problems, Some(0), "{fact} may be {wrong}");
+    }
+}

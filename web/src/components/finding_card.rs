@@ -39,7 +39,7 @@ pub(crate) fn FindingCard(props: &FindingCardProps) -> Html {
                 </dl>
             }
             if !finding.fix.is_empty() {
-                <p class="fix"><b>{ "Fix " }</b><Words text={finding.fix.clone()} /></p>
+                <p class="fix"><b>{ "Fix " }</b><Words text={finding.fix.to_string()} /></p>
             }
             if let Some((name, on_layer)) = layer {
                 <button onclick={move |_| on_layer.emit(name.clone())}>{ "Open the layer" }</button>

@@ -74,12 +74,12 @@ impl Desk {
 
     pub(super) fn report(&self, form: Form) -> Answer {
         let view = self.session()?.audit_view();
-        let text = render(form, std::slice::from_ref(&view))?;
+        let name = view.report.checkpoint.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let text = render(form, vec![view])?;
         let options = BlobPropertyBag::new();
         options.set_type(form.media_type());
         let blob = Blob::new_with_str_sequence_and_options(&js_sys::Array::of1(&text.into()), &options)
             .map_err(|error| js::error("refused", js::reason(&error)))?;
-        let name = view.report.checkpoint.path.rsplit('/').next().unwrap_or_default();
         Ok((Reply::Report { file: format!("{name}.quantscope.{}", form.extension()) }, vec![blob.into()]))
     }
 }

@@ -81,6 +81,7 @@ pub fn header_findings(context: HeaderContext<'_>) -> Vec<Finding> {
         family(context, &mut findings);
     }
     sort_findings(&mut findings);
+    findings.shrink_to_fit();
     findings
 }
 

@@ -179,8 +179,12 @@ fn defect(shard: &Shard, defect: &Defect) -> Finding {
             finding.touching(split_name(first).0)
         }
         Defect::Trailing { .. } => ST105.finding(file, text).in_file(file),
-        Defect::OverLimit { limit, found, .. } => {
-            let finding = ST106.finding(file, text).in_file(file);
+        Defect::OverLimit { name, limit, found, .. } => {
+            let mut finding = ST106.finding(file, text).in_file(file);
+            finding.fix = match *name {
+                "" => "Mend what is listed first.".into(),
+                name => format!("If the file is trusted, raise the limit: --limit {name}={found}.").into(),
+            };
             finding.expecting(format!("at most {limit}"), found.to_string())
         }
     }

@@ -172,7 +172,7 @@ fn check_scale(
     let mut finding = SN202.finding(name, message).expecting(&wanted, "absent");
     // There is nothing to rename.
     finding.repairable = false;
-    finding.fix = format!("Export the layer again with calibration, so that it has `{}`.", scale.leaf);
+    finding.fix = format!("Export the layer again with calibration, so that it has `{}`.", scale.leaf).into();
     place(finding, layer.weight_leaf())
 }
 

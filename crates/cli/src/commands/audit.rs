@@ -36,13 +36,14 @@ pub(crate) async fn run(command: &Audit, limits: &Limits) -> Result<Status, Fail
         }
         views.push(view);
     }
-    if let Some(form) = form {
-        text::out(&render(form, &views)?)?;
-    }
     let fails = |report: &Report| match command.fail_on {
         FailOn::Error => report.summary.errors > 0,
         FailOn::Warning => report.summary.errors > 0 || report.summary.warnings > 0,
         FailOn::Never => false,
     };
-    Ok(if views.iter().any(|view| fails(&view.report)) { Status::Findings } else { Status::Fine })
+    let status = if views.iter().any(|view| fails(&view.report)) { Status::Findings } else { Status::Fine };
+    if let Some(form) = form {
+        text::out(&render(form, views)?)?;
+    }
+    Ok(status)
 }

@@ -115,7 +115,7 @@ fn text_of(path: &Path, limits: &Limits) -> Result<String, Failure> {
     let fail = |what: String| Failure::new("refused", format!("{}: {what}", path.display()));
     let len = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
     if len > limits.json_bytes {
-        return Err(fail(format!("{len} bytes are over the limit of {}", limits.json_bytes)));
+        return Err(fail(format!("{len} bytes are over the limit `json` of {}", limits.json_bytes)));
     }
     std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))
 }

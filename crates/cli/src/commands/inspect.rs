@@ -21,7 +21,7 @@ pub(crate) async fn run(command: &Inspect, limits: &Limits) -> Result<Status, Fa
         views.push(view);
     }
     if let Some(form) = form {
-        text::out(&render(form, &views)?)?;
+        text::out(&render(form, views)?)?;
     }
     Ok(Status::Fine)
 }

@@ -71,7 +71,7 @@ fn describe_group(text: &mut String, group: &FindingGroup) {
         let _ = writeln!(text, "  and {rest} more; --json lists them all");
     }
     // Of one rule, what to do is said once.
-    let mut fixes: Vec<&str> = group.findings.iter().map(|finding| finding.fix.as_str()).collect();
+    let mut fixes: Vec<&str> = group.findings.iter().map(|finding| finding.fix.as_ref()).collect();
     fixes.dedup();
     for fix in fixes.iter().take(3) {
         let _ = writeln!(text, "  {} {}", paint(Paint::Strong, "fix:"), printable(fix));

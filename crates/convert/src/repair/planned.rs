@@ -130,7 +130,7 @@ pub(super) async fn judge(
             mended += 1;
             continue;
         }
-        let reason = refusal(finding).unwrap_or_else(|| finding.fix.clone());
+        let reason = refusal(finding).unwrap_or_else(|| finding.fix.to_string());
         unmended.push(Unmended {
             rule: finding.rule.clone(),
             subject: finding.subject.clone(),

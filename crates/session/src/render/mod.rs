@@ -9,10 +9,10 @@ mod sarif;
 mod words;
 
 use crate::api::{Overview, Report, SessionError};
-use serde_json::Value;
+use serde::Serialize;
 
 /// A form of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
     /// The JSON report, version 1.
@@ -61,10 +61,10 @@ pub struct AuditView {
 impl AuditView {
     /// The report as the JSON contract has it: layers that a finding touches are for jumping within a session.
     #[must_use]
-    pub fn contract(&self) -> Report {
-        let mut report = self.report.clone();
+    pub fn into_contract(self) -> Report {
+        let mut report = self.report;
         for finding in &mut report.findings {
-            finding.layers.clear();
+            finding.layers = Vec::new();
         }
         report
     }
@@ -74,21 +74,22 @@ impl AuditView {
 ///
 /// # Errors
 /// If a number of a report cannot be written as JSON.
-pub fn render(form: Form, views: &[AuditView]) -> Result<String, SessionError> {
+pub fn render(form: Form, views: Vec<AuditView>) -> Result<String, SessionError> {
     match form {
         Form::Json => {
-            let reports: Result<Vec<Value>, _> =
-                views.iter().map(|view| serde_json::to_value(view.contract())).collect();
-            let mut reports = reports.map_err(|error| unwritable(&error))?;
-            pretty(&if reports.len() == 1 { reports.remove(0) } else { Value::Array(reports) })
+            let reports: Vec<Report> = views.into_iter().map(AuditView::into_contract).collect();
+            match reports.as_slice() {
+                [report] => pretty(report),
+                reports => pretty(reports),
+            }
         }
-        Form::Sarif => pretty(&sarif::log(views)),
-        Form::Markdown => Ok(markdown::document(views)),
-        Form::Html => Ok(html::document(views)),
+        Form::Sarif => pretty(&sarif::log(&views)),
+        Form::Markdown => Ok(markdown::document(&views)),
+        Form::Html => Ok(html::document(&views)),
     }
 }
 
-fn pretty(value: &Value) -> Result<String, SessionError> {
+fn pretty<T: Serialize + ?Sized>(value: &T) -> Result<String, SessionError> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| unwritable(&error))?;
     text.push('\n');
     Ok(text)

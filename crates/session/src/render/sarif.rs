@@ -98,14 +98,14 @@ fn result(view: &AuditView, known: &[&Rule], finding: &Finding) -> Value {
     result.insert("partialFingerprints".into(), json!({"ruleSubjectTarget/v1": key}));
     let mut properties = Map::new();
     for (name, value) in [
-        ("subject", Some(&finding.subject)),
-        ("expected", finding.expected.as_ref()),
-        ("found", finding.found.as_ref()),
-        ("fix", Some(&finding.fix)),
-        ("target", finding.target.as_ref()),
+        ("subject", Some(finding.subject.as_str())),
+        ("expected", finding.expected.as_deref()),
+        ("found", finding.found.as_deref()),
+        ("fix", Some(finding.fix.as_ref())),
+        ("target", finding.target.as_deref()),
     ] {
         if let Some(value) = value {
-            properties.insert(name.into(), value.clone().into());
+            properties.insert(name.into(), value.into());
         }
     }
     properties.insert("repairable".into(), finding.repairable.into());
