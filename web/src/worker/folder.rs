@@ -239,9 +239,20 @@ impl Sink for FolderSink {
 async fn close(part: &Part) -> Result<(), JsValue> {
     let stream = part.stream.borrow_mut().take();
     if let Some(stream) = stream {
-        JsFuture::from(stream.close()).await?;
+        released(&stream, JsFuture::from(stream.close()).await).await?;
     }
     Ok(())
+}
+
+/// Lets go of a file whose stream failed: while the stream is there, the file cannot be removed.
+async fn released(
+    stream: &FileSystemWritableFileStream,
+    done: Result<JsValue, JsValue>,
+) -> Result<(), JsValue> {
+    let Err(error) = done else { return Ok(()) };
+    // One that broke by itself is aborted already.
+    let _ = JsFuture::from(stream.abort()).await;
+    Err(error)
 }
 
 async fn file(
@@ -272,8 +283,8 @@ async fn copied(folder: &FileSystemDirectoryHandle, part: &Part) -> Result<FileS
     let handle = file(folder, &part.name, true).await?;
     let stream: FileSystemWritableFileStream =
         JsFuture::from(handle.create_writable()).await?.unchecked_into();
-    JsFuture::from(stream.write_with_blob(&source)?).await?;
-    JsFuture::from(stream.close()).await?;
+    released(&stream, JsFuture::from(stream.write_with_blob(&source)?).await).await?;
+    released(&stream, JsFuture::from(stream.close()).await).await?;
     output::remove(folder, &part.temporary).await?;
     Ok(handle)
 }
