@@ -49,7 +49,7 @@ pub(crate) enum LabReply {
     /// To [`LabRequest::Rows`].
     Rows(Vec<SweepRow>),
     /// To [`LabRequest::Propose`].
-    Proposed(ProposalDigest),
+    Proposed(Box<ProposalDigest>),
 }
 
 /// A sweep without its rows.

@@ -223,7 +223,7 @@ impl State {
                         rows.extend(more);
                     }
                 }
-                LabReply::Proposed(proposal) => lab.proposal.settle(id, Ok(proposal)),
+                LabReply::Proposed(proposal) => lab.proposal.settle(id, Ok(*proposal)),
             },
             (Slot::Lab(LabSlot::Find), Err(error)) => lab.found.settle(id, Err(error)),
             (Slot::Lab(LabSlot::Try), Err(error)) => lab.trial.settle(id, Err(error)),

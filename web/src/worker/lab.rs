@@ -46,7 +46,7 @@ impl Desk {
             LabRequest::Propose { total_bytes } => {
                 let held = self.sweep.borrow();
                 let held = held.as_ref().ok_or_else(nothing_swept)?;
-                LabReply::Proposed(propose(held, total_bytes)?)
+                LabReply::Proposed(Box::new(propose(held, total_bytes)?))
             }
         };
         Ok(Reply::Lab(reply))

@@ -86,7 +86,11 @@ fn a_sweep_is_a_job_and_its_proposal_goes_to_convert() {
     assert_eq!(*propose, Request::Lab(LabRequest::Propose { total_bytes: 1060 }));
     let request =
         ConvertRequest { to: "fp8".into(), layers: vec!["a=nvfp4".into()], ..ConvertRequest::default() };
-    answer(&mut state, *id, LabReply::Proposed(ProposalDigest { request, ..ProposalDigest::default() }));
+    answer(
+        &mut state,
+        *id,
+        LabReply::Proposed(Box::new(ProposalDigest { request, ..ProposalDigest::default() })),
+    );
     let asked = act(&mut state, Lab::Use);
     assert_eq!(state.route.view, View::Convert);
     let plan = asked.iter().find_map(|(_, request)| match request {
@@ -104,7 +108,7 @@ fn a_stopped_sweep_keeps_what_is_done_and_a_budget_asks_anew() {
     let asked = answer(&mut state, id, LabReply::Swept(digest(2)));
     assert!(!state.lab.is_swept());
     assert_eq!(state.notice.as_ref().map(|n| n.title.as_str()), Some("Stopped"));
-    answer(&mut state, asked[1].0, LabReply::Proposed(ProposalDigest::default()));
+    answer(&mut state, asked[1].0, LabReply::Proposed(Box::default()));
     let asked = act(&mut state, Lab::Budget(1100));
     assert!(matches!(asked.as_slice(), [(_, Request::Lab(LabRequest::Propose { total_bytes: 1100 }))]));
     assert_eq!(act(&mut state, Lab::Budget(1100)), []);
