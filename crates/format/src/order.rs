@@ -100,7 +100,8 @@ pub trait Gather: Iterator + Sized {
 
 impl<I: Iterator> Gather for I {}
 
-#[cfg(test)]
+// The generator of cases is built for native targets only.
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::{Arrange as _, Gather as _};
     use proptest::prelude::*;
