@@ -1,5 +1,5 @@
-//! What the build adds to what Trunk made: the hashes of the page's scripts, the page that may connect to other
-//! places, and the list of files that the service worker keeps.
+//! What the build adds to what Trunk made: one sheet of all its styles, the hashes of the page's scripts, the page
+//! that may connect to other places, and the list of files that the service worker keeps.
 
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256, Sha384};
@@ -20,9 +20,9 @@ const NOT_KEPT: [&str; 3] = ["samples/", "sw.js", "precache.js"];
 /// Finishes the page that stands in `folder`.
 pub(crate) fn finish(folder: &Path) -> Result<()> {
     let page = fs::read_to_string(folder.join("index.html")).context("the page is not built")?;
-    let page = with_hashes(folder, &page)?;
-    fs::write(folder.join("index.html"), &page)?;
-    fs::write(folder.join("remote.html"), connecting(&page)?)?;
+    let page = with_hashes(folder, &with_one_sheet(folder, &page)?)?;
+    fs::write(folder.join("index.html"), drawn(&page, HERE, REMOTE)?)?;
+    fs::write(folder.join("remote.html"), connecting(&drawn(&page, REMOTE, HERE)?)?)?;
     let mut files = Vec::new();
     list(folder, "", &mut files)?;
     files.retain(|file| !NOT_KEPT.iter().any(|start| file.starts_with(start)));
@@ -44,9 +44,54 @@ pub(crate) fn finish(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Tags whose files the page names without their hashes; Trunk gives those of the styles.
-const SCRIPTS: [(&str, &str); 2] =
-    [("src=\"./start.js\"", "start.js"), ("rel=\"modulepreload\" href=\"./app.js\"", "app.js")];
+/// Where the page names a sheet of styles.
+const SHEET: &str = "<link rel=\"stylesheet\" href=\"./";
+/// The sheet that all others become.
+const ONE_SHEET: &str = "page.css";
+
+/// The page with one sheet in place of those that it names, in their order: nothing is drawn before all of them are
+/// here, and each takes its turn at a server.
+fn with_one_sheet(folder: &Path, page: &str) -> Result<String> {
+    let (before, rest) = page.split_once(SHEET).context("index.html names no styles")?;
+    let mut styles = String::new();
+    let mut after = String::new();
+    for tag in rest.split(SHEET) {
+        let (tag, more) = tag.split_once('>').context("a tag of index.html has no end")?;
+        let (file, _) = tag.split_once('"').context("a sheet of index.html has no name")?;
+        styles += &fs::read_to_string(folder.join(file)).with_context(|| format!("reading {file}"))?;
+        after += more.trim_start();
+        fs::remove_file(folder.join(file))?;
+    }
+    fs::write(folder.join(ONE_SHEET), &styles)?;
+    let hash = base64(&Sha384::digest(styles));
+    Ok(format!("{before}{SHEET}{ONE_SHEET}\" integrity=\"sha384-{hash}\">\n  {after}"))
+}
+
+/// What stands in only one of the two pages until the program draws: in the source, [`REMOTE`] parts are comments.
+const HERE: (&str, &str) = ("<!--[here]-->", "<!--[/here]-->");
+const REMOTE: (&str, &str) = ("<!--[remote]", "[/remote]-->");
+
+/// The page with the parts of `kept`, and without those of `other`.
+fn drawn(page: &str, kept: (&str, &str), other: (&str, &str)) -> Result<String> {
+    let mut parts = page.split(other.0);
+    let mut drawn = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (_, after) = part.split_once(other.1).context("a part of index.html has no end")?;
+        drawn += after;
+    }
+    ensure!(
+        drawn.matches(kept.0).count() == drawn.matches(kept.1).count(),
+        "a part of index.html has no end"
+    );
+    Ok(drawn.replace(kept.0, "").replace(kept.1, ""))
+}
+
+/// Tags whose files the page names without their hashes.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("src=\"./early.js\"", "early.js"),
+    ("src=\"./start.js\"", "start.js"),
+    ("rel=\"modulepreload\" href=\"./app.js\"", "app.js"),
+];
 
 /// The page with the hashes of its scripts, so that a browser runs no others under their names.
 fn with_hashes(folder: &Path, page: &str) -> Result<String> {
@@ -116,9 +161,21 @@ mod tests {
         };
         let page = || {
             let tags: Vec<&str> = SCRIPTS.iter().map(|(tag, _)| *tag).collect();
-            write("index.html", &format!("<meta content=\"{CLOSED}\">{PLACE}><{}>", tags.join("><")));
+            let sheets = ["base", "frame"].map(|name| format!("{SHEET}{name}.css\" integrity=\"x\"/>\n  "));
+            write("base.css", "b {}\n");
+            write("frame.css", "i {}\n");
+            let parts = "<p>a<!--[here]-->b<!--[/here]-->c<!--[remote]d[/remote]-->e";
+            write(
+                "index.html",
+                &format!(
+                    "<meta content=\"{CLOSED}\">{PLACE}>{}<{}>{parts}",
+                    sheets.concat(),
+                    tags.join("><")
+                ),
+            );
         };
         write("app.js", "1");
+        write("early.js", "6");
         write("start.js", "alert('Hello, world.');");
         write("icons/icon.svg", "2");
         write("samples/sound/files.json", "3");
@@ -131,14 +188,17 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(json).unwrap()
         };
         let first = kept();
-        let files = ["app.js", "icons/icon.svg", "index.html", "remote.html", "start.js"];
+        let files =
+            ["app.js", "early.js", "icons/icon.svg", "index.html", "page.css", "remote.html", "start.js"];
         assert_eq!(first["files"], serde_json::json!(files));
         assert_eq!(kept(), first);
         // The example of the specification of subresource integrity.
         let hash = "sha384-H8BRh8j48O9oYatfu5AZzq6A9RINhZO5H16dQZngK7T62em8MUt1FLm52t+eX6xO";
-        for name in ["index.html", "remote.html"] {
+        assert_eq!(fs::read_to_string(folder.join("page.css")).unwrap(), "b {}\ni {}\n");
+        for (name, text) in [("index.html", "<p>abce"), ("remote.html", "<p>acde")] {
             let page = fs::read_to_string(folder.join(name)).unwrap();
             assert!(page.contains(&format!("src=\"./start.js\" integrity=\"{hash}\"")), "{page}");
+            assert!(page.matches("stylesheet").count() == 1 && page.ends_with(text), "{page}");
         }
         write("app.js", "5");
         assert_ne!(kept()["version"], first["version"]);
