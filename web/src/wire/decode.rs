@@ -185,6 +185,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'_> {
         deserialize_i64 visit_i64 i64
     );
 
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, OtherForm> {
+        let (low, high) = (self.number()?, self.number()?);
+        visitor.visit_u128(u128::from(low) | (u128::from(high) << 64))
+    }
+
     /// What a value is has to be known beforehand.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, OtherForm> {
         Err(OtherForm)

@@ -1,7 +1,7 @@
 //! Values to bytes, in the order of their fields and without their names.
 //!
 //! Integers are written seven bits at a time, the low ones first, the eighth saying that more come; signed ones are
-//! folded first, so that small ones stay short. Numbers with a point are their eight or four bytes. Texts, lists and
+//! folded first, so that small ones stay short; those of 128 bits are two halves, the low one first. Numbers with a point are their eight or four bytes. Texts, lists and
 //! maps begin with their count, options with 0 or 1, variants with their number. Before each field of a struct
 //! stands [`FIELD`], or [`SKIPPED`] in place of one that is left out, and [`END`] after the last: whoever reads
 //! another number of fields notices.
@@ -92,6 +92,12 @@ impl Serializer for &mut Writer {
 
     fn serialize_u64(self, value: u64) -> Result<(), OtherForm> {
         self.number(value);
+        Ok(())
+    }
+
+    fn serialize_u128(self, value: u128) -> Result<(), OtherForm> {
+        self.number((value & u128::from(u64::MAX)) as u64);
+        self.number((value >> 64) as u64);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use super::decode::from_bytes;
 use super::encode::to_bytes;
 use crate::protocol::{Event, FromWorker, PlanSummary, Reply, Request, ToWorker};
 use quantscope_session::api::{SessionError, TreePage};
+use quantscope_session::call::Summary;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ struct All {
     small: u8,
     signed: Vec<i64>,
     large: Vec<u64>,
+    larger: Vec<u128>,
     single: Vec<f32>,
     double: Vec<f64>,
     letter: char,
@@ -51,6 +53,7 @@ fn all() -> All {
         small: 255,
         signed: vec![0, -1, 1, 63, -64, 64, i64::MAX, i64::MIN],
         large: vec![0, 1, 127, 128, 1 << 53, (1 << 53) + 1, u64::MAX],
+        larger: vec![0, u128::from(u64::MAX), 1 << 64, u128::MAX],
         single: vec![0.0, -0.0, f32::MIN_POSITIVE, f32::INFINITY],
         double: vec![0.1, -1e300, f64::NEG_INFINITY, f64::EPSILON],
         letter: 'ß',
@@ -98,6 +101,22 @@ fn messages_come_out_again() {
     comes_out_again(&FromWorker::Reply { id: 8, result: Box::new(Err(refused)) });
     let plan = PlanSummary { bytes_after: u64::MAX, free_here: Some(1), ..PlanSummary::default() };
     comes_out_again(&FromWorker::Reply { id: 9, result: Box::new(Ok(Reply::Planned(plan))) });
+}
+
+/// What a compute worker answers: one that could not be written would count as lost, and nothing but time would show it.
+#[test]
+fn every_summary_of_a_call_comes_out_again() {
+    for summary in [
+        Summary::Nothing,
+        Summary::AbsMax(Box::default()),
+        Summary::Nvfp4(Box::default()),
+        Summary::Fp8(Box::default()),
+        Summary::Scales(Box::default()),
+        Summary::Errors(Box::default()),
+        Summary::Bytes(Box::default()),
+    ] {
+        comes_out_again(&summary);
+    }
 }
 
 /// As the JSON of the same value says it, through a reader and writer that are not ours.
