@@ -20,6 +20,8 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(
     caches.keys()
       .then((keys) => Promise.all(old(keys).map((key) => caches.delete(key))))
+      // What cannot be removed is tried again with the next version.
+      .catch(() => {})
       .then(() => self.clients.claim()),
   );
 });
@@ -40,6 +42,8 @@ self.addEventListener("fetch", (event) => {
   event.respondWith(
     caches.open(name)
       .then((cache) => cache.match(file))
+      // A browser that has lost what it kept, or cannot read it, asks the network as if nothing had been kept.
+      .catch(() => {})
       .then((kept) => kept ?? fetch(event.request)),
   );
 });

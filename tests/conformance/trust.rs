@@ -49,6 +49,84 @@ fn no_code_of_ours_is_unsafe() {
     assert!(lax.is_empty(), "these do not forbid unsafe code: {lax:?}");
 }
 
+/// Roots are not all: what a root forbids, no attribute below it can allow, but scripts of builds, tests, examples and
+/// the fuzzer's targets have roots of their own.
+#[test]
+fn no_file_of_ours_says_unsafe() {
+    let mut wrong = Vec::new();
+    let mut read = 0;
+    for file in rust_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        read += 1;
+        wrong.extend(unsafe_lines(&text).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(read > 400, "only {read} files were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for code in ["unsafe { x }", "pub unsafe fn f()", "unsafe impl Send for X {}", "#![allow(unsafe_code)]"] {
+        assert_eq!(unsafe_lines(code).count(), 1, "{code}");
+    }
+    let harmless = "#![forbid(unsafe_code)]\n// unsafe { }\nlet policy = \"'unsafe-eval'\";";
+    assert_eq!(unsafe_lines(harmless).count(), 0);
+}
+
+/// Lines that are unsafe code or allow it.
+fn unsafe_lines(text: &str) -> impl Iterator<Item = &str> {
+    let ways = [
+        "unsafe {",
+        "unsafe fn ",
+        "unsafe impl ",
+        "unsafe trait ",
+        "unsafe extern ",
+        "(unsafe_code",
+        "unsafe(",
+    ];
+    text.lines().filter(move |line| {
+        let code = line.split("//").next().unwrap_or_default();
+        ways.iter().any(|way| code.contains(way)) && !code.contains("forbid(unsafe_code)")
+    })
+}
+
+/// Every file of Rust that is ours.
+fn rust_files() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = ["crates", "web", "tests"].map(|name| root().join(name)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !["node_modules", "target"].iter().any(|name| path.ends_with(name)) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("trust.rs")
+            {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// What the browser tests run is held by its hash, and comes from where npm gets its packages.
+#[test]
+fn the_tools_of_the_browser_tests_are_held_by_their_hashes() {
+    let text = std::fs::read_to_string(root().join("tests/e2e/package-lock.json")).unwrap();
+    let lock: Value = serde_json::from_str(&text).unwrap();
+    let packages = lock["packages"].as_object().unwrap();
+    let loose: Vec<_> =
+        packages.iter().filter(|(name, package)| !name.is_empty() && !is_held(package)).collect();
+    assert!(packages.len() > 3 && loose.is_empty(), "{loose:?}");
+    assert!(!is_held(&serde_json::json!({ "integrity": "sha1-x" })) && !is_held(&serde_json::json!({})));
+    assert!(!is_held(
+        &serde_json::json!({ "integrity": "sha512-x", "resolved": "http://elsewhere.org/a.tgz" })
+    ));
+}
+
+/// Whether a package is fixed by a strong hash, and by no address but the registry's.
+fn is_held(package: &Value) -> bool {
+    let text = |key: &str| package[key].as_str();
+    text("integrity").is_some_and(|hash| hash.starts_with("sha512-"))
+        && text("resolved").is_none_or(|address| address.starts_with("https://registry.npmjs.org/"))
+}
+
 /// Whether an expression of SPDX is satisfied by the licences allowed; `AND` binds first, one level of brackets is read.
 fn allowed(expression: &str, licences: &[String]) -> bool {
     let expression = expression.replace('/', " OR ");

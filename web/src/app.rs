@@ -42,6 +42,8 @@ enum Msg {
     Rules(Vec<PickedFile>),
     /// A folder to convert into was picked.
     Folder(JsValue),
+    /// What was open when the worker broke shall be opened again.
+    Again,
     /// A worker said something; which one, as they were started.
     Incoming(u32, Incoming),
 }
@@ -54,11 +56,21 @@ struct App {
     started: u32,
     /// Files that go with the next `Open` or `Calibration`, or the folder that goes with the next `Convert`.
     held: Vec<JsValue>,
+    /// What was opened last, if it was files of the user's.
+    opened: Option<Opened>,
     /// Blobs of the last result, by file name.
     output: BTreeMap<String, Blob>,
     /// What the page calls. Made once: a component whose properties stay the same is not drawn again.
     handlers: Handlers,
     _listeners: [Option<EventListener>; 2],
+}
+
+/// Files that were opened: the worker that read them may break, the files are the user's.
+#[derive(Clone)]
+struct Opened {
+    name: String,
+    paths: Vec<String>,
+    files: Vec<JsValue>,
 }
 
 /// The ways from the page back to the application.
@@ -69,6 +81,7 @@ struct Handlers {
     on_drop: Callback<DragEvent>,
     on_calibration: Callback<Event>,
     on_recipe: Callback<Event>,
+    on_again: Callback<()>,
     second: SecondPicks,
 }
 
@@ -85,6 +98,7 @@ impl Handlers {
             }),
             on_calibration: link.callback(|event: Event| Msg::Calibration(files::from_input(&event))),
             on_recipe: link.callback(|event: Event| Msg::Recipe(files::from_input(&event))),
+            on_again: link.callback(|()| Msg::Again),
             second: SecondPicks {
                 on_pick: link.callback(|event: Event| Msg::Second(Ok(files::from_input(&event)))),
                 on_drop: link.callback_future(|event: DragEvent| {
@@ -122,6 +136,7 @@ impl Component for App {
             worker: None,
             started: 0,
             held: Vec::new(),
+            opened: None,
             output: BTreeMap::new(),
             handlers: Handlers::new(ctx),
             _listeners: listeners,
@@ -171,6 +186,12 @@ impl Component for App {
                 self.act(ctx, Action::Converting(Converting::RunInto));
                 self.held.clear();
             }
+            Msg::Again => {
+                if let Some(Opened { name, paths, files }) = self.opened.clone() {
+                    self.held = files;
+                    self.act(ctx, Action::OpenFiles { name, paths });
+                }
+            }
             Msg::Incoming(worker, _) if worker != self.started => return false,
             Msg::Incoming(_, Incoming::Failed(reason)) => self.act(ctx, Action::WorkerFailed(reason)),
             Msg::Incoming(_, Incoming::Message(message, attached)) => match *message {
@@ -187,9 +208,10 @@ impl Component for App {
     }
 
     fn view(&self, _: &Context<Self>) -> Html {
-        let Handlers { dispatch, on_pick, on_drop, on_calibration, on_recipe, second } =
+        let Handlers { dispatch, on_pick, on_drop, on_calibration, on_recipe, on_again, second } =
             self.handlers.clone();
-        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {second} {on_pick} {on_drop} {on_calibration} {on_recipe} /> }
+        let on_again = Some(on_again).filter(|_| self.state.has_lost() && self.opened.is_some());
+        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {second} {on_pick} {on_drop} {on_calibration} {on_recipe} {on_again} /> }
     }
 }
 
@@ -280,6 +302,16 @@ impl App {
             | Request::Recipe(RecipeRequest::Read) => std::mem::take(&mut self.held),
             _ => Vec::new(),
         };
+        match &request {
+            Request::Open { name, paths } => {
+                self.opened =
+                    Some(Opened { name: name.clone(), paths: paths.clone(), files: attached.clone() });
+            }
+            Request::OpenSample { .. } | Request::OpenResult { .. } | Request::Remote(_) => {
+                self.opened = None;
+            }
+            _ => {}
+        }
         let sent = self
             .worker
             .as_ref()

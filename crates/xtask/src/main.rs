@@ -40,9 +40,10 @@ cargo xtask full-size DIR [--gigabytes N] [--to ID]
 cargo xtask finish                       what Trunk calls at the end of a build
 cargo xtask fuzz [--thousandths N]       feed every parser bytes that nobody would write (needs the nightly
                                          toolchain); not part of the tests
-cargo xtask soak [--minutes N] [--seed N] [--fuzz]
+cargo xtask soak [--minutes N] [--seed N] [--thousandths N]
                                          random checkpoints through one process and one tab for 60 (N) minutes,
-                                         then every fault of the page; fails if memory grows (--fuzz: then fuzz)
+                                         which fails if memory grows; then every fault of the core and the page,
+                                         and what `fuzz` does (--thousandths: of its inputs; 0 leaves it out)
 cargo xtask bench [--only NAME,NAME] [--quick] [--modelopt] [--json FILE] [--write]
                                          measure against the peers, in turns, and print ratios (--modelopt: install
                                          torch and ModelOpt for it, 5 GB; --write: into docs/performance.md)
@@ -126,7 +127,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
                 to: "nvfp4".into(),
             }),
             "fuzz" => Request::Fuzz { share: 1000 },
-            "soak" => Request::Soak(soak::Soak { minutes: 60, seed: 1, fuzz: false }),
+            "soak" => Request::Soak(soak::Soak { minutes: 60, seed: 1, share: 1000 }),
             "bench" => Request::Bench(bench::Bench::default()),
             "screenshots" => Request::Screenshots,
             "help" => Request::Help,
@@ -145,7 +146,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (Request::FullSize(job), Long("to")) => job.to = parser.value()?.string()?,
             (Request::Soak(job), Long("minutes")) => job.minutes = parser.value()?.parse()?,
             (Request::Soak(job), Long("seed")) => job.seed = parser.value()?.parse()?,
-            (Request::Soak(job), Long("fuzz")) => job.fuzz = true,
+            (Request::Soak(job), Long("thousandths")) => job.share = parser.value()?.parse()?,
             (Request::Fuzz { share }, Long("thousandths")) => *share = parser.value()?.parse()?,
             (Request::Bench(job), Long("quick")) => job.quick = true,
             (Request::Bench(job), Long("modelopt")) => job.modelopt = true,
@@ -187,8 +188,8 @@ mod tests {
         let job = full_size::FullSize { folder: "big".into(), gigabytes: 3, to: "fp8".into() };
         assert_eq!(parsed("full-size big --gigabytes 3 --to fp8").unwrap(), Request::FullSize(job));
         assert_eq!(parsed("fuzz --thousandths 5").unwrap(), Request::Fuzz { share: 5 });
-        let job = soak::Soak { minutes: 5, seed: 7, fuzz: true };
-        assert_eq!(parsed("soak --minutes 5 --seed 7 --fuzz").unwrap(), Request::Soak(job));
+        let job = soak::Soak { minutes: 5, seed: 7, share: 0 };
+        assert_eq!(parsed("soak --minutes 5 --seed 7 --thousandths 0").unwrap(), Request::Soak(job));
         let job = bench::Bench { only: vec!["a".into(), "b".into()], quick: true, ..bench::Bench::default() };
         assert_eq!(parsed("bench --quick --only a,b").unwrap(), Request::Bench(job));
         assert_eq!(parsed("").unwrap(), Request::Help);

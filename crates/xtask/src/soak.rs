@@ -1,5 +1,5 @@
 //! `cargo xtask soak`: random checkpoints through one process and one tab for as long as is wanted, every fault of
-//! the page visited, and fuzzing if it is asked for.
+//! the core and of the page visited, and fuzzing.
 
 use crate::project::Project;
 use crate::setup::{self, TestTools};
@@ -14,8 +14,8 @@ pub(crate) struct Soak {
     pub(crate) minutes: u64,
     /// Where chance begins.
     pub(crate) seed: u64,
-    /// Whether every parser is fuzzed as well.
-    pub(crate) fuzz: bool,
+    /// How many of the inputs of the fuzzing are tried, in thousandths; none leaves it out.
+    pub(crate) share: u64,
 }
 
 /// Runs it. Process and tab run at the same time.
@@ -37,8 +37,9 @@ pub(crate) fn run(project: &Project, soak: Soak) -> Result<()> {
     let ended = process.wait()?;
     anyhow::ensure!(ended.success(), "the process did not stand it: {ended}");
     tab.context("the tab did not stand it")?;
+    cmd!(project.sh, "cargo test --locked -p quantscope-tests --test injected -- --nocapture").run()?;
     steps::browser_tests(project, &tools, "specs/faults.spec")?.env("QUANTSCOPE_VISITS", "all").run()?;
-    if soak.fuzz { fuzz::run(project, 1000) } else { Ok(()) }
+    if soak.share > 0 { fuzz::run(project, soak.share) } else { Ok(()) }
 }
 
 fn in_the_tab(project: &Project, tools: &TestTools, spec: &str, settings: &[(&str, &String)]) -> Result<()> {

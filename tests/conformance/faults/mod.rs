@@ -75,6 +75,27 @@ pub enum Way {
 }
 
 impl Door {
+    /// Every door.
+    pub const ALL: [Self; 17] = [
+        Self::Read,
+        Self::CheckUnchanged,
+        Self::Reserve,
+        Self::StoppedRun,
+        Self::KeepOnly,
+        Self::TakeUp,
+        Self::BeginJournal,
+        Self::Create,
+        Self::Write,
+        Self::Splice,
+        Self::ReadBack,
+        Self::ReadWritten,
+        Self::Finish,
+        Self::Commit,
+        Self::Gpu,
+        Self::Cpu,
+        Self::Ask,
+    ];
+
     /// The ways in which this door can fail.
     #[must_use]
     pub fn ways(self) -> &'static [Way] {

@@ -21,6 +21,7 @@ export const WAYS = {
   remove: ["refused"],
   "private files": ["refused"],
   estimate: ["refused"],
+  request: ["garbled"],
   answer: ["refused"],
   adapter: ["refused"],
   device: ["refused"],

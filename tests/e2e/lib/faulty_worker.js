@@ -105,6 +105,13 @@ if (self.GPU) {
     return device;
   };
 }
+// Before the program listens: a request that it never sees, but for the word that there was one.
+self.addEventListener("message", (event) => {
+  const way = pass("request");
+  if (!way) return;
+  event.stopImmediatePropagation();
+  if (way === "garbled") self.dispatchEvent(new MessageEvent("messageerror"));
+});
 // The last one to put things in: the memory of the program, for when it shall run out.
 const streaming = WebAssembly.instantiateStreaming;
 WebAssembly.instantiateStreaming = async (...given) => {

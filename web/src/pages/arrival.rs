@@ -29,6 +29,8 @@ pub(crate) struct ArrivalProps {
     pub(crate) dispatch: Callback<Action>,
     /// Files or a folder were picked.
     pub(crate) on_pick: Callback<Event>,
+    /// What was lost with a worker shall be opened again; nothing if nothing was.
+    pub(crate) on_again: Option<Callback<()>>,
 }
 
 /// The screen.
@@ -55,6 +57,9 @@ pub(crate) fn Arrival(props: &ArrivalProps) -> Html {
             </div>
             if let Some(notice) = &props.state.notice {
                 <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />
+            }
+            if let Some(on_again) = props.on_again.as_ref().filter(|_| !busy) {
+                <p><button class="primary" data-testid="open-again" onclick={on_again.reform(|_| ())}>{ "Open it again" }</button></p>
             }
             <DropArea {opening} connects={remote.connects} on_pick={props.on_pick.clone()} />
             if remote.connects {

@@ -33,6 +33,8 @@ pub(crate) struct FrameProps {
     pub(crate) on_calibration: Callback<Event>,
     /// A recipe file was picked.
     pub(crate) on_recipe: Callback<Event>,
+    /// What was lost with a worker shall be opened again; nothing if nothing was.
+    pub(crate) on_again: Option<Callback<()>>,
     /// What is picked or dropped in the Compare view.
     pub(crate) second: SecondPicks,
 }
@@ -40,13 +42,13 @@ pub(crate) struct FrameProps {
 /// The whole page.
 #[component]
 pub(crate) fn Frame(props: &FrameProps) -> Html {
-    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe, second } = props;
+    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe, on_again, second } = props;
     use_shortcuts(dispatch.clone(), state.overview().is_some() && state.route.view == View::Layers);
     let engine = state.engine.status.as_ref().map(|status| status.label.clone()).unwrap_or_default();
     let view = state.route.view;
     let middle = match state.overview() {
         None => {
-            html! { <Arrival state={state.clone()} dispatch={dispatch.clone()} on_pick={on_pick.clone()} /> }
+            html! { <Arrival state={state.clone()} dispatch={dispatch.clone()} on_pick={on_pick.clone()} on_again={on_again.clone()} /> }
         }
         Some(overview) => html! {
             <>

@@ -32,7 +32,7 @@ type Queue = Rc<RefCell<Option<Vec<JsValue>>>>;
 pub(crate) struct WorkerLink {
     worker: Worker,
     queue: Queue,
-    _listeners: [EventListener; 2],
+    _listeners: [EventListener; 3],
 }
 
 impl WorkerLink {
@@ -78,10 +78,17 @@ impl WorkerLink {
                 on_incoming(incoming);
             })
         };
+        let garbled = {
+            let on_incoming = Rc::clone(&on_incoming);
+            // The browser could not rebuild an answer. Which one is not known, and somebody would wait for it for ever.
+            EventListener::new(&worker, "messageerror", move |_| {
+                on_incoming(Incoming::Failed("The browser could not read its answer".into()));
+            })
+        };
         let errors = EventListener::new(&worker, "error", move |event| {
             on_incoming(Incoming::Failed(reason(event)));
         });
-        Ok(Self { worker, queue, _listeners: [messages, errors] })
+        Ok(Self { worker, queue, _listeners: [messages, garbled, errors] })
     }
 
     /// Sends a request.

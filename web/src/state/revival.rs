@@ -1,7 +1,8 @@
 //! When the worker is gone: what it held is forgotten, and another one begins.
 //!
 //! A trap of WebAssembly, memory that has run out, a worker that the browser ended: none of them asks for a reload.
-//! The files are the user's; they are opened again.
+//! The files are the user's; they are opened again when the user asks for it, since what broke one worker may break
+//! the next.
 
 use super::{Command, EngineState, Notice, Phase, State};
 use crate::protocol::Request;
@@ -17,6 +18,8 @@ pub(crate) struct Revival {
     answers: bool,
     /// Workers begun since the last answer to a question of a view.
     attempts: u8,
+    /// Whether something was open that is lost.
+    is_lost: bool,
 }
 
 impl Revival {
@@ -25,16 +28,22 @@ impl Revival {
         self.answers = true;
         if a_question {
             self.attempts = 0;
+            self.is_lost = false;
         }
     }
 }
 
 impl State {
+    /// Whether something was open that went with a worker, and nothing was opened since.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.revival.is_lost
+    }
+
     /// The worker is gone, for this reason.
     pub(super) fn worker_failed(&mut self, reason: &str, commands: &mut Vec<Command>) {
         self.job = None;
         self.waiting.clear();
-        let was_open = !matches!(self.phase, Phase::Arrival);
+        let was_open = !matches!(self.phase, Phase::Arrival) || self.revival.is_lost;
         let begins = self.revival.answers && self.revival.attempts < ATTEMPTS;
         let remedy = if !begins {
             "Reload the page; this browser may be too old, or a file of the page is missing."
@@ -44,7 +53,8 @@ impl State {
             "Another one has begun."
         };
         if begins {
-            self.revival = Revival { answers: false, attempts: self.revival.attempts.saturating_add(1) };
+            let attempts = self.revival.attempts.saturating_add(1);
+            self.revival = Revival { answers: false, attempts, is_lost: was_open };
             commands.push(Command::StartWorker);
             self.forget(commands);
             self.phase = Phase::Arrival;
@@ -85,9 +95,10 @@ mod tests {
         assert!(state.job.is_none() && state.phase == Phase::Arrival);
         let text = state.notice.clone().unwrap().text;
         assert!(text.contains("unreachable. ") && text.contains("open it again"), "{text}");
+        assert!(state.has_lost(), "what was open is offered again");
         let id = opens(&mut state);
         state.update(Action::Answer { id, result: Box::new(Ok(Reply::Opened(overview()))) }, 0.0);
-        assert!(state.overview().is_some(), "the page goes on");
+        assert!(state.overview().is_some() && !state.has_lost(), "the page goes on");
     }
 
     #[test]
@@ -99,6 +110,15 @@ mod tests {
         assert!(state.notice.clone().unwrap().text.contains("Reload the page"));
         state.update(Action::Answer { id, result: Box::new(Ok(Reply::Opened(overview()))) }, 0.0);
         assert!(state.overview().is_none(), "nobody waits for it any more");
+    }
+
+    #[test]
+    fn a_worker_that_breaks_while_nothing_is_open_loses_nothing() {
+        let mut state = open();
+        state.update(Action::Close, 0.0);
+        fails(&mut state);
+        assert!(!state.has_lost());
+        assert!(!state.notice.clone().unwrap().text.contains("open it again"));
     }
 
     #[test]

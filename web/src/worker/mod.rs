@@ -39,6 +39,12 @@ const WORKERS: &str = "workers=";
 /// Starts the worker: listens, then says that it does. By its name it is the page's, or one of a pool.
 pub fn start_worker() {
     let name = scope().name();
+    // Which message it was is not known, and whoever sent it would wait for ever: he hears that this worker broke.
+    let on_garbled =
+        Closure::<dyn Fn()>::new(|| wasm_bindgen::throw_str("the browser could not read a message"));
+    scope().set_onmessageerror(Some(on_garbled.as_ref().unchecked_ref()));
+    // The listener lives as long as the worker.
+    on_garbled.forget();
     if name.starts_with(pool::NAME) {
         return compute::start(&name);
     }
@@ -66,7 +72,6 @@ pub fn start_worker() {
         }
     });
     scope().set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-    // The listener lives as long as the worker.
     on_message.forget();
     tell(Event::Ready);
     spawn_local(async move { desk.begin().await });
