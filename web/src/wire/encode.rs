@@ -95,6 +95,7 @@ impl Serializer for &mut Writer {
         Ok(())
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "each half of it is 64 bits")]
     fn serialize_u128(self, value: u128) -> Result<(), OtherForm> {
         self.number((value & u128::from(u64::MAX)) as u64);
         self.number((value >> 64) as u64);
