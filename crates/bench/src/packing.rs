@@ -113,29 +113,31 @@ pub(crate) fn nvfp4_mse(file: &Path, rows: u32, cols: u32) -> Result<Contestant>
     Ok(shared(matrix, run, Matrix::check))
 }
 
-/// The maximum of each tile of 128 by 128, its scale, and the codes.
+/// The maximum of each tile of 128 by 128, its scale, and the codes: a row of tiles at a time, as a conversion takes a
+/// weight in bands.
 pub(crate) fn fp8_block(file: &Path, rows: u32, cols: u32) -> Result<Contestant> {
     let matrix = Matrix::open(file, rows, cols, [cols, 0])?;
     let run = |matrix: &mut Matrix| {
-        let engine = CpuEngine::new();
-        let block = BlockSize { rows: TILE, cols: TILE };
-        let mut scales = std::mem::take(&mut matrix.maxima);
-        now(engine.block_absmax(matrix.tile(), block, &mut scales))?;
-        for scale in &mut scales {
-            *scale = (f32::from_bits(*scale) / 448.0).to_bits();
+        let Matrix { source, cols, codes, maxima, .. } = matrix;
+        let (cols, band) = (*cols, TILE as usize * *cols as usize);
+        let bands = source.chunks(2 * band).zip(codes.chunks_mut(band));
+        for ((bytes, codes), scales) in bands.zip(maxima.chunks_mut(cols.div_ceil(TILE) as usize)) {
+            let rows = u32::try_from(codes.len())?.checked_div(cols).context("a matrix without columns")?;
+            fp8_band(FloatTile { dtype: FloatType::Bf16, bytes, rows, cols }, scales, codes)?;
         }
-        let mut codes = std::mem::take(&mut matrix.codes);
-        let grid = ScaleGrid {
-            scales: &scales,
-            block_rows: TILE,
-            block_cols: TILE,
-            scale_cols: matrix.cols.div_ceil(TILE),
-            first_row: 0,
-        };
-        let rule = Fp8Rule { cast: CodeCast::Keep, quotient: QuotientRounding::None };
-        let done = now(engine.fp8_encode(matrix.tile(), grid, rule, &mut codes));
-        (matrix.codes, matrix.maxima) = (codes, scales);
-        done
+        Ok(())
     };
     Ok(shared(matrix, run, Matrix::check))
+}
+
+fn fp8_band(tile: FloatTile<'_>, scales: &mut [u32], codes: &mut [u8]) -> Result<()> {
+    let engine = CpuEngine::new();
+    now(engine.block_absmax(tile, BlockSize { rows: TILE, cols: TILE }, scales))?;
+    for scale in &mut *scales {
+        *scale = (f32::from_bits(*scale) / 448.0).to_bits();
+    }
+    let scale_cols = tile.cols.div_ceil(TILE);
+    let grid = ScaleGrid { scales, block_rows: TILE, block_cols: TILE, scale_cols, first_row: 0 };
+    let rule = Fp8Rule { cast: CodeCast::Keep, quotient: QuotientRounding::None };
+    now(engine.fp8_encode(tile, grid, rule, codes))
 }

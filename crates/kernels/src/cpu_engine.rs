@@ -156,8 +156,12 @@ impl CpuEngine {
         codes: &mut [u8],
     ) -> Result<(), EngineError> {
         fp8_encode::check(tile, &grid, codes)?;
+        if codes.is_empty() {
+            return Ok(());
+        }
+        let encoding = fp8_encode::cpu::Encoding::new(*tile, grid, rule);
         parts::map(codes.chunks_mut(PART_BYTES).enumerate(), |(i, codes)| {
-            fp8_encode::cpu::encode(tile, grid, rule, i * PART_BYTES, codes);
+            encoding.encode(i * PART_BYTES, codes);
         });
         Ok(())
     }

@@ -28,6 +28,10 @@ pub(crate) trait Element {
     /// The patterns of a block.
     fn patterns(block: &Self::Block) -> [Self::Pattern; 16];
 
+    /// Raises each of `largest` to the magnitude of the element at its place. One loop over elements, so that it
+    /// becomes vectors.
+    fn raise(largest: &mut [Self::Pattern], row: &[u8]);
+
     /// A magnitude's own pattern.
     fn pattern_bits(magnitude: Self::Pattern) -> u32;
 
@@ -84,6 +88,13 @@ macro_rules! element {
             #[inline(always)]
             fn patterns(block: &Self::Block) -> [$pattern; 16] {
                 bytemuck::cast::<_, [$pattern; 16]>(*block).map(<$pattern>::from_le)
+            }
+
+            #[inline(always)]
+            fn raise(largest: &mut [$pattern], row: &[u8]) {
+                for (largest, &bytes) in largest.iter_mut().zip(row.as_chunks().0) {
+                    *largest = (*largest).max(<$pattern>::from_le_bytes(bytes) & <$pattern>::MAX);
+                }
             }
 
             fn pattern_bits(magnitude: $pattern) -> u32 {

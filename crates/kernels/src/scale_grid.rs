@@ -58,25 +58,44 @@ impl<'a> ScaleGrid<'a> {
     /// Cuts `count` elements, from element `first` of a tile with `cols` columns on, into runs under one
     /// scale: how many elements, and the scale's bits. The grid has been checked.
     pub(crate) fn runs(self, cols: u32, first: usize, count: usize) -> impl Iterator<Item = (usize, u32)> {
+        let places = self.places(cols, first, count);
+        places.map(move |(length, row, group)| (length, self.scale(self.scale_row(row), group)))
+    }
+
+    /// The same runs: how many elements, the tile's row, and the group of columns.
+    pub(crate) fn places(
+        self,
+        cols: u32,
+        first: usize,
+        count: usize,
+    ) -> impl Iterator<Item = (usize, usize, usize)> {
         let cols = cols.max(1) as usize;
         let block_cols = self.block_cols.max(1) as usize;
-        let mut done = 0;
+        let (mut row, mut col) = (first / cols, first % cols);
+        let mut group = col / block_cols;
+        let mut left = count;
         std::iter::from_fn(move || {
-            if done >= count {
+            if left == 0 {
                 return None;
             }
-            let (row, col) = ((first + done) / cols, (first + done) % cols);
-            let group = col / block_cols;
             let end = (group + 1).saturating_mul(block_cols).min(cols);
-            let length = (end - col).min(count - done);
-            done += length;
-            Some((length, self.scale(row as u64, group as u64)))
+            let length = (end - col).min(left);
+            let place = (length, row, group);
+            left -= length;
+            // What ends the count may end before `end`, but then nothing follows.
+            (row, col, group) = if end == cols { (row + 1, 0, 0) } else { (row, end, group + 1) };
+            Some(place)
         })
     }
 
-    fn scale(&self, row: u64, group: u64) -> u32 {
-        let scale_row = (u64::from(self.first_row) + row) / u64::from(self.block_rows.max(1));
-        let at = scale_row * u64::from(self.scale_cols) + group;
+    /// The bits of a scale, by its row and column in the grid.
+    pub(crate) fn scale(&self, row: u64, col: usize) -> u32 {
+        let at = row * u64::from(self.scale_cols) + col as u64;
         usize::try_from(at).ok().and_then(|at| self.scales.get(at)).copied().unwrap_or_default()
+    }
+
+    /// The row of scales that governs a row of the tile.
+    pub(crate) fn scale_row(&self, row: usize) -> u64 {
+        (u64::from(self.first_row) + row as u64) / u64::from(self.block_rows.max(1))
     }
 }

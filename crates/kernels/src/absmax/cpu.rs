@@ -17,9 +17,9 @@ pub(crate) fn absmax(dtype: FloatType, bytes: &[u8]) -> AbsMax {
 }
 
 /// Elements whose largest pattern is wanted, without signs.
-pub(crate) struct Largest<'a, E> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) element: PhantomData<E>,
+struct Largest<'a, E> {
+    bytes: &'a [u8],
+    element: PhantomData<E>,
 }
 
 impl<E: Element> Stretch for Largest<'_, E> {

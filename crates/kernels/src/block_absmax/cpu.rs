@@ -1,11 +1,9 @@
 //! The CPU twin.
 
 use super::{BlockSize, f32_bits};
-use crate::absmax::cpu::Largest;
 use crate::element::{Bf16, Element, F16, F32};
 use crate::engine::{FloatTile, FloatType};
 use crate::wide::{self, Stretch};
-use std::marker::PhantomData;
 
 /// The maxima of some rows of blocks: `bytes` are their rows of elements. Tile and room have been checked.
 pub(crate) fn maxima(tile: &FloatTile<'_>, block: BlockSize, bytes: &[u8], maxima: &mut [u32]) {
@@ -24,23 +22,30 @@ fn maxima_of<E: Element>(tile: &FloatTile<'_>, block: BlockSize, bytes: &[u8], m
         return;
     }
     let rows_of_blocks = bytes.chunks(block_rows * row_bytes);
+    // The largest pattern so far of each column: what belongs to a block is compared once all its rows are read.
+    let mut columns = vec![E::Pattern::default(); tile.cols as usize];
     for (rows, maxima) in rows_of_blocks.zip(maxima.chunks_mut(row_bytes.div_ceil(block_bytes))) {
-        // Patterns as unsigned numbers, widened at the end.
-        maxima.fill(0);
-        wide::run(Rows::<E> { rows, row_bytes, block_bytes, maxima, element: PhantomData });
+        columns.fill(E::Pattern::default());
+        wide::run(Rows::<E> {
+            rows,
+            row_bytes,
+            block_cols: block_bytes / E::BYTES,
+            columns: &mut columns,
+            maxima,
+        });
         for largest in maxima {
             *largest = f32_bits(*largest, tile.dtype);
         }
     }
 }
 
-/// Rows of elements, and the largest pattern so far of each block that they cross.
-struct Rows<'a, E> {
+/// Rows of elements, room for a pattern a column, and for the largest pattern of each block.
+struct Rows<'a, E: Element> {
     rows: &'a [u8],
     row_bytes: usize,
-    block_bytes: usize,
+    block_cols: usize,
+    columns: &'a mut [E::Pattern],
     maxima: &'a mut [u32],
-    element: PhantomData<E>,
 }
 
 impl<E: Element> Stretch for Rows<'_, E> {
@@ -49,9 +54,10 @@ impl<E: Element> Stretch for Rows<'_, E> {
     #[inline(always)]
     fn run(self) {
         for row in self.rows.chunks(self.row_bytes) {
-            for (largest, bytes) in self.maxima.iter_mut().zip(row.chunks(self.block_bytes)) {
-                *largest = (*largest).max(Largest::<E> { bytes, element: PhantomData }.run());
-            }
+            E::raise(self.columns, row);
+        }
+        for (largest, columns) in self.maxima.iter_mut().zip(self.columns.chunks(self.block_cols)) {
+            *largest = E::pattern_bits(columns.iter().copied().fold(E::Pattern::default(), Ord::max));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The CPU twin: sixteen elements at a time, one step after another over all of them.
 
 use super::Fp8Rule;
+use super::staircase::{self, Staircase};
 use crate::element::{Bf16, Element, F16, F32};
 use crate::engine::{FloatTile, FloatType};
 use crate::scale_grid::ScaleGrid;
@@ -12,30 +13,109 @@ use std::marker::PhantomData;
 /// Larger patterns of magnitudes are NaN.
 const INFINITY: i32 = 0x7f80_0000;
 
+/// Elements under one scale from which on its staircase is made, which takes 128 divisions.
+const WORTH_A_STAIRCASE: usize = 1024;
+
 /// Blocks of sixteen elements after which it is asked whether there was a NaN.
 const STRETCH: usize = 32;
 
-/// Encodes the tile's elements from `first` on, as many as `codes` has room for. Tile and grid have been
-/// checked.
-pub(crate) fn encode(
-    tile: &FloatTile<'_>,
-    grid: ScaleGrid<'_>,
+/// A tile to be encoded under a grid of scales. Both have been checked.
+pub(crate) struct Encoding<'a> {
+    tile: FloatTile<'a>,
+    grid: ScaleGrid<'a>,
     rule: Fp8Rule,
+    stairs: Stairs,
+}
+
+impl<'a> Encoding<'a> {
+    /// What is to be known before the first element.
+    pub(crate) fn new(tile: FloatTile<'a>, grid: ScaleGrid<'a>, rule: Fp8Rule) -> Self {
+        Self { tile, grid, rule, stairs: wide::run(MakeStairs { tile, grid, rule }) }
+    }
+
+    /// Encodes the tile's elements from `first` on, as many as `codes` has room for.
+    pub(crate) fn encode(&self, first: usize, codes: &mut [u8]) {
+        match self.tile.dtype {
+            FloatType::F32 => wide::run(Part::<F32> { encoding: self, first, codes, of: PhantomData }),
+            FloatType::Bf16 => wide::run(Part::<Bf16> { encoding: self, first, codes, of: PhantomData }),
+            FloatType::F16 => wide::run(Part::<F16> { encoding: self, first, codes, of: PhantomData }),
+        }
+    }
+}
+
+/// The staircases of a grid's scales, row by row; none if they would cost more than they save.
+#[derive(Default)]
+struct Stairs {
+    first_scale_row: u64,
+    groups: usize,
+    all: Vec<Option<Staircase>>,
+}
+
+impl Stairs {
+    #[inline(always)]
+    fn get(&self, scale_row: u64, group: usize) -> Option<&Staircase> {
+        let row = usize::try_from(scale_row - self.first_scale_row).ok()?;
+        self.all.get(row * self.groups + group)?.as_ref()
+    }
+}
+
+struct MakeStairs<'a> {
+    tile: FloatTile<'a>,
+    grid: ScaleGrid<'a>,
+    rule: Fp8Rule,
+}
+
+impl Stretch for MakeStairs<'_> {
+    type Output = Stairs;
+
+    #[inline(always)]
+    fn run(self) -> Stairs {
+        let Self { tile, grid, rule } = self;
+        let (rows, cols) = (grid.block_rows.min(tile.rows) as usize, grid.block_cols.min(tile.cols) as usize);
+        if tile.dtype != FloatType::Bf16 || cols < staircase::LANES || rows * cols < WORTH_A_STAIRCASE {
+            return Stairs::default();
+        }
+        let groups = (tile.cols as usize).div_ceil(cols);
+        let [first_scale_row, last] = [0, tile.rows as usize - 1].map(|row| grid.scale_row(row));
+        let scales = (first_scale_row..=last).flat_map(|row| {
+            let first = usize::try_from(row * u64::from(grid.scale_cols)).unwrap_or(usize::MAX);
+            grid.scales.iter().skip(first).take(groups)
+        });
+        let mut all = Vec::new();
+        for scale in scales {
+            all.push(Staircase::new(f32::from_bits(*scale), rule));
+        }
+        Stairs { first_scale_row, groups, all }
+    }
+}
+
+/// Neighbouring elements of a tile.
+struct Part<'a, E> {
+    encoding: &'a Encoding<'a>,
     first: usize,
-    codes: &mut [u8],
-) {
-    let width = tile.dtype.bytes();
-    let mut source = tile.bytes.get(first * width..).unwrap_or_default();
-    let mut codes = codes;
-    for (length, scale) in grid.runs(tile.cols, first, codes.len()) {
-        let (run, elements);
-        (run, codes) = codes.split_at_mut(length);
-        (elements, source) = source.split_at(length * width);
-        let scale = f32::from_bits(scale);
-        match tile.dtype {
-            FloatType::F32 => wide::run(Run::<F32> { elements, scale, rule, codes: run, of: PhantomData }),
-            FloatType::Bf16 => wide::run(Run::<Bf16> { elements, scale, rule, codes: run, of: PhantomData }),
-            FloatType::F16 => wide::run(Run::<F16> { elements, scale, rule, codes: run, of: PhantomData }),
+    codes: &'a mut [u8],
+    of: PhantomData<E>,
+}
+
+impl<E: Element> Stretch for Part<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Encoding { tile, grid, rule, stairs } = self.encoding;
+        let mut source = tile.bytes.get(self.first * E::BYTES..).unwrap_or_default();
+        let mut codes = self.codes;
+        for (length, row, group) in grid.places(tile.cols, self.first, codes.len()) {
+            let (run, elements);
+            (run, codes) = codes.split_at_mut(length);
+            (elements, source) = source.split_at(length * E::BYTES);
+            let scale_row = grid.scale_row(row);
+            let scale = f32::from_bits(grid.scale(scale_row, group));
+            let run = Run::<E> { elements, scale, rule: *rule, codes: run, of: PhantomData };
+            match stairs.get(scale_row, group) {
+                Some(staircase) => run.climb(staircase),
+                None => run.divide(),
+            }
         }
     }
 }
@@ -49,11 +129,26 @@ struct Run<'a, E> {
     of: PhantomData<E>,
 }
 
-impl<E: Element> Stretch for Run<'_, E> {
-    type Output = ();
-
+impl<E: Element> Run<'_, E> {
+    /// The codes of elements of BF16 under a scale whose staircase is known.
     #[inline(always)]
-    fn run(self) {
+    fn climb(self, staircase: &Staircase) {
+        let Self { elements, scale, rule, codes, of } = self;
+        let whole = codes.len() / staircase::LANES * staircase::LANES;
+        let (whole_codes, rest_codes) = codes.split_at_mut(whole);
+        let (whole, rest) = elements.split_at(2 * whole);
+        let stretches = whole.chunks(2 * staircase::STRETCH).zip(whole_codes.chunks_mut(staircase::STRETCH));
+        for (elements, codes) in stretches {
+            if !staircase.encode(elements, codes) {
+                Self { elements, scale, rule, codes, of }.divide();
+            }
+        }
+        Self { elements: rest, scale, rule, codes: rest_codes, of }.divide();
+    }
+
+    /// The codes of elements by the division itself.
+    #[inline(always)]
+    fn divide(self) {
         let (blocks, rest) = E::blocks(self.elements);
         let (codes, rest_codes) = self.codes.as_chunks_mut::<16>();
         for (blocks, codes) in blocks.chunks(STRETCH).zip(codes.chunks_mut(STRETCH)) {
@@ -68,15 +163,24 @@ impl<E: Element> Stretch for Run<'_, E> {
             // Rare, so that no other element waits for it.
             if largest.iter().any(|largest| *largest > INFINITY) {
                 for (block, codes) in blocks.iter().zip(codes) {
-                    *codes = quotients::<E>(block, self.scale, self.rule).map(code_of);
+                    *codes = codes_of::<E>(block, self.scale, self.rule);
                 }
             }
         }
-        let last = quotients::<E>(&E::padded(rest), self.scale, self.rule).map(code_of);
+        if rest.is_empty() {
+            return;
+        }
+        let last = codes_of::<E>(&E::padded(rest), self.scale, self.rule);
         for (code, last) in rest_codes.iter_mut().zip(last) {
             *code = last;
         }
     }
+}
+
+/// The codes of sixteen elements.
+#[inline(always)]
+pub(super) fn codes_of<E: Element>(block: &E::Block, scale: f32, rule: Fp8Rule) -> [u8; 16] {
+    quotients::<E>(block, scale, rule).map(code_of)
 }
 
 /// Sixteen elements divided by their scale, rounded as the rule says.

@@ -12,6 +12,7 @@
 //! The sign of a NaN code, which depends on the processor in the reference, is always clear.
 
 pub(crate) mod cpu;
+mod staircase;
 
 use crate::engine::{EngineError, FloatTile};
 use crate::nvfp4_quantize::CodeCast;
