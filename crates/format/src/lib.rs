@@ -19,6 +19,7 @@ mod memory;
 mod natural;
 mod order;
 mod parse;
+mod plain_text;
 mod quick;
 mod read;
 mod spans;

@@ -9,7 +9,6 @@ use crate::fields::{Dims, DimsReader, Found, StringReader, Tag, TagReader};
 use crate::header::{Defect, Note};
 use crate::json::{Skip, Text, error_index, error_reason, shortened};
 use crate::limits::Limits;
-use crate::quick::quick_entries;
 use quantscope_numeric::Dtype;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -34,12 +33,7 @@ pub(crate) struct Entries<'de> {
     pub(crate) incomplete: bool,
 }
 
-/// Reads the JSON of a header. Never fails: what cannot be understood is in the report.
-pub(crate) fn parse_entries<'de>(json: &'de [u8], limits: &Limits) -> Entries<'de> {
-    quick_entries(json, limits).unwrap_or_else(|| judged_entries(json, limits))
-}
-
-/// Reads the JSON of any header, the unusual ones included.
+/// Reads the JSON of any header, the unusual ones included. Never fails: what cannot be understood is in the report.
 pub(crate) fn judged_entries<'de>(json: &'de [u8], limits: &Limits) -> Entries<'de> {
     let mut reading = Reading {
         json,

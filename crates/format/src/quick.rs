@@ -1,13 +1,15 @@
 //! The header as every writer makes it, read in one glance: plain names, known fields, plain numbers, no faults.
 //!
-//! Whatever is not exactly so, down to an escape in a name, makes this reader give up, and the whole header is read
-//! again by `parse`, which judges. So this file decides nothing: what it answers is what `parse` would.
+//! Whatever is not exactly so, down to an escape in a name or a hole between tensors, makes this reader give up, and
+//! the whole header is read again by `parse` and judged by `spans`. So this file decides nothing: what it answers is
+//! what they would.
 
 use crate::faults::FaultList;
+use crate::header::{Note, ShardHeader, TensorInfo};
 use crate::limits::Limits;
-use crate::parse::{Entries, Entry};
+use crate::order::Arrange as _;
+use crate::plain_text::{digits, plain_len};
 use quantscope_numeric::Dtype;
-use std::borrow::Cow;
 
 /// The deepest that this form is nested: header, tensor, list.
 const DEPTH: u64 = 3;
@@ -15,18 +17,25 @@ const DEPTH: u64 = 3;
 const STEPS: usize = 64;
 /// Metadata keys that are compared one by one.
 const MOST_METADATA: usize = 64;
+/// Dimensions of a tensor; with more it is unusual.
+const FEW: usize = 8;
+/// Bytes of JSON that an entry rarely falls short of: room for so many entries is made beforehand.
+const ENTRY_BYTES: usize = 96;
 
 /// Type, dimensions and place of a tensor.
 type Value = (Dtype, Vec<u64>, (u64, u64));
 
-/// Reads the JSON of a header, if it has the usual form.
-pub(crate) fn quick_entries<'de>(json: &'de [u8], limits: &Limits) -> Option<Entries<'de>> {
+/// Reads the JSON of a header, if it has the usual form and is sound.
+pub(crate) fn quick_header(json: &[u8], file_len: u64, limits: &Limits) -> Option<ShardHeader> {
     if limits.json_depth <= DEPTH {
         return None;
     }
+    let header_len = json.len() as u64;
+    let data_start = header_len.saturating_add(8);
     let text = std::str::from_utf8(json).ok()?;
     let mut reader = Reader { text, at: 0 };
-    let mut entries: Vec<Entry<'de>> = Vec::new();
+    let mut tensors: Vec<TensorInfo> = Vec::with_capacity(json.len() / ENTRY_BYTES);
+    let mut tags: Vec<u32> = Vec::with_capacity(json.len() / ENTRY_BYTES);
     let mut metadata = None;
     if json.first() != Some(&b'{') {
         return None;
@@ -42,23 +51,50 @@ pub(crate) fn quick_entries<'de>(json: &'de [u8], limits: &Limits) -> Option<Ent
                 return None;
             }
         } else {
-            if name.len() as u64 > limits.name_bytes || entries.len() as u64 >= limits.tensors {
+            if name.len() as u64 > limits.name_bytes || tensors.len() as u64 >= limits.tensors {
                 return None;
             }
-            let (dtype, shape, span) = reader.tensor(limits)?;
-            entries.push(Entry { name: Cow::Borrowed(name), form: Some((dtype, shape)), span: Some(span) });
+            let (dtype, shape, (begin, end)) = reader.tensor(limits)?;
+            let (begin, end) = (begin.checked_add(data_start)?, end.checked_add(data_start)?);
+            tags.push(tag(name.as_bytes()));
+            tensors.push(TensorInfo { name: name.to_owned(), dtype, shape, begin, end });
         }
         is_open = reader.goes_on(b'}')?;
     }
     let rest = json.get(reader.at..)?;
-    if !rest.iter().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) || !all_differ(&entries) {
+    if !rest.iter().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) || !all_differ(&tensors, &tags) {
         return None;
     }
     let metadata = metadata.unwrap_or_default();
     if metadata.len() as u64 > limits.tensors {
         return None;
     }
-    Some(Entries { entries, metadata, report: FaultList::default(), incomplete: false })
+    tensors.shrink_to_fit();
+    if !tensors.is_sorted_by_key(|tensor| (tensor.begin, tensor.end)) {
+        tensors.arrange_by_key(|tensor| (tensor.begin, tensor.end));
+    }
+    let notes = tiled(&tensors, data_start, file_len)?;
+    Some(ShardHeader { tensors, metadata, header_len, file_len, defects: Vec::new(), notes })
+}
+
+/// What is odd about tensors that cover the data from its first byte to its last, each as long as its shape says;
+/// `None` if they do not.
+fn tiled(tensors: &[TensorInfo], data_start: u64, file_len: u64) -> Option<Vec<Note>> {
+    let mut report = FaultList::default();
+    let mut reached = data_start;
+    for tensor in tensors {
+        let byte_len = tensor.dtype.byte_len(tensor.elements()?)?;
+        if tensor.begin != reached || tensor.end.checked_sub(tensor.begin) != Some(byte_len) {
+            return None;
+        }
+        reached = tensor.end;
+        let element_bytes = tensor.dtype.bits() / 8;
+        if element_bytes > 1 && tensor.begin < tensor.end && !tensor.begin.is_multiple_of(element_bytes) {
+            report.note(Note::Unaligned { tensor: tensor.name.clone(), begin: tensor.begin });
+        }
+    }
+    let (_, notes) = report.finish();
+    (reached == file_len).then_some(notes)
 }
 
 /// A place in the text.
@@ -95,7 +131,7 @@ impl<'de> Reader<'de> {
     fn string(&mut self) -> Option<&'de str> {
         self.expect(b'"')?;
         let rest = self.text.as_bytes().get(self.at..)?;
-        let len = rest.iter().position(|&byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'))?;
+        let len = plain_len(rest);
         if rest.get(len) != Some(&b'"') {
             return None;
         }
@@ -109,7 +145,8 @@ impl<'de> Reader<'de> {
         let name = self.string()?;
         let bytes = name.as_bytes();
         let is_path = matches!(bytes, [] | [b'/' | b'\\', ..] | [_, b':', ..]);
-        let has_dots = bytes.windows(2).any(|pair| pair == b"..");
+        // Without an end before the end, so that it becomes vectors.
+        let has_dots = bytes.windows(2).fold(false, |has, pair| has | (pair == b".."));
         (!is_path && !has_dots).then_some(name)
     }
 
@@ -117,31 +154,28 @@ impl<'de> Reader<'de> {
         while self.peek() == Some(b' ') {
             self.at += 1;
         }
-        let first = self.at;
-        let mut number = 0_u64;
-        while let Some(digit) = self.peek().filter(u8::is_ascii_digit) {
-            number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-            self.at += 1;
-        }
-        let digits = self.at - first;
-        let has_leading_zero = digits > 1 && self.text.as_bytes().get(first) == Some(&b'0');
-        (digits > 0 && !has_leading_zero).then_some(number)
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let (number, count) = digits(rest)?;
+        self.at += count;
+        let has_leading_zero = count > 1 && rest.first() == Some(&b'0');
+        (!has_leading_zero).then_some(number)
     }
 
+    /// Few numbers, as a tensor has dimensions: their list is made once, as long as it has to be.
     fn list(&mut self, most: u64) -> Option<Vec<u64>> {
         self.expect(b'[')?;
-        let mut numbers = Vec::new();
+        let mut few = [0; FEW];
+        let mut count = 0;
         let mut is_open = !self.takes(b']');
         while is_open {
-            if numbers.len() as u64 >= most {
+            if count as u64 >= most {
                 return None;
             }
-            numbers.push(self.number()?);
+            *few.get_mut(count)? = self.number()?;
+            count += 1;
             is_open = self.goes_on(b']')?;
         }
-        // Kept as it is for every tensor, of which there may be millions.
-        numbers.shrink_to_fit();
-        Some(numbers)
+        few.get(..count).map(<[u64]>::to_vec)
     }
 
     fn pair(&mut self) -> Option<(u64, u64)> {
@@ -206,13 +240,14 @@ impl<'de> Reader<'de> {
     }
 }
 
-/// Whether no two names are equal, as far as this can be told quickly.
-fn all_differ(entries: &[Entry<'_>]) -> bool {
-    let size = entries.len().saturating_mul(2).max(2).next_power_of_two();
-    let mut slots: Vec<u32> = vec![0; size];
-    for (number, entry) in (1_u32..).zip(entries) {
-        let name = entry.name.as_ref();
-        let mut at = hash(name.as_bytes()) & (size - 1);
+/// Whether no two names are equal, as far as this can be told quickly. A tensor has the tag of the same place.
+fn all_differ(tensors: &[TensorInfo], tags: &[u32]) -> bool {
+    let bits = tensors.len().saturating_mul(2).max(2).next_power_of_two().trailing_zeros();
+    let mut slots: Vec<u32> = vec![0; 1 << bits];
+    let name = |place: usize| tensors.get(place).map(|tensor| tensor.name.as_str());
+    for (number, &tag) in (1_u32..).zip(tags) {
+        // The upper bits choose the slot, all of them are compared before the names are.
+        let mut at = (tag >> 32_u32.saturating_sub(bits)) as usize;
         let mut steps = 0;
         loop {
             let Some(slot) = slots.get_mut(at) else { return false };
@@ -220,19 +255,20 @@ fn all_differ(entries: &[Entry<'_>]) -> bool {
                 *slot = number;
                 break;
             }
-            let other = entries.get((*slot - 1) as usize).map(|entry| entry.name.as_ref());
+            let other = (*slot - 1) as usize;
             steps += 1;
-            if other == Some(name) || steps > STEPS {
+            let is_same = tags.get(other) == Some(&tag) && name(other) == name((number - 1) as usize);
+            if is_same || steps > STEPS {
                 return false;
             }
-            at = (at + 1) & (size - 1);
+            at = (at + 1) & (slots.len() - 1);
         }
     }
     true
 }
 
 /// A hash of a name, good enough for names that nobody made to collide.
-fn hash(name: &[u8]) -> usize {
+fn tag(name: &[u8]) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = name.as_chunks::<8>();
     let mut last = [0; 8];
@@ -243,42 +279,69 @@ fn hash(name: &[u8]) -> usize {
     for word in words.iter().chain(std::iter::once(&last)) {
         hash = (hash.rotate_left(29) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR);
     }
-    usize::try_from((hash ^ (hash >> 29)).wrapping_mul(FACTOR) >> 33).unwrap_or(0)
+    let [_, _, _, _, high @ ..] = (hash ^ (hash >> 29)).wrapping_mul(FACTOR).to_le_bytes();
+    u32::from_le_bytes(high)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::quick_entries;
+    use super::quick_header;
+    use crate::header::ShardHeader;
     use crate::limits::Limits;
-    use crate::parse::judged_entries;
+    use crate::spans::judged_header;
 
-    /// What both readers say of a header; `None` where the quick one gives up.
-    fn told(json: &str) -> Option<[String; 2]> {
+    /// What both readers say of a header before so many bytes of data; `None` where the quick one gives up.
+    fn told(json: &str, data: u64) -> Option<[ShardHeader; 2]> {
         let limits = Limits::default();
-        let quick = quick_entries(json.as_bytes(), &limits)?;
-        let judged = judged_entries(json.as_bytes(), &limits);
-        Some([quick, judged].map(|entries| {
-            let list: Vec<_> = entries.entries.iter().map(|e| (&e.name, &e.form, &e.span)).collect();
-            let faults = entries.report.finish();
-            format!("{list:?} {:?} {faults:?} {}", entries.metadata, entries.incomplete)
-        }))
+        let file_len = json.len() as u64 + 8 + data;
+        let quick = quick_header(json.as_bytes(), file_len, &limits)?;
+        Some([quick, judged_header(json.as_bytes(), file_len, &limits)])
     }
 
     #[test]
     fn usual_headers_are_read_as_the_judge_reads_them() {
-        let entry = r#"{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}"#;
-        for json in [
-            "{}".to_owned(),
-            "{ }\n\t ".to_owned(),
-            format!(r#"{{"a":{entry}}}   "#),
-            format!(
-                r#"{{"__metadata__":{{"format":"pt","config":"{{\"a\":\u00e9}}"}},"a":{entry},"b":{entry}}}"#
-            ),
-            r#"{"a": {"shape": [ ], "data_offsets": [0, 4], "dtype": "F32"}}"#.to_owned(),
-            r#"{"a":{"dtype":"F4","shape":[18446744073709551615],"data_offsets":[5,2]}}"#.to_owned(),
+        let entry = |begin: u64| {
+            format!(r#"{{"dtype":"BF16","shape":[2,3],"data_offsets":[{begin},{}]}}"#, begin + 12)
+        };
+        let [first, second] = [entry(0), entry(12)];
+        for (json, data) in [
+            ("{}".to_owned(), 0),
+            ("{ }\n\t ".to_owned(), 0),
+            (format!(r#"{{"a":{first}}}   "#), 12),
+            (format!(r#"{{"b":{first},"a":{second}}}"#), 24),
+            (format!(r#"{{"a":{second},"b":{first}}}"#), 24),
+            (format!(r#"{{"__metadata__":{{"format":"pt","config":"{{\"a\":\u00e9}}"}},"a":{first}}}"#), 12),
+            (r#"{"a": {"shape": [ ], "data_offsets": [0, 4], "dtype": "F32"}}"#.to_owned(), 4),
+            (r#"{"a":{"dtype":"F4","shape":[0,3],"data_offsets":[0,0]}}"#.to_owned(), 0),
+            // Data that begins at every remainder of eight: some of it is not aligned.
+            (format!(r#"{{"ab":{first}}}"#), 12),
+            (format!(r#"{{"abc":{first}}}"#), 12),
         ] {
-            let [quick, judged] = told(&json).unwrap_or_else(|| panic!("given up: {json}"));
+            let [quick, judged] = told(&json, data).unwrap_or_else(|| panic!("given up: {json}"));
             assert_eq!(quick, judged, "{json}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_unsound_is_left_to_the_judge() {
+        let of = |form: &str| {
+            format!(r#"{{"a":{{{form}}},"b":{{"dtype":"U8","shape":[4],"data_offsets":[4,8]}}}}"#)
+        };
+        let sound = of(r#""dtype":"F32","shape":[1],"data_offsets":[0,4]"#);
+        assert!(told(&sound, 8).is_some());
+        assert!(told(&sound, 7).is_none() && told(&sound, 9).is_none());
+        for form in [
+            r#""dtype":"F32","shape":[1],"data_offsets":[1,5]"#,
+            r#""dtype":"F32","shape":[2],"data_offsets":[0,4]"#,
+            r#""dtype":"F32","shape":[0],"data_offsets":[0,0]"#,
+            r#""dtype":"F32","shape":[1],"data_offsets":[4,8]"#,
+            r#""dtype":"F32","shape":[1],"data_offsets":[8,4]"#,
+            r#""dtype":"F4","shape":[7],"data_offsets":[0,4]"#,
+            r#""dtype":"F4","shape":[18446744073709551615],"data_offsets":[0,4]"#,
+            r#""dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[5,2]"#,
+            r#""dtype":"F32","shape":[1],"data_offsets":[18446744073709551612,18446744073709551615]"#,
+        ] {
+            assert!(told(&of(form), 8).is_none(), "taken: {form}");
         }
     }
 
@@ -302,6 +365,7 @@ mod tests {
                 r#"{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}"#,
                 r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}"#,
                 r#"{"dtype":"F32","shape":[1,],"data_offsets":[0,4]}"#,
+                r#"{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}"#,
                 "{}",
                 "1",
             ]
@@ -324,19 +388,20 @@ mod tests {
         unusual.push(format!(r#"{{"a":{entry},"a":{entry}}}"#));
         unusual.push(format!(r#"{{"a":{entry},}}"#));
         for json in unusual {
-            assert!(quick_entries(json.as_bytes(), &Limits::default()).is_none(), "taken: {json}");
+            assert!([0, 4, 8, 12, 24].iter().all(|data| told(&json, *data).is_none()), "taken: {json}");
         }
-        assert!(quick_entries(b"{\"\xff\":1}", &Limits::default()).is_none());
+        assert!(quick_header(b"{\"\xff\":1}", 15, &Limits::default()).is_none());
     }
 
     #[test]
     fn limits_are_left_to_the_judge() {
         let entry = r#"{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}"#;
-        let json = format!(r#"{{"ab":{entry},"cd":{entry}}}"#);
+        let second = entry.replace("[0,12]", "[12,24]");
+        let json = format!(r#"{{"ab":{entry},"cd":{second}}}"#);
         let within = |set: fn(&mut Limits)| {
             let mut limits = Limits::default();
             set(&mut limits);
-            quick_entries(json.as_bytes(), &limits).is_some()
+            quick_header(json.as_bytes(), json.len() as u64 + 32, &limits).is_some()
         };
         assert!(within(|_| {}));
         assert!(within(|limits| (limits.tensors, limits.name_bytes, limits.dims) = (2, 2, 2)));

@@ -9,6 +9,10 @@ use crate::spans::{length_fault, unreadable};
 /// memory only as bytes come.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// Room made beforehand, so that what has come is not copied as the buffer grows. Until bytes come it is addresses
+/// alone, or, in a browser, less than the program itself takes.
+const ROOM_BYTES: u64 = 16 << 20;
+
 /// Reads the header of a safetensors file: exactly its 8 bytes of length and the `n` bytes they announce.
 /// `n` is compared with the file's length and with `limits` before anything is allocated.
 ///
@@ -33,6 +37,9 @@ pub async fn read_header(source: &dyn Source, limits: &Limits) -> Result<ShardHe
 /// Reads `len` bytes from `offset` on, growing the buffer as they arrive.
 async fn read_pieces(source: &dyn Source, offset: u64, len: u64) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
+    if let Ok(len) = usize::try_from(len.min(ROOM_BYTES)) {
+        bytes.reserve_exact(len);
+    }
     while (bytes.len() as u64) < len {
         let done = bytes.len();
         let piece =

@@ -7,7 +7,8 @@ use crate::faults::FaultList;
 use crate::header::{Defect, Note, ShardHeader, TensorInfo};
 use crate::limits::Limits;
 use crate::order::Arrange as _;
-use crate::parse::{Entries, Entry, parse_entries};
+use crate::parse::{Entries, Entry, judged_entries};
+use crate::quick::quick_header;
 use quantscope_numeric::Dtype;
 
 impl ShardHeader {
@@ -30,8 +31,13 @@ impl ShardHeader {
         if let Some(reason) = length_fault(header_len, file_len, limits) {
             return unreadable(header_len, file_len, reason, 0);
         }
-        judge(parse_entries(json, limits), header_len, file_len)
+        quick_header(json, file_len, limits).unwrap_or_else(|| judged_header(json, file_len, limits))
     }
+}
+
+/// Reads and judges any header, the unusual ones included.
+pub(crate) fn judged_header(json: &[u8], file_len: u64, limits: &Limits) -> ShardHeader {
+    judge(judged_entries(json, limits), json.len() as u64, file_len)
 }
 
 /// Why a header of `header_len` bytes cannot be in a file of `file_len` bytes, if it cannot.
