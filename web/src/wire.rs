@@ -103,30 +103,3 @@ fn parts(message: &JsValue) -> Result<(Vec<u8>, Vec<JsValue>), JsValue> {
     let attached = Array::from(&Reflect::get(message, &ATTACHED.into())?).to_vec();
     Ok((body, attached))
 }
-
-/// A part of a message that travels as JSON in one string. Its floats have to be finite.
-///
-/// Each field of an object costs a call between the two languages on either side, a string one call: a hundred rows
-/// take a tenth of the time.
-pub(crate) mod as_text {
-    use serde::de::{DeserializeOwned, Error as _};
-    use serde::ser::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serialize, Serializer};
-
-    /// Writes the string.
-    pub(crate) fn serialize<T: Serialize, S: Serializer>(
-        value: &T,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let text = serde_json::to_string(value).map_err(S::Error::custom)?;
-        serializer.serialize_str(&text)
-    }
-
-    /// Reads it.
-    pub(crate) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        serde_json::from_str(&text).map_err(D::Error::custom)
-    }
-}

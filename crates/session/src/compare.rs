@@ -5,7 +5,7 @@ use crate::api::{Comparison, Difference, Picture, SessionError};
 use crate::layers::Text;
 use quantscope_audit::Engines;
 use quantscope_convert::diff::{self, Side};
-use quantscope_format::{Control, natural_cmp};
+use quantscope_format::{Arrange as _, Control, natural_cmp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -52,7 +52,7 @@ impl DifferenceQuery {
             },
             _ => Ordering::Equal,
         };
-        order.sort_by(|&a, &b| match (found.differences.get(a), found.differences.get(b)) {
+        order.arrange_by(|&a, &b| match (found.differences.get(a), found.differences.get(b)) {
             (Some(a), Some(b)) => compared(a, b),
             _ => Ordering::Equal,
         });

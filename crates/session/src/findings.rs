@@ -28,9 +28,9 @@ impl FindingQuery {
     }
 
     fn keeps(&self, finding: &Finding, rule_part: &str, layer: &Text) -> bool {
-        let title = || rule(&finding.rule).map_or("", |r| r.title).to_lowercase();
+        let title = || rule(&finding.rule).map_or("", |r| r.title).to_ascii_lowercase();
         let of_rule = rule_part.is_empty()
-            || finding.rule.to_lowercase().contains(rule_part)
+            || finding.rule.to_ascii_lowercase().contains(rule_part)
             || title().contains(rule_part);
         let of_layer =
             || layer.matches(&finding.subject) || finding.layers.iter().any(|name| layer.matches(name));
@@ -45,7 +45,7 @@ impl Session {
     /// Findings that a query keeps, grouped by rule, the gravest first.
     #[must_use]
     pub fn findings_of(&self, query: &FindingQuery) -> Vec<FindingGroup> {
-        let (rule_part, layer) = (query.rule.trim().to_lowercase(), Text::new(&query.layer));
+        let (rule_part, layer) = (query.rule.trim().to_ascii_lowercase(), Text::new(&query.layer));
         finding_groups(self.findings.iter().filter(|f| query.keeps(f, &rule_part, &layer)))
     }
 }

@@ -84,8 +84,11 @@ fn verdict(session: &Session, errors: u64, warnings: u64) -> Verdict {
 }
 
 fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
 }
 
 pub(crate) fn overview(session: &Session) -> Overview {

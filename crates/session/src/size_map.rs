@@ -4,6 +4,7 @@ use crate::api::{SizeCell, SizeView};
 use crate::tree::place;
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
+use quantscope_format::Arrange as _;
 use std::collections::BTreeMap;
 
 /// Most cells of a picture that goes deeper than one level.
@@ -61,7 +62,7 @@ fn cells<'a>(
         cell.layers += 1;
         cell.bytes = cell.bytes.saturating_add(layer.bytes);
     }
-    cells.sort_by(|a, b| {
+    cells.arrange_by(|a, b| {
         let order = b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name));
         order.then_with(|| a.scheme.cmp(&b.scheme))
     });

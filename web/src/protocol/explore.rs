@@ -30,7 +30,7 @@ pub(crate) enum ExploreRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ExploreReply {
     /// To [`ExploreRequest::Tree`].
-    Tree(#[serde(with = "crate::wire::as_text")] TreePage),
+    Tree(TreePage),
     /// To [`ExploreRequest::Size`]; `None` if there is no such module.
     Size(Option<SizeView>),
     /// To [`ExploreRequest::Heat`]; `None` if there is nothing to draw.

@@ -3,6 +3,7 @@
 //! The profiles stand in `targets/*.toml` with their sources; `build.rs` checks their form. The rules run only
 //! for the runtimes that were asked for, and their findings name it.
 
+mod built_in;
 mod loads;
 mod parallel;
 mod profile;
@@ -19,9 +20,9 @@ use std::sync::LazyLock;
 pub(crate) const RULES: &[Rule] = &[loads::SN202, loads::SN204, loads::TI705, parallel::BK952];
 
 /// Written by the build script, which reads each profile in this very form.
-static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/targets.json"))).unwrap_or_default()
-});
+const BUILT_IN: &str = include_str!(concat!(env!("OUT_DIR"), "/targets.json"));
+
+static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| built_in::profiles(BUILT_IN));
 
 /// Every runtime, by id.
 #[must_use]

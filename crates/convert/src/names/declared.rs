@@ -40,7 +40,7 @@ pub(crate) struct Declared<'a> {
 
 /// Regular expressions of compressed-tensors, and names of classes.
 fn is_no_path(name: &str) -> bool {
-    name.starts_with("re:") || name.chars().next().is_some_and(char::is_uppercase)
+    name.starts_with("re:") || name.chars().next().is_some_and(|first| first.is_ascii_uppercase())
 }
 
 impl<'a> Declared<'a> {

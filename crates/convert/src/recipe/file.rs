@@ -105,7 +105,7 @@ fn json(value: &DeValue<'_>) -> Result<Value, ConvertError> {
             Ok(whole) => Value::from(whole),
             Err(_) => return refuse(format!("the rules of renaming: {whole} is too large")),
         },
-        DeValue::Float(float) => Value::from(float.as_str().parse::<f64>().unwrap_or(f64::NAN)),
+        DeValue::Float(float) => number(float.as_str()),
         DeValue::Boolean(set) => Value::from(*set),
         DeValue::Datetime(time) => Value::from(time.to_string()),
         DeValue::Array(items) => {
@@ -119,6 +119,12 @@ fn json(value: &DeValue<'_>) -> Result<Value, ConvertError> {
             Value::Object(members)
         }
     })
+}
+
+/// A float as JSON. It is read as JSON's are, so that one reader of floats is enough; what JSON has not, infinities
+/// and what is no number, is null.
+fn number(text: &str) -> Value {
+    serde_json::from_str::<f64>(text.trim_start_matches('+')).map_or(Value::Null, Value::from)
 }
 
 impl RecipeFields {

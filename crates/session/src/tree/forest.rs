@@ -4,6 +4,7 @@
 //! one has the scheme, kind, shape and bytes of its counterpart; each such form has a number.
 
 use quantscope_audit::LayerInfo;
+use quantscope_format::Arrange as _;
 use quantscope_schemes::Kind;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -177,7 +178,7 @@ impl Forest {
     pub(crate) fn layers_below(&self, of: &[u32]) -> Vec<u32> {
         let mut found = Vec::new();
         self.each_below(of, |layer| found.push(layer));
-        found.sort_unstable();
+        found.arrange();
         found
     }
 

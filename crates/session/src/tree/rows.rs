@@ -7,6 +7,7 @@ use super::{SchemeBytes, TreePage, TreeQuery, TreeRow};
 use crate::layers::MOST_ROWS;
 use crate::{Session, count};
 use quantscope_audit::{LayerInfo, ratio};
+use quantscope_format::Arrange as _;
 
 /// Schemes that a row names.
 const SCHEMES: usize = 6;
@@ -141,7 +142,7 @@ impl Maker<'_> {
                 None => schemes.push(scheme_bytes(layer, layer.bytes)),
             }
         });
-        schemes.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
+        schemes.arrange_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
         schemes.truncate(SCHEMES);
         schemes
     }

@@ -7,7 +7,7 @@ use crate::api::Severity;
 use crate::layers::{hits, own_findings};
 use crate::{Session, count};
 use quantscope_audit::LayerInfo;
-use quantscope_format::Gather as _;
+use quantscope_format::{Arrange as _, Gather as _};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -143,7 +143,10 @@ impl Walk<'_> {
         if self.sort == "-name" {
             items.reverse();
         } else if matches!(key, "size" | "weights" | "bits" | "findings") {
-            items.sort_by_cached_key(|(item, _)| Keyed(self.total(item), key, down));
+            let mut keyed: Vec<_> =
+                items.into_iter().map(|item| (Keyed(self.total(&item.0), key, down), item)).collect();
+            keyed.arrange_by(|a, b| a.0.cmp(&b.0));
+            items = keyed.into_iter().map(|(_, item)| item).collect();
         }
         items
     }

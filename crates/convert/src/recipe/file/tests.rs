@@ -1,7 +1,7 @@
 //! The example of the documentation, field by field; faults with their lines; what is written reads back the same.
 
 use super::super::Recipe;
-use super::{RecipeFields, ZeroTensors};
+use super::{RecipeFields, Value, ZeroTensors, number};
 use crate::calibration::Calibration;
 use crate::error::ConvertError;
 
@@ -166,4 +166,13 @@ fn flags_count_before_the_recipe() {
     assert_eq!(both.layers, ["*.mlp.*=keep", "*.attentions.*=keep", "*.mlp.*=nvfp4-mse"]);
     assert_eq!((both.exclude, both.swizzle, both.dtype), (strings(&["lm_head"]), true, Some("bf16".into())));
     assert_eq!(recipe.clone().overridden_by(RecipeFields::default()), recipe);
+}
+
+#[test]
+fn floats_of_rules_are_read_as_the_library_reads_them() {
+    let texts =
+        ["1.5", "+1.0e5", "-0.0", "6.02e+23", "5e-324", "0.1", "1e400", "-1e400", "inf", "+inf", "nan"];
+    for text in texts {
+        assert_eq!(number(text), Value::from(text.parse::<f64>().unwrap()), "{text}");
+    }
 }
