@@ -201,6 +201,8 @@ pub(crate) enum Reply {
         /// The band as it is now.
         overview: Overview,
     },
+    /// To [`remote::RemoteRequest::ScaleBytes`].
+    ScaleBytes(u64),
     /// To [`Request::Calibration`].
     Calibrated {
         /// Entries found.

@@ -2,6 +2,9 @@
 //! has a twin in dtype and shape through a hash, once, under the tile budget.
 
 mod mx;
+mod scales;
+
+pub use scales::{audit_scales, scale_bytes};
 
 use crate::checkpoint::{Checkpoint, Shard};
 use crate::engines::{Engines, FallbackEngine};
@@ -138,6 +141,12 @@ pub async fn audit_bytes(
     Ok(audit)
 }
 
+/// The largest block scale that was counted.
+fn largest_scale(census: &Nvfp4Census) -> Option<f32> {
+    let largest = census.scales.iter().take(0x7f).rposition(|&n| n > 0)?;
+    u8::try_from(largest).ok().map(e4m3::decode)
+}
+
 struct LayerCheck<'a, 'r> {
     reader: &'a mut Reader<'r>,
     engine: &'a FallbackEngine<'r>,
@@ -265,23 +274,12 @@ impl<'r> LayerCheck<'_, 'r> {
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
         let (_, global_is_zero) = self.float_scales(global).await?;
-        let scale = self.readable(scale).filter(|s| s.tensor.dtype == Dtype::F8_E4M3);
-        let block_bytes = u64::from(block / 2);
-        let blocks = match (weight.tensor.shape.as_slice(), &scale) {
-            (&[rows, row_bytes], Some(s))
-                if row_bytes % block_bytes == 0 && s.tensor.shape == [rows, row_bytes / block_bytes] =>
-            {
-                row_bytes / block_bytes
-            }
-            // Another shape is a finding of the header rules, or a legal padded or tiled one whose
-            // blocks do not lie beside their codes.
-            _ => {
-                self.judge_global(weight, global, None);
-                self.stream(weight, hash).await?;
-                return Ok(false);
-            }
+        let Some((scale, blocks)) = self.block_scales(weight, block, scale) else {
+            self.judge_global(weight, global, None);
+            self.stream(weight, hash).await?;
+            return Ok(false);
         };
-        let Some(scale) = scale else { return Ok(false) };
+        let block_bytes = u64::from(block / 2);
         let grid =
             Grid { rows: weight.tensor.shape.first().copied().unwrap_or(0), row_bytes: blocks * block_bytes };
         let logical = self.logical_columns(blocks * block_bytes * 2);
@@ -315,15 +313,24 @@ impl<'r> LayerCheck<'_, 'r> {
         }
         let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };
         values::judge_nvfp4(&subject, &sum, self.findings);
-        let largest =
-            sum.scales.iter().take(0x7f).rposition(|&n| n > 0).and_then(|byte| u8::try_from(byte).ok());
-        self.judge_global(weight, global, largest.map(e4m3::decode));
+        self.judge_global(weight, global, largest_scale(&sum));
         if global_is_zero {
             let any_code = sum.codes.iter().enumerate().any(|(code, &n)| code % 8 != 0 && n > 0);
             let subject = Subject { layer: self.layer, leaf: global, file: &weight.shard.file };
             values::judge_zero_scale(&subject, any_code, self.findings);
         }
         Ok(true)
+    }
+
+    /// The block scales of NVFP4 codes, and how many there are for a row. Another shape is a finding of the header
+    /// rules, or a legal padded or tiled one whose blocks do not lie beside their codes.
+    fn block_scales(&self, weight: &Readable<'_>, block: u32, leaf: &str) -> Option<(Readable<'r>, u64)> {
+        let scale = self.readable(leaf).filter(|s| s.tensor.dtype == Dtype::F8_E4M3)?;
+        let &[rows, row_bytes] = weight.tensor.shape.as_slice() else { return None };
+        let block_bytes = u64::from(block / 2);
+        let blocks = row_bytes.checked_div(block_bytes)?;
+        let beside = row_bytes % block_bytes == 0 && scale.tensor.shape == [rows, blocks];
+        beside.then_some((scale, blocks))
     }
 
     fn judge_global(&mut self, weight: &Readable<'_>, leaf: &str, largest_scale: Option<f32>) {

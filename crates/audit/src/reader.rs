@@ -3,8 +3,41 @@
 use crate::bytes::ByteAuditError;
 use crate::checkpoint::Checkpoint;
 use crate::window::WindowedSource;
-use quantscope_format::{Control, Limits, Progress, Source, TensorInfo};
+use quantscope_format::{Arrange as _, Control, Limits, Progress, TensorInfo};
+use std::ops::Range;
 use std::rc::Rc;
+
+/// Ranges of shards, sorted; those that touch are one.
+#[derive(Default)]
+pub(crate) struct Spans(Vec<(u32, Range<u64>)>);
+
+impl Spans {
+    /// Gathers ranges of shards, in any order.
+    pub(crate) fn of(ranges: impl Iterator<Item = (u32, Range<u64>)>) -> Self {
+        let mut all: Vec<_> = ranges.collect();
+        all.arrange_by_key(|(shard, range)| (*shard, range.start, range.end));
+        let mut spans: Vec<(u32, Range<u64>)> = Vec::new();
+        for (shard, range) in all {
+            match spans.last_mut().filter(|(own, last)| *own == shard && range.start <= last.end) {
+                Some((_, last)) => last.end = last.end.max(range.end),
+                None => spans.push((shard, range)),
+            }
+        }
+        Self(spans)
+    }
+
+    /// Bytes in all of them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, range)| range.end.saturating_sub(range.start)).fold(0, u64::saturating_add)
+    }
+
+    /// Where the span ends that holds a place.
+    fn end(&self, shard: u32, at: u64) -> Option<u64> {
+        let next = self.0.partition_point(|(own, range)| (*own, range.start) <= (shard, at));
+        let (own, range) = self.0.get(next.checked_sub(1)?)?;
+        (*own == shard && at < range.end).then_some(range.end)
+    }
+}
 
 /// The running job: sources with windows, the engine, progress.
 pub(crate) struct Reader<'a> {
@@ -19,6 +52,8 @@ pub(crate) struct Reader<'a> {
     /// Bytes read over all phases.
     pub(crate) bytes_read: u64,
     buffer: Vec<u8>,
+    /// What windows may hold, if not all that lies around what is read.
+    within: Option<Spans>,
 }
 
 /// Shards whose windows are kept at a time.
@@ -33,7 +68,23 @@ impl<'a> Reader<'a> {
         total: u64,
     ) -> Self {
         let (windows, buffer) = (Vec::new(), Vec::new());
-        Self { checkpoint, windows, control, limits, phase, done: 0, total, bytes_read: 0, buffer }
+        Self {
+            checkpoint,
+            windows,
+            control,
+            limits,
+            phase,
+            done: 0,
+            total,
+            bytes_read: 0,
+            buffer,
+            within: None,
+        }
+    }
+
+    /// Keeps windows to some parts of the shards: nothing else is read.
+    pub(crate) fn within(self, spans: Spans) -> Self {
+        Self { within: Some(spans), ..self }
     }
 
     /// The shard's source behind windows; the least recently used shard gives up its own.
@@ -69,7 +120,10 @@ impl<'a> Reader<'a> {
             return Err(ByteAuditError::Cancelled);
         }
         if let Some(source) = self.source(shard) {
-            source.read(tensor.begin.saturating_add(offset), buf).await?;
+            let at = tensor.begin.saturating_add(offset);
+            // Outside of the spans no window is opened.
+            let end = self.within.as_ref().map_or(u64::MAX, |spans| spans.end(shard, at).unwrap_or(at));
+            source.read_before(at, end, buf).await?;
         }
         let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
         self.done = self.done.saturating_add(length);

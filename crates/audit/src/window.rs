@@ -44,12 +44,13 @@ impl WindowedSource {
         true
     }
 
-    async fn fill(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+    /// Reads; a window that is opened for it ends at `end`.
+    pub(crate) async fn read_before(&self, offset: u64, end: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         if self.copy_cached(offset, buf) {
             return Ok(());
         }
         let wanted = u64::try_from(buf.len()).unwrap_or(u64::MAX);
-        let rest = self.inner.len().saturating_sub(offset);
+        let rest = self.inner.len().min(end).saturating_sub(offset);
         let window = self.window_bytes.min(rest);
         let Some(length) = usize::try_from(window).ok().filter(|_| wanted < window) else {
             return self.inner.read(offset, buf).await;
@@ -74,6 +75,6 @@ impl Source for WindowedSource {
     }
 
     fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(self.fill(offset, buf))
+        Box::pin(self.read_before(offset, u64::MAX, buf))
     }
 }

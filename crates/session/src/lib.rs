@@ -25,6 +25,7 @@ pub mod render;
 mod repair;
 mod report;
 mod sampler;
+mod scales;
 mod scope;
 mod size_map;
 mod sweep;

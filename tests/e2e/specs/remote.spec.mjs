@@ -86,6 +86,43 @@ test("163 shards cost their headers, the index and the config", async ({ page })
   discard(root);
 });
 
+test("the scales alone are checked, for their own bytes", async ({ page }) => {
+  const folder = withIndex();
+  const spans = new Map();
+  let scaleBytes = 0;
+  for (const name of readdirSync(folder).filter((name) => name.endsWith(".safetensors"))) {
+    const file = join(folder, name);
+    const [bytes, data] = [readFileSync(file), headerOf(file)];
+    const header = JSON.parse(bytes.subarray(8, data).toString());
+    const scales = Object.entries(header).filter(([tensor]) => /_scale(_2)?$/.test(tensor));
+    spans.set(`/${name}`, scales.map(([, { data_offsets: [from, to] }]) => [data + from, data + to]));
+    scaleBytes += scales.reduce((sum, [, { data_offsets: [from, to] }]) => sum + to - from, 0);
+    const [, { data_offsets: [damaged] }] = scales.find(([tensor, { dtype }]) => dtype === "F8_E4M3" && tensor.includes("up_proj"));
+    bytes[data + damaged + 5] = 0x7f;
+    writeFileSync(file, bytes);
+  }
+  const server = await serveRanges(folder);
+  await openAddress(page, server.url("/model.safetensors.index.json"));
+  await opened(page);
+  const [before, asked] = [server.sent, server.requests.length];
+  const there = await rules(page);
+  await part(page, "verify-button").click();
+  await expect(part(page, "held-scales")).toContainText(/The scales alone: [\d.]+ .?i?B/);
+  expect(server.sent, "nothing is fetched unasked").toBe(before);
+  await part(page, "held-scales").click();
+  await expect(page.getByText("Scales checked on CPU")).toBeVisible();
+  expect(server.sent - before).toBe(scaleBytes);
+  for (const { path, headers } of server.requests.slice(asked)) {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.range).map(Number);
+    const inside = (at) => spans.get(path).some(([from, to]) => from <= at && at < to);
+    for (let at = first; at <= last; at += 1) if (!inside(at)) throw new Error(`byte ${at} of ${path} is of no scale`);
+  }
+  expect(await rules(page)).toEqual([...there, "SV101"].sort());
+  await expect(part(page, "verify-button")).not.toHaveAttribute("title", /was read on/);
+  await server.close();
+  discard(folder);
+});
+
 test("tensors are fetched when the user says so", async ({ page }) => {
   const folder = withIndex();
   const server = await serveRanges(folder);

@@ -64,6 +64,8 @@ pub(crate) struct HeldBoxProps {
     pub(crate) host: AttrValue,
     /// Bytes of the whole checkpoint.
     pub(crate) bytes: u64,
+    /// Bytes of its scales, if they can be checked alone.
+    pub(crate) scale_bytes: Option<u64>,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
 }
@@ -73,7 +75,7 @@ pub(crate) struct HeldBoxProps {
 pub(crate) fn HeldBox(props: &HeldBoxProps) -> Html {
     let visit = props.dispatch.reform(Action::Visit);
     let what = match props.held.kind {
-        JobKind::Verify => "Verifying reads every scale and code",
+        JobKind::Verify | JobKind::Scales => "Verifying reads every scale and code",
         JobKind::Repair => "Repairing reads every scale and copies every tensor",
         JobKind::Compare => "Comparing reads every tensor of both",
         JobKind::Sweep => "Trying schemes reads the weights, of large layers a sample",
@@ -83,6 +85,9 @@ pub(crate) fn HeldBox(props: &HeldBoxProps) -> Html {
         <div class="notice is-warning held" role="alertdialog" aria-label="Fetch tensors" data-testid="held">
             <p>{ format!("{what}: up to {} from {}.", text::size(props.bytes), props.host) }</p>
             <button class="primary" data-testid="held-allow" onclick={visit.reform(|_| Visit::Allow)}>{ "Fetch and go on" }</button>
+            if let Some(bytes) = props.scale_bytes {
+                <button data-testid="held-scales" onclick={visit.reform(|_| Visit::Scales)}>{ format!("The scales alone: {}", text::size(bytes)) }</button>
+            }
             <button data-testid="held-refuse" onclick={visit.reform(|_| Visit::Refuse)}>{ "Not now" }</button>
         </div>
     }

@@ -101,5 +101,6 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
 /// Asks before a job fetches tensors.
 fn held_box(state: &State, held: &Held, dispatch: &Callback<Action>) -> Html {
     let (host, bytes) = state.would_fetch(held.kind);
-    html! { <HeldBox held={held.clone()} host={host.to_owned()} {bytes} dispatch={dispatch.clone()} /> }
+    let scale_bytes = state.remote.scale_bytes_for(held.kind);
+    html! { <HeldBox held={held.clone()} host={host.to_owned()} {bytes} {scale_bytes} dispatch={dispatch.clone()} /> }
 }

@@ -24,6 +24,10 @@ pub(crate) enum RemoteRequest {
         /// For the hub alone.
         token: Secret,
     },
+    /// How many bytes the scales of what is open have.
+    ScaleBytes,
+    /// Check the scales alone. The reply is `Verified`.
+    Scales,
 }
 
 /// What went over the network for the open checkpoint.

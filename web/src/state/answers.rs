@@ -22,6 +22,7 @@ impl State {
         let Some((slot, result)) = self.settle_exploring(id, slot, result) else { return };
         let Some((slot, result)) = self.settle_lab(id, slot, result, commands) else { return };
         let Some((slot, result)) = self.settle_compare(id, slot, result) else { return };
+        let Some((slot, result)) = self.settle_remote(slot, result) else { return };
         match (slot, result) {
             (Slot::Open, Ok(Reply::Opened(overview))) => {
                 self.phase = Phase::Open(Shared::new(overview));
@@ -67,11 +68,8 @@ impl State {
                 }
             }
             (Slot::Verify, Ok(Reply::Verified { summary, overview })) => {
-                self.notice = Some(verified_notice(&summary));
-                self.mending.plan.outdate();
+                self.take_verified("Bytes verified", &summary, overview);
                 self.verified = Some(Shared::new(summary));
-                self.phase = Phase::Open(Shared::new(overview));
-                self.outdate();
             }
             (Slot::Verify, Err(error)) if is_cancel(&error) => {
                 self.tell_stopped("Verifying was stopped. Findings and ties are as they were before.");
@@ -139,7 +137,15 @@ impl State {
         }
     }
 
-    fn tell_error(&mut self, title: &str, error: SessionError) {
+    /// Takes what a look at bytes found.
+    pub(super) fn take_verified(&mut self, title: &str, summary: &VerifySummary, overview: Overview) {
+        self.notice = Some(verified_notice(title, summary));
+        self.mending.plan.outdate();
+        self.phase = Phase::Open(Shared::new(overview));
+        self.outdate();
+    }
+
+    pub(super) fn tell_error(&mut self, title: &str, error: SessionError) {
         if is_cancel(&error) {
             return self.tell_stopped("Nothing was opened.");
         }
@@ -166,7 +172,7 @@ fn expect<T>(
     }
 }
 
-fn verified_notice(summary: &VerifySummary) -> Notice {
+fn verified_notice(title: &str, summary: &VerifySummary) -> Notice {
     let new = summary.findings_after.saturating_sub(summary.findings_before);
     let found = match new {
         0 => "nothing new was found".to_owned(),
@@ -175,7 +181,7 @@ fn verified_notice(summary: &VerifySummary) -> Notice {
     };
     let note = summary.engine_note.as_ref().map(|note| format!(" {note}")).unwrap_or_default();
     Notice {
-        title: format!("Bytes verified on {}", summary.engine),
+        title: format!("{title} on {}", summary.engine),
         text: format!(
             "{} checked, {} read: {found}.{note}",
             super::text::counted(summary.layers_checked, "layer"),

@@ -176,6 +176,7 @@ impl State {
         let name = match kind {
             JobKind::Open => "open",
             JobKind::Verify => "verify",
+            JobKind::Scales => "scales",
             JobKind::Convert => "convert",
             JobKind::Repair => "repair",
             JobKind::Sweep => "sweep",

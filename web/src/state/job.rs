@@ -10,6 +10,8 @@ pub(crate) enum JobKind {
     Open,
     /// Verifying bytes.
     Verify,
+    /// Checking scales alone.
+    Scales,
     /// Converting.
     Convert,
     /// Repairing.
@@ -61,6 +63,7 @@ impl Job {
             (Some(progress), _) => &progress.phase,
             (None, JobKind::Open) => "Reading headers",
             (None, JobKind::Verify) => "Verifying bytes",
+            (None, JobKind::Scales) => "Checking scales",
             (None, JobKind::Convert) => "Converting",
             (None, JobKind::Repair) => "Repairing",
             (None, JobKind::Sweep) => "Trying schemes on all layers",

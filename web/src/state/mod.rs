@@ -130,6 +130,7 @@ enum Slot {
     ResultRows,
     Lab(LabSlot),
     Compare(CompareSlot),
+    Remote(remote::RemoteSlot),
     Quiet,
 }
 

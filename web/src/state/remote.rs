@@ -4,8 +4,9 @@
 use super::job::JobKind;
 use super::route::Route;
 use super::{Command, Notice, Phase, Slot, State};
-use crate::protocol::Request;
 use crate::protocol::remote::{RemoteRequest, Secret, Traffic};
+use crate::protocol::{Reply, Request};
+use quantscope_session::api::SessionError;
 
 /// What the user does.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +23,19 @@ pub(crate) enum Visit {
     Allow,
     /// It may not.
     Refuse,
+    /// The scales alone may be fetched.
+    Scales,
     /// The values of the layer in the panel may be fetched.
     Values,
+}
+
+/// Where an answer about an address goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RemoteSlot {
+    /// How large the scales are.
+    ScaleBytes,
+    /// Their check.
+    Scales,
 }
 
 /// A job that waits for the user's word.
@@ -54,6 +66,8 @@ pub(crate) struct Remote {
     pub(crate) held: Option<Held>,
     /// The layer whose values may be fetched.
     values_of: Option<String>,
+    /// Bytes of the scales of what is open, once they were asked.
+    scale_bytes: Option<u64>,
 }
 
 impl Remote {
@@ -67,12 +81,18 @@ impl Remote {
         !self.is_open || self.values_of.as_deref() == Some(layer)
     }
 
+    /// Bytes of the scales, where a job waits that may as well be done on them alone.
+    pub(crate) fn scale_bytes_for(&self, kind: JobKind) -> Option<u64> {
+        self.scale_bytes.filter(|bytes| kind == JobKind::Verify && *bytes > 0)
+    }
+
     /// Forgets what belongs to the open checkpoint.
     pub(super) fn forget(&mut self) {
         self.is_open = false;
         self.traffic = Traffic::default();
         self.held = None;
         self.values_of = None;
+        self.scale_bytes = None;
     }
 }
 
@@ -103,8 +123,41 @@ impl State {
                 }
             }
             Visit::Refuse => self.remote.held = None,
+            Visit::Scales => {
+                self.remote.held = None;
+                let (slot, request) = (Slot::Remote(RemoteSlot::Scales), RemoteRequest::Scales);
+                self.begin_now(slot, JobKind::Scales, Request::Remote(request), now_ms, commands);
+            }
             Visit::Values => self.remote.values_of = self.route.layer.clone(),
         }
+    }
+
+    /// Asks how large the scales are, if that is of use to who is asked.
+    pub(super) fn ask_scale_bytes(&mut self, commands: &mut Vec<Command>) {
+        let is_verifying = self.remote.held.as_ref().is_some_and(|held| held.kind == JobKind::Verify);
+        if is_verifying && self.remote.scale_bytes.is_none() {
+            let request = Request::Remote(RemoteRequest::ScaleBytes);
+            self.send(Slot::Remote(RemoteSlot::ScaleBytes), request, commands);
+        }
+    }
+
+    /// Takes the answers about an address; gives back all others.
+    pub(super) fn settle_remote(
+        &mut self,
+        slot: Slot,
+        result: Result<Reply, SessionError>,
+    ) -> Option<(Slot, Result<Reply, SessionError>)> {
+        let Slot::Remote(of) = slot else { return Some((slot, result)) };
+        match (of, result) {
+            (RemoteSlot::ScaleBytes, Ok(Reply::ScaleBytes(bytes))) => self.remote.scale_bytes = Some(bytes),
+            (RemoteSlot::Scales, Ok(Reply::Verified { summary, overview })) => {
+                self.take_verified("Scales checked", &summary, overview);
+            }
+            (RemoteSlot::Scales, Err(error)) => self.tell_error("Scales not checked", error),
+            // Without their size the scales are not offered alone; answers of another form are of no use.
+            _ => {}
+        }
+        None
     }
 
     /// Opens the address of another entry of the history, if that is where it leads.

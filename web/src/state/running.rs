@@ -18,6 +18,7 @@ impl State {
         let fetches = self.remote.is_open || (kind == JobKind::Compare && self.compare.is_remote);
         if fetches && kind != JobKind::Open {
             self.remote.held = Some(Held { kind, slot, request });
+            self.ask_scale_bytes(commands);
         } else {
             self.begin_now(slot, kind, request, now_ms, commands);
         }

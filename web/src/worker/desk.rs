@@ -126,7 +126,7 @@ impl Desk {
             Request::RepairPlan { rules } => self.repair_plan(rules).await?,
             Request::Repair { rules } => return self.repair(id, &rules).await,
             Request::Report(form) => return self.report(form),
-            Request::Verify => self.verify(id).await?,
+            Request::Verify => self.verify(id, false).await?,
             Request::Calibration => self.take_calibration(&attached).await?,
             Request::Plan { convert, calibrated } => {
                 let plan = self.session()?.plan_with_refusals(&self.calibrated(convert, calibrated))?;
@@ -219,12 +219,17 @@ impl Desk {
 
     /// Works on a copy of the session, so that the page can look around meanwhile, and so that a verification
     /// that is cancelled leaves everything as it was.
-    async fn verify(&self, id: RequestId) -> Result<Reply, SessionError> {
+    pub(super) async fn verify(&self, id: RequestId, scales_alone: bool) -> Result<Reply, SessionError> {
         let control = self.jobs.begin(id);
         let checkpoint = self.checkpoint()?;
         let mut session = Session::clone(&checkpoint.session);
         let engines = self.engines.ready().await;
-        let result = session.verify(engines.engines(), &control).await;
+        let engines = engines.engines();
+        let result = if scales_alone {
+            session.check_scales(engines, &control).await
+        } else {
+            session.verify(engines, &control).await
+        };
         tell(Event::Engine(self.engines.status().await));
         let summary = result?;
         let overview = session.overview();

@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::tell;
+use crate::protocol::remote::RemoteRequest;
 use crate::protocol::{Event, ExploreRequest, Request};
 use gloo_timers::future::TimeoutFuture;
 use quantscope_session::Session;
@@ -26,7 +27,7 @@ pub(super) fn is_needed(request: &Request) -> bool {
         Request::Open { .. }
         | Request::OpenSample { .. }
         | Request::OpenResult { .. }
-        | Request::Remote(_)
+        | Request::Remote(RemoteRequest::Open { .. } | RemoteRequest::ScaleBytes)
         | Request::Explore(_)
         | Request::Layer { .. }
         | Request::Values { .. }

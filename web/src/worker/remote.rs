@@ -19,6 +19,8 @@ impl Desk {
                 let session = self.session_at(id, &address, &token).await?;
                 Ok(self.take(session, Rc::default()))
             }
+            RemoteRequest::ScaleBytes => Ok(Reply::ScaleBytes(self.session()?.scale_bytes())),
+            RemoteRequest::Scales => self.verify(id, true).await,
         }
     }
 

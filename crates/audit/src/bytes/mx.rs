@@ -24,11 +24,7 @@ impl LayerCheck<'_, '_> {
         hash: Option<&mut Xxh3>,
     ) -> Result<bool, ByteAuditError> {
         self.scalar_scales().await?;
-        if let Some(scales) = self.readable(scale).filter(|scales| is_power(scales.tensor.dtype)) {
-            let census = self.census(&scales, None).await?;
-            let subject = Subject { layer: self.layer, leaf: scale, file: &scales.shard.file };
-            values::judge_powers(&subject, &census, self.findings);
-        }
+        self.powers(scale).await?;
         let census = self.census(weight, hash).await?;
         if weight.tensor.dtype == Dtype::F8_E4M3 {
             let leaf = self.layer.weight_leaf();
@@ -38,13 +34,23 @@ impl LayerCheck<'_, '_> {
         Ok(true)
     }
 
+    /// Checks scales that are powers of two.
+    pub(super) async fn powers(&mut self, scale: &str) -> Result<(), ByteAuditError> {
+        if let Some(scales) = self.readable(scale).filter(|scales| is_power(scales.tensor.dtype)) {
+            let census = self.census(&scales, None).await?;
+            let subject = Subject { layer: self.layer, leaf: scale, file: &scales.shard.file };
+            values::judge_powers(&subject, &census, self.findings);
+        }
+        Ok(())
+    }
+
     /// Whether scales are powers of two, a byte each.
     pub(super) fn has_powers(&self, scale: &str) -> bool {
         self.readable(scale).is_some_and(|scales| is_power(scales.tensor.dtype))
     }
 
     /// Counts the bytes of a tensor.
-    async fn census(
+    pub(super) async fn census(
         &mut self,
         tensor: &Readable<'_>,
         mut hash: Option<&mut Xxh3>,

@@ -5,6 +5,7 @@ use crate::protocol::{Reply, RequestId};
 use crate::state::route::View;
 use crate::state::tests::overview;
 use crate::state::{Action, Theme};
+use quantscope_session::api::VerifySummary;
 
 fn page(fragment: &str) -> State {
     let mut state = State::new(Route::parse(fragment), Theme::System, false);
@@ -57,7 +58,11 @@ fn the_page_that_may_not_connect_asks_for_nothing() {
 #[test]
 fn what_reads_tensors_waits_for_the_word() {
     let mut state = open("#/overview?address=hf%3A%2F%2Fo%2Fr");
-    assert_eq!(requests(state.update(Action::Verify, 0.0)), []);
+    let sent = requests(state.update(Action::Verify, 0.0));
+    assert!(
+        matches!(sent.as_slice(), [(_, Request::Remote(RemoteRequest::ScaleBytes))]),
+        "nothing of the tensors is asked: {sent:?}"
+    );
     assert_eq!(state.remote.held.as_ref().map(|held| held.kind), Some(JobKind::Verify));
     assert_eq!(act(&mut state, Visit::Refuse), []);
     assert!(state.remote.held.is_none() && state.job.is_none());
@@ -65,6 +70,29 @@ fn what_reads_tensors_waits_for_the_word() {
     let sent = act(&mut state, Visit::Allow);
     assert!(matches!(sent.as_slice(), [(_, Request::Verify)]), "{sent:?}");
     assert!(state.job.is_some() && state.remote.held.is_none());
+}
+
+#[test]
+fn scales_alone_are_offered_once_their_size_is_known() {
+    let mut state = open("#/overview?address=hf%3A%2F%2Fo%2Fr");
+    let sent = requests(state.update(Action::Verify, 0.0));
+    assert_eq!(state.remote.scale_bytes_for(JobKind::Verify), None);
+    let reply = |state: &mut State, id, reply| {
+        state.update(Action::Answer { id, result: Box::new(Ok(reply)) }, 0.0);
+    };
+    reply(&mut state, sent[0].0, Reply::ScaleBytes(1 << 20));
+    assert_eq!(state.remote.scale_bytes_for(JobKind::Verify), Some(1 << 20));
+    assert_eq!(state.remote.scale_bytes_for(JobKind::Convert), None, "a conversion needs more");
+    let sent = act(&mut state, Visit::Scales);
+    let [(id, Request::Remote(RemoteRequest::Scales))] = sent.as_slice() else { panic!("{sent:?}") };
+    assert!(state.remote.held.is_none() && state.job.as_ref().is_some_and(|job| job.id == *id));
+    let summary = VerifySummary { engine: "CPU".into(), findings_after: 2, ..VerifySummary::default() };
+    reply(&mut state, *id, Reply::Verified { summary, overview: overview() });
+    assert!(state.notice.as_ref().is_some_and(|notice| notice.title == "Scales checked on CPU"));
+    assert!(state.job.is_none() && state.verified.is_none(), "the codes were not verified");
+    // Of a checkpoint without scales there is nothing to offer.
+    let sent = requests(state.update(Action::Verify, 0.0));
+    assert_eq!(sent, [], "the size is known");
 }
 
 #[test]
