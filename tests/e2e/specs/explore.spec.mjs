@@ -241,3 +241,30 @@ test("the wheel zooms a map that has the focus, and a drag moves it", async ({ p
   await page.mouse.up();
   await expect.poll(async () => (await area())[0]).toBeGreaterThan(before[0]);
 });
+
+test("two fingers apart zoom into a map, together out of it, and do not move it", async ({ page, context }) => {
+  await arrive(page, "cpu");
+  await openFolder(page, golden(llama));
+  await page.evaluate(() => { location.hash = "#/layers?layer=model.layers.1.mlp.up_proj"; });
+  const heat = part(page, "heat-map");
+  await heat.scrollIntoViewIfNeeded();
+  const area = async () => (await heat.getAttribute("data-area")).split(",").map(Number);
+  const whole = await area();
+  const box = await heat.boundingBox();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  const touch = await context.newCDPSession(page);
+  const fingers = (apart) => [{ x: x - apart / 2, y, id: 1 }, { x: x + apart / 2, y, id: 2 }];
+  const pinch = async (from, to) => {
+    await touch.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: fingers(from) });
+    for (let step = 1; step <= 8; step += 1) {
+      await touch.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: fingers(from + ((to - from) * step) / 8) });
+    }
+    await touch.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  };
+  await pinch(60, 110);
+  await expect.poll(async () => (await area())[2]).toBe(whole[2] / 2);
+  const closer = await area();
+  expect(closer[0], "the middle stays in the middle").toBe(whole[2] / 4);
+  await pinch(110, 60);
+  await expect.poll(area).toEqual(whole);
+});

@@ -1,6 +1,6 @@
 //! Weights or block scales of a layer as a picture that zooms to single values: by wheel, by touch, by keys.
 
-use crate::hooks::use_wheel;
+use crate::hooks::{Fingers, use_wheel};
 use crate::services::heat;
 use crate::state::area::Area;
 use crate::state::load::Shared;
@@ -79,6 +79,7 @@ pub(crate) fn HeatMap(props: &HeatMapProps) -> Html {
     let canvas = use_node_ref();
     let cursor = use_state_eq(|| None::<(u64, u64)>);
     let grabbed = use_mut_ref(|| None::<((f64, f64), Area)>);
+    let fingers = use_mut_ref(Fingers::default);
     let Some(tile) = &*props.tile else {
         return html! { <p class="faint">{ "Nothing that could be drawn." }</p> };
     };
@@ -133,9 +134,13 @@ pub(crate) fn HeatMap(props: &HeatMapProps) -> Html {
     };
     let onpointerdown = {
         let (grabbed, cursor, node) = (grabbed.clone(), cursor.clone(), canvas.clone());
+        let fingers = fingers.clone();
         Callback::from(move |event: PointerEvent| {
             let place = (f64::from(event.client_x()), f64::from(event.client_y()));
-            *grabbed.borrow_mut() = Some((place, area));
+            let mut fingers = fingers.borrow_mut();
+            fingers.put(event.pointer_id(), place);
+            // Two fingers zoom and do not move the picture.
+            *grabbed.borrow_mut() = (!fingers.are_two()).then_some((place, area));
             cursor.set(place_of(&node, place, area));
             if let Some(element) = node.cast::<Element>() {
                 // Without capture the drag ends at the edge, nothing worse.
@@ -145,8 +150,16 @@ pub(crate) fn HeatMap(props: &HeatMapProps) -> Html {
     };
     let onpointermove = {
         let (grabbed, cursor, to, node) = (grabbed.clone(), cursor.clone(), to.clone(), canvas.clone());
+        let fingers = fingers.clone();
         Callback::from(move |event: PointerEvent| {
             let place = (f64::from(event.client_x()), f64::from(event.client_y()));
+            let pinched = fingers.borrow_mut().moved(event.pointer_id(), place);
+            if let Some((inward, middle)) = pinched {
+                if let Some(at) = place_of(&node, middle, area) {
+                    to.emit(area.zoomed(inward, at, all));
+                }
+                return;
+            }
             match *grabbed.borrow() {
                 Some((from, began)) => {
                     let frame = node.cast::<Element>().map(|element| element.get_bounding_client_rect());
@@ -174,7 +187,10 @@ pub(crate) fn HeatMap(props: &HeatMapProps) -> Html {
     };
     let release = {
         let grabbed = grabbed.clone();
-        Callback::from(move |_: PointerEvent| *grabbed.borrow_mut() = None)
+        Callback::from(move |event: PointerEvent| {
+            *grabbed.borrow_mut() = None;
+            fingers.borrow_mut().lift(event.pointer_id());
+        })
     };
     let ondblclick = {
         let (to, node) = (to.clone(), canvas.clone());
