@@ -1,6 +1,7 @@
 //! What the build adds to what Trunk made: one sheet of all its styles, the hashes of the page's scripts, the page
 //! that may connect to other places, and the list of files that the service worker keeps.
 
+use crate::glue;
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256, Sha384};
 use std::fmt::Write as _;
@@ -17,9 +18,15 @@ const MARK: &str = "<meta name=\"quantscope-connects\" content=\"https:\">\n  ";
 /// Files that are fetched when they are wanted, and those that are the list itself.
 const NOT_KEPT: [&str; 3] = ["samples/", "sw.js", "precache.js"];
 
+/// What the page is made of, by the names of their files.
+const PROGRAMS: [&str; 2] = ["app", "worker"];
+
 /// Finishes the page that stands in `folder`.
 pub(crate) fn finish(folder: &Path) -> Result<()> {
     let page = fs::read_to_string(folder.join("index.html")).context("the page is not built")?;
+    for program in PROGRAMS.iter().filter(|name| folder.join(format!("{name}_bg.wasm")).is_file()) {
+        glue::shorten(folder, program)?;
+    }
     let page = with_hashes(folder, &with_one_sheet(folder, &page)?)?;
     fs::write(folder.join("index.html"), drawn(&page, HERE, REMOTE)?)?;
     fs::write(folder.join("remote.html"), connecting(&drawn(&page, REMOTE, HERE)?)?)?;

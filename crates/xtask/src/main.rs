@@ -9,6 +9,7 @@ mod bench;
 mod finish;
 mod full_size;
 mod fuzz;
+mod glue;
 mod packed;
 mod page;
 mod project;
