@@ -23,6 +23,9 @@ use quantscope_session::render::Form;
 pub(crate) use recipe::{RecipeReply, RecipeRequest};
 use serde::{Deserialize, Serialize};
 
+/// Kind of the error with which a conversion asks what shall become of one that was broken off in its folder.
+pub(crate) const STOPPED: &str = "stopped";
+
 /// Numbers the requests, so that an answer finds its question.
 pub(crate) type RequestId = u32;
 
@@ -131,6 +134,9 @@ pub(crate) enum Request {
         convert: ConvertRequest,
         /// Whether the calibration given before is used.
         calibrated: bool,
+        /// Whether to go on with what a dead tab has left in the folder, or to remove it; not said, the user is
+        /// asked. Without a folder attached it is the one that was asked about.
+        resume: Option<bool>,
     },
     /// Open the files of the last result, which stay where they are until something else is opened.
     OpenResult {

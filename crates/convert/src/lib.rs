@@ -57,6 +57,7 @@ pub use arrange::Lie;
 pub use calibration::{Blocks, Calibration};
 pub use dedup::Ties;
 pub use error::ConvertError;
+pub use names::rename_presets;
 pub use noise::LayerError;
 pub use plan::{ChangedLayer, GivenBlocks, KeptLayer, PackedLayer, Place, Plan, PlanFile, PlanTensor, Step};
 pub use recipe::{Recipe, RecipeFields, ZeroTensors};

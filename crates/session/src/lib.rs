@@ -34,6 +34,7 @@ mod values;
 
 pub use api::EngineChoice;
 pub use quantscope_audit::{Engines, Example, InputFile, Rule, rule, rules};
+pub use quantscope_convert::rename_presets;
 pub use quantscope_convert::trial::Sweep;
 pub use quantscope_format::{
     Arrange, Control, Gather, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError,

@@ -25,6 +25,19 @@ export const pickedFiles = (page) => page.evaluate(async () => {
   return found;
 });
 
+/** How many weight files a conversion into the picked folder has finished, as its journal says. */
+export const finishedFiles = (page) => page.evaluate(async () => {
+  const root = await navigator.storage.getDirectory();
+  const folder = await root.getDirectoryHandle("picked", { create: true });
+  let most = 0;
+  for await (const [name, handle] of folder.entries()) {
+    if (!name.endsWith(".journal")) continue;
+    const lines = (await (await handle.getFile()).text()).split("\n").length - 2;
+    most = Math.max(most, lines);
+  }
+  return most;
+});
+
 /** Puts a file of these words into the picked folder. */
 export const putIntoPicked = (page, name, text) => page.evaluate(async ([name, text]) => {
   const root = await navigator.storage.getDirectory();

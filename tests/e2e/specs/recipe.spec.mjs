@@ -139,3 +139,53 @@ test("with the keyboard alone", async ({ page }) => {
   await part(page, "plan-becomes").selectOption("keep");
   await expect(kept(page, name)).toBeVisible();
 });
+
+test("names: presets, rules with their faults, joined groups, and all of it as TOML", async ({ page }) => {
+  await convertView(page);
+  const names = await part(page, "plan-packed").evaluateAll((rows) => rows.map((row) => row.dataset.name));
+  const first = names.find((name) => name.endsWith("q_proj"));
+  await page.getByText("Names", { exact: true }).click();
+  await expect(part(page, "convert-rules"), "the model type's own rules are not edited").toHaveCount(0);
+
+  await part(page, "convert-preset").selectOption("mixtral");
+  await expect(part(page, "convert-rules")).toHaveValue(/block_sparse_moe/);
+  const renamed = names.find((name) => name.endsWith(".up_proj")).replace(".mlp.", ".block_sparse_moe.");
+  await expect(packed(page, renamed)).toBeVisible();
+
+  // Each fault where it is made, and no plan meanwhile.
+  for (const [rules, fault] of [
+    ["{", /no JSON/],
+    ['{"renames": [{"pattern": "(", "repl": ""}]}', /renames\[0\]\.pattern.*unclosed group/],
+    ['{"renames": [{"pattern": "a", "repl": "\\\\3"}]}', /renames\[0\]\.repl/],
+    ['{"splits": [{"fused_suffix": 4}]}', /splits\[0\]\.fused_suffix/],
+  ]) {
+    await part(page, "convert-rules").fill(rules);
+    await expect(part(page, "convert-rules-fault")).toContainText(fault);
+    await expect(part(page, "convert-rules")).toHaveAttribute("aria-invalid", "true");
+    await expect(part(page, "plan-run")).toHaveCount(0);
+  }
+  await part(page, "convert-preset").selectOption("own");
+  await part(page, "convert-rules").fill('{"renames": [{"pattern": "^model\\\\.", "repl": "text."}]}');
+  const own = first.replace(/^model\./, "text.");
+  await expect(packed(page, own)).toBeVisible();
+  await expect(part(page, "convert-rules-fault")).toHaveText("");
+
+  await part(page, "convert-fuse").check();
+  await expect(packed(page, own.replace("q_proj", "qkv_proj"))).toBeVisible();
+
+  const { text } = await saveRecipe(page);
+  expect(text).toMatch(/rename = .*text\./);
+  expect(text).toContain("fuse = true");
+  const place = scratch("names");
+  const file = join(place, "names.toml");
+  writeFileSync(file, text);
+  await part(page, "convert-preset").selectOption("");
+  await part(page, "convert-fuse").uncheck();
+  await expect(packed(page, first)).toBeVisible();
+  await part(page, "recipe-load").setInputFiles(file);
+  await expect(packed(page, own.replace("q_proj", "qkv_proj"))).toBeVisible();
+  await expect(part(page, "convert-preset")).toHaveValue("own");
+  await expect(part(page, "convert-rules")).toHaveValue(/text\./);
+  expect((await saveRecipe(page)).text).toBe(text);
+  discard(place);
+});

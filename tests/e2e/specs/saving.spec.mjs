@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, scratch } from "../lib/folders.mjs";
 import { arrive, openFolder, part, save, view } from "../lib/page.mjs";
-import { answerPicker, pickedFiles, putIntoPicked, removePicked, tabFolders } from "../lib/picked.mjs";
+import { answerPicker, finishedFiles, pickedFiles, putIntoPicked, removePicked, tabFolders } from "../lib/picked.mjs";
 import { layers } from "../lib/random.mjs";
 import { parseTensors, writeTensors } from "../lib/safetensors.mjs";
 
@@ -15,8 +15,12 @@ import { parseTensors, writeTensors } from "../lib/safetensors.mjs";
 const KILLS = Number(process.env.QUANTSCOPE_KILLS ?? 4);
 const NAME = "model.safetensors";
 
+/** Several files, so that some are finished when a tab dies. */
+const SHARD = "2MB";
+
 let folder;
 let expected;
+let sharded;
 test.beforeAll(() => {
   const place = scratch("saving");
   folder = join(place, "model");
@@ -26,14 +30,19 @@ test.beforeAll(() => {
   for (const [, tensor] of layers(1, 512, 1024)) tensors.set("model.embed_tokens.weight", tensor);
   writeTensors(join(folder, NAME), { tensors });
   writeFileSync(join(folder, "config.json"), JSON.stringify({ model_type: "llama" }));
-  const into = join(place, "out");
-  const { status, stderr } = spawnSync(process.env.QUANTSCOPE_CLI, ["convert", folder, "-o", into, "--to", "nvfp4"], { encoding: "utf8" });
-  if (status !== 0) throw new Error(`quantscope convert ended with ${status}: ${stderr}`);
-  // The manifest names the engine's place in nothing, but the path of the source is another here.
-  const names = readdirSync(into).filter((name) => name !== "quantscope.manifest.json");
-  expected = Object.fromEntries(names.map((name) =>
-    [name, createHash("sha256").update(readFileSync(join(into, name))).digest("hex")]));
-  discard(into);
+  const converted = (...flags) => {
+    const into = join(place, "out");
+    const { status, stderr } = spawnSync(process.env.QUANTSCOPE_CLI, ["convert", folder, "-o", into, "--to", "nvfp4", ...flags], { encoding: "utf8" });
+    if (status !== 0) throw new Error(`quantscope convert ended with ${status}: ${stderr}`);
+    // The manifest names the engine's place in nothing, but the path of the source is another here.
+    const names = readdirSync(into).filter((name) => name !== "quantscope.manifest.json");
+    const hashes = names.map((name) => [name, createHash("sha256").update(readFileSync(join(into, name))).digest("hex")]);
+    discard(into);
+    return Object.fromEntries(hashes);
+  };
+  expected = converted();
+  sharded = converted("--shard-size", SHARD);
+  expect(Object.keys(sharded).length).toBeGreaterThan(5);
 });
 test.afterAll(() => discard(join(folder, "..")));
 
@@ -138,6 +147,72 @@ test("a full disk is told, in the folder and in the browser, and nothing is left
   expect((await found(page)).files).toEqual(expected);
 });
 
+/** Ready to convert into several files. */
+async function readyInShards(page) {
+  await ready(page);
+  await page.getByText("Layout of the output").click();
+  await part(page, "convert-shard").fill(SHARD);
+  await expect(part(page, "plan-run-into")).toBeEnabled();
+}
+
+/** A tab that dies when some files are finished, and the next one. */
+async function killed(page, context) {
+  await part(page, "plan-run-into").click();
+  await expect.poll(() => finishedFiles(page), { intervals: [20], timeout: 60_000 }).toBeGreaterThan(0);
+  expect(await part(page, "convert-result").isVisible(), "it was done too soon").toBe(false);
+  await page.goto("chrome://crash").catch(() => {});
+  const next = await context.newPage();
+  await page.close();
+  await readyInShards(next);
+  return next;
+}
+
+test("a tab that is killed is gone on with, to the same bytes", async ({ page: first, context }) => {
+  await answerPicker(context);
+  await readyInShards(first);
+  let page = await killed(first, context);
+  const left = await found(page);
+  expect(Object.keys(left.files).every((name) => name.startsWith(".quantscope-")), "nothing has a final name").toBe(true);
+
+  // The user is asked, and what is there stays until then.
+  await part(page, "plan-run-into").click();
+  await expect(part(page, "convert-stopped")).toContainText(/finished/);
+  await part(page, "stopped-leave").click();
+  expect((await found(page)).files).toEqual(left.files);
+
+  // Another recipe is another conversion: nothing is mixed, and nothing is lost.
+  await part(page, "convert-scheme").selectOption("fp8");
+  await expect(part(page, "plan-run-into")).toBeEnabled();
+  await part(page, "plan-run-into").click();
+  await part(page, "stopped-continue").click();
+  await expect(page.getByRole("alert").filter({ hasText: "another conversion" })).toBeVisible();
+  expect((await found(page)).files).toEqual(left.files);
+  await part(page, "convert-scheme").selectOption("nvfp4");
+  await expect(part(page, "plan-run-into")).toBeEnabled();
+
+  await part(page, "stopped-continue").click();
+  await expect(part(page, "convert-result")).toBeVisible({ timeout: 60_000 });
+  const { manifest, files } = await found(page);
+  expect(manifest).toBeTruthy();
+  expect(files).toEqual(sharded);
+
+  // And what is not to be gone on with is removed.
+  await removePicked(page);
+  await part(page, "drop-output").click();
+  page = await killed(page, context);
+  await part(page, "plan-run-into").click();
+  await part(page, "stopped-anew").click();
+  await expect(part(page, "convert-result")).toBeVisible({ timeout: 60_000 });
+  expect((await found(page)).files).toEqual(sharded);
+});
+
+/** Begins a conversion, and goes on with the one that a dead tab has left, if there is one to go on with. */
+async function begin(page, way) {
+  await part(page, way).click();
+  await expect(part(page, "job-bar").or(part(page, "convert-stopped")).or(part(page, "convert-result")).first()).toBeVisible();
+  await part(page, "stopped-continue").click({ timeout: 500 }).catch(() => {});
+}
+
 for (const way of ["plan-run-into", "plan-run"]) {
   test(`a tab that is killed leaves nothing wrong: ${way}`, async ({ page: first, context }) => {
     test.setTimeout(60_000 + KILLS * 20_000);
@@ -146,8 +221,7 @@ for (const way of ["plan-run-into", "plan-run"]) {
     let unfinished = 0;
     for (let kill = 0; kill < KILLS; kill += 1) {
       await ready(page);
-      await part(page, way).click();
-      await expect(part(page, "job-bar")).toBeVisible();
+      await begin(page, way);
       // Anywhere from the first tile to beyond the end.
       await page.waitForTimeout(Math.random() * 2500);
       const done = await part(page, "convert-result").isVisible();
@@ -168,7 +242,7 @@ for (const way of ["plan-run-into", "plan-run"]) {
     }
     expect(unfinished, "tabs that died before the end").toBeGreaterThan(0);
     await ready(page);
-    await part(page, "plan-run-into").click();
+    await begin(page, "plan-run-into");
     await expect(part(page, "convert-result")).toBeVisible({ timeout: 60_000 });
     expect((await found(page)).files, "leftovers are gone, the output is whole").toEqual(expected);
   });

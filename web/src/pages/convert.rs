@@ -3,13 +3,14 @@
 use super::convert_plan::PlanSection;
 use super::convert_recipe::RecipeForm;
 use super::convert_result::ResultSection;
+use super::convert_stopped::StoppedSection;
 use crate::components::{ErrorBox, LayerName, OptionsOf};
 use crate::services::dom;
 use crate::state::converting::Converting;
 use crate::state::home::Home;
 use crate::state::load::Shared;
 use crate::state::{Action, State};
-use yew::{Callback, Event, Html, Properties, component, html};
+use yew::{AttrValue, Callback, Event, Html, Properties, component, html};
 
 /// Properties of [`ConvertPage`].
 #[derive(Properties, PartialEq)]
@@ -37,6 +38,9 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
             if let Some(error) = &convert.failed {
                 <ErrorBox title="Not converted" error={error.clone()} />
             }
+            if let Some(stopped) = &convert.stopped {
+                <StoppedSection stopped={stopped.clone()} busy={state.job.is_some() || !state.plan_is_fresh()} dispatch={dispatch.clone()} />
+            }
             if let Some(result) = &convert.result {
                 <ResultSection result={result.clone()} told={told} dispatch={dispatch.clone()} />
             }
@@ -44,6 +48,7 @@ pub(crate) fn ConvertPage(props: &ConvertPageProps) -> Html {
                 <div>
                     { recents_view(props) }
                     <RecipeForm form={convert.form.clone()} writable={writable.clone()} dispatch={dispatch.clone()}
+                        fault={convert.plan.failed.as_ref().map(|error| AttrValue::from(error.message.clone()))}
                         on_calibration={props.on_calibration.clone()} on_recipe={props.on_recipe.clone()} />
                 </div>
                 <div class="convert-plan">

@@ -1,5 +1,6 @@
 //! The recipe, built by clicking: what most conversions need first, the rest folded in.
 
+use super::convert_names::RecipeNames;
 use crate::components::OptionsOf;
 use crate::services::dom;
 use crate::state::converting::Converting;
@@ -7,8 +8,8 @@ use crate::state::form::Form;
 use crate::state::{Action, text};
 use std::collections::BTreeMap;
 use yew::{
-    Callback, Event, Html, InputEvent, KeyboardEvent, MouseEvent, Properties, SubmitEvent, component, html,
-    use_state,
+    AttrValue, Callback, Event, Html, InputEvent, KeyboardEvent, MouseEvent, Properties, SubmitEvent,
+    component, html, use_state,
 };
 
 const DTYPES: [(&str, &str); 4] = [("", "as stored"), ("bf16", "bf16"), ("f16", "f16"), ("f32", "f32")];
@@ -38,6 +39,8 @@ pub(crate) struct RecipeFormProps {
     pub(crate) form: Form,
     /// What can be written: ids and titles.
     pub(crate) writable: Vec<(String, String)>,
+    /// Why there is no plan of the form.
+    pub(crate) fault: Option<AttrValue>,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
     /// A calibration file was picked.
@@ -127,12 +130,12 @@ pub(crate) fn RecipeForm(props: &RecipeFormProps) -> Html {
                 { props.line("Declared ties", "convert-declared", "encoder.*=decoder.*, lm_head.weight, …", &form.declared_ties.replace('\n', ", "), |form, value| form.declared_ties = value) }
                 { props.tick("Write aliases again, for runtimes that need both copies", "convert-expand", form.expand_ties, |form, on| form.expand_ties = on) }
             </details>
+            <RecipeNames form={form.clone()} fault={props.fault.clone()} dispatch={dispatch.clone()} />
             <details class="recipe-more">
                 <summary>{ "Layout of the output" }</summary>
                 { props.line("Largest shard", "convert-shard", "5GB", &form.shard_size, |form, value| form.shard_size = value) }
                 { props.select("Padding", "convert-pad", &PADS, &form.pad, |form, value| form.pad = value) }
                 { props.tick("Block scales in the tiles that GPUs read (128×4)", "convert-swizzle", form.swizzle, |form, on| form.swizzle = on) }
-                { props.tick("Join q, k, v and gate, up", "convert-fuse", form.fuse, |form, on| form.fuse = on) }
                 { props.line("Name of the recipe", "convert-name", "my-recipe", &form.name, |form, value| form.name = value) }
             </details>
             <details class="recipe-more">

@@ -112,13 +112,14 @@ impl State {
             (Slot::Convert, Ok(Reply::Converted(summary))) => {
                 let rows = Growing::new(summary.error_rows);
                 self.convert.result = Some(ResultShown { summary: Shared::new(summary), rows, proof: None });
-                self.convert.failed = None;
+                (self.convert.failed, self.convert.stopped) = (None, None);
                 self.ask_result_rows(commands);
             }
             (Slot::Convert, Err(error)) if is_cancel(&error) => {
+                self.convert.stopped = None;
                 self.tell_stopped("The conversion was stopped. Nothing of it was kept.");
             }
-            (Slot::Convert, Err(error)) => self.convert.failed = Some(error),
+            (Slot::Convert, Err(error)) => self.settle_unconverted(error),
             (Slot::ResultRows, Ok(Reply::ResultRows(rows))) => {
                 if let Some(result) = &mut self.convert.result {
                     result.rows.extend(rows);

@@ -74,6 +74,8 @@ pub(crate) struct Convert {
     pub(crate) plan: Load<PlanSummary>,
     /// The plan's rows.
     pub(crate) shown: Option<PlanShown>,
+    /// What stands in the folder of a conversion that was broken off there, while the user is asked.
+    pub(crate) stopped: Option<String>,
     /// Why the last run did not finish.
     pub(crate) failed: Option<SessionError>,
     /// The last run.

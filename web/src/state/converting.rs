@@ -5,7 +5,7 @@ use super::form::{Calibration, Form};
 use super::job::JobKind;
 use super::route::{Route, View};
 use super::{Command, Notice, Slot, State};
-use crate::protocol::{RecipeReply, RecipeRequest, Reply, Request};
+use crate::protocol::{RecipeReply, RecipeRequest, Reply, Request, STOPPED};
 use quantscope_session::api::SessionError;
 
 /// What the user, or the browser's own dialogs, did.
@@ -15,6 +15,10 @@ pub(crate) enum Converting {
     PickFolder,
     /// A folder was picked; the service holds it beside.
     RunInto,
+    /// Go on with the conversion that was broken off in the folder, or remove it and begin anew.
+    Continue(bool),
+    /// Leave the conversion that was broken off as it is.
+    LeaveStopped,
     /// The browser gave no folder; why.
     NoFolder(String),
     /// Convert within the browser.
@@ -42,15 +46,11 @@ impl State {
         match action {
             Converting::PickFolder => commands.push(Command::PickFolder),
             Converting::Run | Converting::RunInto => {
-                if !self.plan_is_fresh() {
-                    return;
-                }
-                let (convert, calibrated) = self.convert.form.request();
-                self.forget_result(commands);
-                self.keep_recipe(commands);
-                let request = Request::Convert { convert, calibrated };
-                self.begin(Slot::Convert, JobKind::Convert, request, now_ms, commands);
+                self.convert.stopped = None;
+                self.run(None, now_ms, commands);
             }
+            Converting::Continue(resume) => self.run(Some(resume), now_ms, commands),
+            Converting::LeaveStopped => self.convert.stopped = None,
             Converting::NoFolder(text) => {
                 self.notice = Some(Notice { title: "No folder".into(), text, is_error: true });
             }
@@ -112,6 +112,27 @@ impl State {
         self.convert.picked = Some(name);
         self.convert.plan.outdate();
         self.go(Route { view: View::Convert, ..self.route.clone() }, false, commands);
+    }
+
+    /// Begins the conversion that the plan is of.
+    fn run(&mut self, resume: Option<bool>, now_ms: f64, commands: &mut Vec<Command>) {
+        if !self.plan_is_fresh() {
+            return;
+        }
+        let (convert, calibrated) = self.convert.form.request();
+        self.forget_result(commands);
+        self.keep_recipe(commands);
+        let request = Request::Convert { convert, calibrated, resume };
+        self.begin(Slot::Convert, JobKind::Convert, request, now_ms, commands);
+    }
+
+    /// Takes the end of a run that brought nothing.
+    pub(super) fn settle_unconverted(&mut self, error: SessionError) {
+        if error.kind == STOPPED {
+            self.convert.stopped = Some(error.message);
+        } else {
+            self.convert.failed = Some(error);
+        }
     }
 
     /// Takes hashes.

@@ -49,6 +49,8 @@ pub(crate) struct Form {
     pub(crate) swizzle: bool,
     /// Whether groups such as q, k and v are joined.
     pub(crate) fuse: bool,
+    /// Rules of renaming as JSON, in place of those of the model type.
+    pub(crate) rename: String,
     /// Largest shard.
     pub(crate) shard_size: String,
     /// Calibration file.
@@ -63,7 +65,6 @@ pub(crate) struct Form {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Beyond {
     fuse_groups: Vec<Vec<String>>,
-    rename_json: Option<String>,
     configs: Option<Vec<String>>,
 }
 
@@ -72,7 +73,6 @@ impl Beyond {
     pub(crate) fn words(&self) -> Vec<&'static str> {
         let parts = [
             (!self.fuse_groups.is_empty(), "groups that share a global scale"),
-            (self.rename_json.is_some(), "rules of renaming"),
             (self.configs.is_some(), "a choice of configs"),
         ];
         parts.into_iter().filter(|(there, _)| *there).map(|(_, word)| word).collect()
@@ -119,14 +119,11 @@ impl Form {
             pad: text(request.pad),
             swizzle: request.swizzle,
             fuse: request.fuse,
+            rename: text(request.rename_json),
             shard_size: text(request.shard_size),
             calibration: None,
             zero_tensors_as_reference: request.zero_tensors_as_reference,
-            beyond: Beyond {
-                fuse_groups: request.fuse_groups,
-                rename_json: request.rename_json,
-                configs: request.configs,
-            },
+            beyond: Beyond { fuse_groups: request.fuse_groups, configs: request.configs },
         }
     }
 
@@ -151,7 +148,7 @@ impl Form {
             canonical: given(&self.canonical),
             declared_ties: list(&self.declared_ties, |c| c == ',' || c == '\n'),
             expand_ties: self.expand_ties,
-            rename_json: self.beyond.rename_json.clone(),
+            rename_json: given(&self.rename),
             fuse_groups: self.beyond.fuse_groups.clone(),
             fuse: self.fuse,
             pad: given(&self.pad),
@@ -231,6 +228,6 @@ mod tests {
         };
         let form = Form::of(request.clone());
         assert_eq!(form.request(), (request, false));
-        assert_eq!(form.beyond.words().len(), 3);
+        assert_eq!(form.beyond.words().len(), 2);
     }
 }

@@ -20,7 +20,7 @@ type Text = (&'static str, fn(&mut Form) -> &mut String);
 /// A part of the form that is on or off.
 type Switch = (&'static str, fn(&mut Form) -> &mut bool);
 
-const TEXTS: [Text; 12] = [
+const TEXTS: [Text; 13] = [
     ("name", |form| &mut form.name),
     ("scheme", |form| &mut form.scheme),
     ("exclude", |form| &mut form.exclude),
@@ -31,6 +31,7 @@ const TEXTS: [Text; 12] = [
     ("ties", |form| &mut form.ties),
     ("canonical", |form| &mut form.canonical),
     ("declared", |form| &mut form.declared_ties),
+    ("rename", |form| &mut form.rename),
     ("pad", |form| &mut form.pad),
     ("shard", |form| &mut form.shard_size),
 ];

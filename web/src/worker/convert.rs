@@ -4,8 +4,9 @@ use super::desk::{Answer, Checkpoint, Desk, HEADERS};
 use super::folder::FolderSink;
 use super::output::{self, Folder};
 use super::sink::OpfsSink;
+use super::stopped::Stopped;
 use super::{js, tell};
-use crate::protocol::{Event, PlanSummary, Reply, RequestId, ResultSummary};
+use crate::protocol::{Event, PlanSummary, Reply, RequestId, ResultSummary, STOPPED};
 use quantscope_session::Arrange as _;
 use quantscope_session::Sink as _;
 use quantscope_session::api::{
@@ -30,23 +31,34 @@ impl Desk {
         id: RequestId,
         convert: ConvertRequest,
         calibrated: bool,
+        resume: Option<bool>,
         attached: &[JsValue],
     ) -> Answer {
         let control = self.jobs.begin(id);
         let Checkpoint { session, sources } = self.checkpoint()?;
         let convert = self.calibrated(convert, calibrated);
         self.drop_output().await;
-        let picked = attached.first().and_then(JsCast::dyn_ref::<FileSystemDirectoryHandle>);
+        let given =
+            attached.first().and_then(|folder| folder.dyn_ref::<FileSystemDirectoryHandle>().cloned());
+        // The folder that was picked before is still that of the answer to what stands in it.
+        let asked = self.stopped_in.borrow().clone().filter(|_| resume.is_some());
+        let picked = given.or(asked);
         let needed = needed(&session.plan(&convert)?);
         let engines = self.engines.ready().await;
-        let (summary, written) = match picked {
+        let (summary, written) = match &picked {
             Some(picked) => {
                 let refused = |error: JsValue| {
                     let why = js::reason(&error);
                     js::error("sink", format!("The folder {} cannot be written to: {why}", picked.name()))
                 };
-                let sink = FolderSink::new(picked.clone(), &self.output, sources).await.map_err(refused)?;
-                let mut sink = sink;
+                let stopped = Stopped::find(picked, &self.output, resume == Some(false)).await;
+                let stopped = stopped.map_err(refused)?;
+                if let Some(stopped) = stopped.as_ref().filter(|_| resume.is_none()) {
+                    *self.stopped_in.borrow_mut() = Some(picked.clone());
+                    return Err(told_of(stopped, &picked.name()));
+                }
+                let sink = FolderSink::new(picked.clone(), &self.output, sources, stopped).await;
+                let mut sink = sink.map_err(refused)?;
                 let summary = session.convert(&convert, engines.engines(), &mut sink, &control).await;
                 (summary, Written { folder: None, files: sink.into_files() })
             }
@@ -64,6 +76,7 @@ impl Desk {
         let (mut summary, errors) = split(summary?, &written.files);
         summary.memory = self.engines.memory();
         summary.folder = picked.filter(|_| written.folder.is_none()).map(|picked| picked.name());
+        *self.stopped_in.borrow_mut() = None;
         *self.errors.borrow_mut() = errors;
         let blobs = written.files.iter().map(|(_, blob)| blob.clone().into()).collect();
         *self.result.borrow_mut() = Some(written);
@@ -98,6 +111,19 @@ impl Desk {
         let written = self.open_result.borrow_mut().take();
         free(written).await;
     }
+}
+
+/// What the user is asked where a dead tab has left finished files.
+fn told_of(stopped: &Stopped, folder: &str) -> SessionError {
+    let files = if stopped.finished == 1 { "weight file" } else { "weight files" };
+    js::error(
+        STOPPED,
+        format!(
+            "A conversion into {folder} was broken off when {} {files} had been finished. With the same checkpoint and recipe \
+             it can be continued: what is finished is compared, not made again.",
+            stopped.finished
+        ),
+    )
 }
 
 async fn free(written: Option<Written>) {

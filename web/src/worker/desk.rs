@@ -21,7 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::Blob;
+use web_sys::{Blob, FileSystemDirectoryHandle};
 
 /// Most layers of a finding that travel; the page jumps to them by rule, not by name.
 const LAYERS_OF_A_FINDING: usize = 12;
@@ -55,6 +55,8 @@ pub(super) struct Desk {
     pub(super) errors: RefCell<Vec<LayerError>>,
     /// The files of the last result.
     pub(super) result: RefCell<Option<Written>>,
+    /// A folder in which a dead tab has left finished files, while the user is asked what shall become of them.
+    pub(super) stopped_in: RefCell<Option<FileSystemDirectoryHandle>>,
     /// Those of the result that is open.
     pub(super) open_result: RefCell<Option<Written>>,
 }
@@ -76,6 +78,7 @@ impl Desk {
             plan: RefCell::default(),
             errors: RefCell::default(),
             result: RefCell::default(),
+            stopped_in: RefCell::default(),
             open_result: RefCell::default(),
         }
     }
@@ -140,8 +143,8 @@ impl Desk {
                 let rows: &[PlanLayer] = if packed { &plan.packed } else { &plan.kept };
                 Reply::PlanRows(window(rows, start, count))
             }
-            Request::Convert { convert, calibrated } => {
-                return self.convert(id, convert, calibrated, &attached).await;
+            Request::Convert { convert, calibrated, resume } => {
+                return self.convert(id, convert, calibrated, resume, &attached).await;
             }
             Request::OpenResult { name } => self.open_result(id, &name).await?,
             Request::ResultRows { start, count } => {

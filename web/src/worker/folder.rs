@@ -1,18 +1,20 @@
 //! A folder that the user picked, as a place to convert into.
 //!
 //! Files grow under temporary names and get their final ones when all of them were read back and compared. The
-//! temporary names begin with the name of the tab, so that what a dead tab left is known for what it is, and is
-//! removed when the folder is picked again.
+//! temporary names begin with the name of the tab, so that what a dead tab left is known for what it is: it is gone on
+//! with, or removed, when the folder is picked again.
 
 use super::blob::{self, BlobSource};
 use super::js;
 use super::output::{self, Output};
 use super::sink::{Sources, io};
-use crate::locks;
+use super::stopped::{self, Names, Stopped};
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Reflect, Uint8Array};
 use quantscope_session::{Sink, SinkError, Source};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::ready;
 use std::ops::Range;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -30,6 +32,8 @@ struct Part {
     handle: FileSystemFileHandle,
     /// While bytes are taken. Nothing of them is in the file before it is closed.
     stream: RefCell<Option<FileSystemWritableFileStream>>,
+    /// Whether a dead tab had finished it.
+    taken_up: bool,
     /// Whether it has its final name.
     settled: bool,
 }
@@ -38,14 +42,21 @@ struct Part {
 #[derive(Debug)]
 pub(super) struct FolderSink {
     folder: FileSystemDirectoryHandle,
-    prefix: String,
+    names: Names,
     sources: Sources,
     parts: Vec<Part>,
     finished: Vec<(String, Blob)>,
+    /// What a dead tab's journal says, if its conversion is gone on with.
+    stopped: Option<Vec<u8>>,
+    /// Files of that conversion that were about to get their final names, with their lengths.
+    settled: BTreeMap<String, u64>,
+    /// What the journal says by now; nothing before it is begun.
+    journal: Vec<u8>,
 }
 
 impl FolderSink {
-    /// A sink in a folder, from which the leftovers of dead tabs are removed.
+    /// A sink in a folder, from which the leftovers of dead tabs were removed; it goes on with what one of them has
+    /// begun, if that is given.
     ///
     /// # Errors
     /// If the browser refuses the folder.
@@ -53,18 +64,17 @@ impl FolderSink {
         folder: FileSystemDirectoryHandle,
         output: &Output,
         sources: Sources,
+        stopped: Option<Stopped>,
     ) -> Result<Self, JsValue> {
-        let held = locks::held().await?;
-        for name in output::names(&folder).await? {
-            let Some((tab, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) else {
-                continue;
-            };
-            if held.as_ref().is_some_and(|held| !held.iter().any(|name| name == tab)) {
-                output::remove(&folder, &name).await?;
+        let (parts, finished, journal) = (Vec::new(), Vec::new(), Vec::new());
+        let (names, stopped, settled) = match stopped {
+            Some(stopped) => {
+                let adopted = stopped.adopt(&folder, output).await?;
+                (adopted.names, Some(adopted.journal), adopted.settled)
             }
-        }
-        let prefix = format!("{PREFIX}{}", output.tab());
-        Ok(Self { folder, prefix, sources, parts: Vec::new(), finished: Vec::new() })
+            None => (Names::of(output.tab()), None, BTreeMap::new()),
+        };
+        Ok(Self { folder, names, sources, parts, finished, stopped, settled, journal })
     }
 
     /// The finished files; empty before the sink was committed.
@@ -76,12 +86,24 @@ impl FolderSink {
         self.parts.iter().find(|part| part.name == name).ok_or_else(|| io(name, "it was not begun"))
     }
 
+    /// Takes the final name from a file of the conversion that is gone on with. Only what that conversion asks for is
+    /// touched: its journal was compared with this one's plan before.
+    async fn take_back(&mut self, name: &str) -> Result<(), SinkError> {
+        let Some(len) = self.settled.remove(name) else { return Ok(()) };
+        let taken = self.names.unsettle(&self.folder, name, len).await;
+        taken.map_err(|error| refused(name, len, &error))
+    }
+
     async fn begin(&mut self, name: &str, len: u64) -> Result<(), SinkError> {
         let failed = |error: JsValue| refused(name, len, &error);
-        if self.parts.iter().any(|part| part.name == name) || self.has(name).await? {
+        self.take_back(name).await?;
+        let is_begun = |part: &Part| part.name == name && !part.taken_up;
+        if self.parts.iter().any(is_begun) || self.has(name).await? {
             return Err(SinkError::Exists { name: name.into() });
         }
-        let temporary = format!("{}.{}{SUFFIX}", self.prefix, name);
+        // What was taken up and is no good is made again.
+        self.parts.retain(|part| part.name != name);
+        let temporary = self.names.part(name);
         let handle = file(&self.folder, &temporary, true).await.map_err(failed)?;
         let stream: FileSystemWritableFileStream =
             JsFuture::from(handle.create_writable()).await.map_err(failed)?.unchecked_into();
@@ -92,6 +114,7 @@ impl FolderSink {
             len,
             handle,
             stream: RefCell::new(Some(stream.clone())),
+            taken_up: false,
             settled: false,
         };
         self.parts.push(part);
@@ -124,6 +147,31 @@ impl FolderSink {
         Ok(())
     }
 
+    /// Takes up a file that a dead tab has finished.
+    async fn adopted(&mut self, name: &str) -> Result<Option<Box<dyn Source>>, SinkError> {
+        self.take_back(name).await?;
+        let temporary = self.names.part(name);
+        let handle = match file(&self.folder, &temporary, false).await {
+            Ok(handle) => handle,
+            Err(error) if is(&error, "NotFoundError") || is(&error, "TypeMismatchError") => return Ok(None),
+            Err(error) => return Err(refused(name, 0, &error)),
+        };
+        let failed = |error: JsValue| refused(name, 0, &error);
+        let blob: Blob = JsFuture::from(handle.get_file()).await.map_err(failed)?.unchecked_into();
+        let len = js::to_u64(blob.size()).unwrap_or(0);
+        let (stream, taken_up, settled) = (RefCell::new(None), true, false);
+        self.parts.push(Part { name: name.into(), temporary, len, handle, stream, taken_up, settled });
+        let source = BlobSource::new(name, blob).map_err(|error| io(name, error.to_string()))?;
+        Ok(Some(Box::new(source)))
+    }
+
+    /// Writes the journal, which is there as a whole or as it was before.
+    async fn write_journal(&mut self, name: &str, bytes: &[u8]) -> Result<(), SinkError> {
+        self.journal.extend_from_slice(bytes);
+        let written = stopped::write(&self.folder, &self.names.journal(), &self.journal).await;
+        written.map_err(|error| refused(name, 0, &error))
+    }
+
     /// Gives all files their final names, or none.
     async fn settle(&mut self) -> Result<(), SinkError> {
         let settled = self.name_all().await;
@@ -147,6 +195,9 @@ impl FolderSink {
 
     /// Gives each file its final name.
     async fn name_all(&mut self) -> Result<(), SinkError> {
+        let files = self.parts.iter().map(|part| (part.name.as_str(), part.len));
+        let begun = self.names.begin_settling(&self.folder, files).await;
+        begun.map_err(|error| refused("the output", 0, &error))?;
         for part in &mut self.parts {
             let failed = |error: JsValue| refused(&part.name, part.len, &error);
             close(part).await.map_err(failed)?;
@@ -164,14 +215,40 @@ impl FolderSink {
             let blob: Blob = JsFuture::from(part.handle.get_file()).await.map_err(failed)?.unchecked_into();
             self.finished.push((part.name.clone(), blob));
         }
+        // The output is whole: what cannot be removed goes when the folder is picked again.
+        let _ = self.names.keep_only(&self.folder, &[]).await;
         Ok(())
     }
 }
 
-const PREFIX: &str = ".quantscope-";
-const SUFFIX: &str = ".part";
-
 impl Sink for FolderSink {
+    fn stopped_run(&mut self) -> LocalBoxFuture<'_, Result<Option<Vec<u8>>, SinkError>> {
+        Box::pin(ready(Ok(self.stopped.take())))
+    }
+
+    fn keep_only<'a>(&'a mut self, finished: &'a [String]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            let kept = self.names.keep_only(&self.folder, finished).await;
+            kept.map_err(|error| refused("the output", 0, &error))
+        })
+    }
+
+    fn take_up<'a>(
+        &'a mut self,
+        name: &'a str,
+    ) -> LocalBoxFuture<'a, Result<Option<Box<dyn Source>>, SinkError>> {
+        Box::pin(self.adopted(name))
+    }
+
+    fn begin_journal<'a>(&'a mut self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        self.journal.clear();
+        Box::pin(self.write_journal("the journal", bytes))
+    }
+
+    fn finish<'a>(&'a mut self, name: &'a str, entry: &'a [u8]) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.write_journal(name, entry))
+    }
+
     fn create<'a>(&'a mut self, name: &'a str, len: u64) -> LocalBoxFuture<'a, Result<(), SinkError>> {
         Box::pin(self.begin(name, len))
     }
@@ -232,6 +309,10 @@ impl Sink for FolderSink {
                     let _ = output::remove(&self.folder, name).await;
                 }
             }
+            // A dead tab's conversion that this one never went on with stays as it was.
+            if !self.journal.is_empty() {
+                let _ = self.names.keep_only(&self.folder, &[]).await;
+            }
         })
     }
 }
@@ -245,7 +326,10 @@ async fn close(part: &Part) -> Result<(), JsValue> {
 }
 
 /// Lets go of a file whose stream failed: while the stream is there, the file cannot be removed.
-async fn released(
+///
+/// # Errors
+/// What the stream failed with.
+pub(super) async fn released(
     stream: &FileSystemWritableFileStream,
     done: Result<JsValue, JsValue>,
 ) -> Result<(), JsValue> {
@@ -255,7 +339,11 @@ async fn released(
     Err(error)
 }
 
-async fn file(
+/// A file of a folder.
+///
+/// # Errors
+/// What the browser says.
+pub(super) async fn file(
     folder: &FileSystemDirectoryHandle,
     name: &str,
     create: bool,
@@ -266,7 +354,7 @@ async fn file(
 }
 
 /// Moves a file to another name in its folder; `false` where the browser cannot, and then it stays as it was.
-async fn moved(handle: &FileSystemFileHandle, name: &str) -> bool {
+pub(super) async fn moved(handle: &FileSystemFileHandle, name: &str) -> bool {
     let attempt = || -> Option<Promise> {
         let method: Function = Reflect::get(handle, &"move".into()).ok()?.dyn_into().ok()?;
         method.call1(handle, &name.into()).ok()?.dyn_into().ok()
@@ -289,7 +377,8 @@ async fn copied(folder: &FileSystemDirectoryHandle, part: &Part) -> Result<FileS
     Ok(handle)
 }
 
-fn is(error: &JsValue, name: &str) -> bool {
+/// Whether the browser gave this reason.
+pub(super) fn is(error: &JsValue, name: &str) -> bool {
     error.dyn_ref::<DomException>().is_some_and(|error| error.name() == name)
 }
 

@@ -22,6 +22,7 @@ mod remote;
 mod samples;
 mod segments;
 mod sink;
+mod stopped;
 
 use crate::protocol::{Event, FromWorker, Reply, ToWorker};
 use crate::wire;

@@ -9,7 +9,7 @@ use crate::protocol::Event;
 use js_sys::Reflect;
 use quantscope_session::SinkError;
 use quantscope_session::api::SessionError;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -24,6 +24,8 @@ const ROOT: &str = "quantscope-output";
 pub(super) struct Output {
     tab: String,
     last: Cell<u32>,
+    /// Names of dead tabs whose conversions this one goes on with.
+    adopted: RefCell<Vec<String>>,
 }
 
 /// The folder of one conversion.
@@ -39,7 +41,7 @@ impl Output {
     pub(super) fn new() -> Self {
         // Two tabs must not meet; nothing else depends on these digits.
         let tab = format!("tab-{:016x}", (js_sys::Math::random() * 9.0e15).to_bits());
-        Self { tab, last: Cell::new(0) }
+        Self { tab, last: Cell::new(0), adopted: RefCell::default() }
     }
 
     /// Takes this tab's lock, and removes the folders of tabs that are gone.
@@ -65,6 +67,16 @@ impl Output {
     /// This tab's name, and that of its lock.
     pub(super) fn tab(&self) -> &str {
         &self.tab
+    }
+
+    /// Whether this tab goes on with what a dead one has begun.
+    pub(super) fn has_adopted(&self, tab: &str) -> bool {
+        self.adopted.borrow().iter().any(|name| name == tab)
+    }
+
+    /// Goes on with what a dead tab has begun.
+    pub(super) fn adopt(&self, tab: &str) {
+        self.adopted.borrow_mut().push(tab.to_owned());
     }
 
     /// Makes the folder of one conversion, if there is room for `needed` bytes.

@@ -16,6 +16,7 @@ pub(crate) use apply::{Applied, Origin, Way};
 pub(crate) use cut::Cut;
 pub(crate) use declared::{Declared, Moved};
 pub(crate) use presets::preset;
+pub use presets::rename_presets;
 pub(crate) use rules::{LONGEST_NAME, Rules};
 
 #[cfg(test)]

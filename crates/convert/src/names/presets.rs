@@ -6,16 +6,18 @@
 use super::rules::Rules;
 use crate::error::ConvertError;
 
-/// The leaves of single experts, which begin every list.
+/// The leaves of single experts, which begin every list. A line for each rule: people edit them.
 macro_rules! preset {
     ($splits:literal, $($rest:literal),*) => {
         concat!(
-            r#"{"splits": ["#, $splits, r#"], "renames": ["#,
-            r#"{"pattern": "(\\.experts\\.\\d+\\.)gate_proj\\b", "repl": "\\g<1>w1"},"#,
-            r#"{"pattern": "(\\.experts\\.\\d+\\.)up_proj\\b", "repl": "\\g<1>w3"},"#,
+            r#"{"splits": ["#, $splits, "],\n",
+            r#" "renames": ["#, "\n  ",
+            r#"{"pattern": "(\\.experts\\.\\d+\\.)gate_proj\\b", "repl": "\\g<1>w1"},"#, "\n  ",
+            r#"{"pattern": "(\\.experts\\.\\d+\\.)up_proj\\b", "repl": "\\g<1>w3"},"#, "\n  ",
             r#"{"pattern": "(\\.experts\\.\\d+\\.)down_proj\\b", "repl": "\\g<1>w2"},"#,
-            $($rest,)*
-            r#"], "expert_fused_leaves": ["gate_up_proj", "down_proj"]}"#
+            $("\n  ", $rest,)*
+            "],\n",
+            r#" "expert_fused_leaves": ["gate_up_proj", "down_proj"]}"#
         )
     };
 }
@@ -48,8 +50,7 @@ const MINIMAX_M3: &str = preset!(
     r#"{"pattern": "^model.multi_modal_projector.linear_1.", "repl": "multi_modal_projector.linear_1."},"#,
     r#"{"pattern": "^model.vision_tower.pre_layrnorm.", "repl": "vision_tower.vision_model.pre_layrnorm."},"#,
     r#"{"pattern": "^model.vision_tower.layers.", "repl": "vision_tower.vision_model.encoder.layers."},"#,
-    r#"{"pattern": "^model.vision_tower.embeddings.proj.",
-        "repl": "vision_tower.vision_model.embeddings.patch_embedding."},"#,
+    r#"{"pattern": "^model.vision_tower.embeddings.proj.", "repl": "vision_tower.vision_model.embeddings.patch_embedding."},"#,
     r#"{"pattern": "^model.language_model.", "repl": "language_model.model."},"#,
     r#"{"pattern": "^lm_head", "repl": "language_model.lm_head"}"#
 );
@@ -62,6 +63,12 @@ const PRESETS: &[(&str, &str)] = &[
     ("phimoe", PHIMOE),
     ("minimax_m3_vl", MINIMAX_M3),
 ];
+
+/// Model types and their rules as JSON, for people who begin from them.
+#[must_use]
+pub fn rename_presets() -> &'static [(&'static str, &'static str)] {
+    PRESETS
+}
 
 /// The rules from the names in memory to those of the hub; none at all for types whose names are the same. Names of
 /// the hub stay as they are.
