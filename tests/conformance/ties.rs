@@ -116,6 +116,16 @@ fn the_savings_are_those_of_the_reference() {
     }
     let off = ConvertRequest { ties: Some("off".into()), ..under_decoder("nvfp4") };
     assert_eq!(plan(&duplicated(), &off).unwrap().bytes_tied, 0);
+    let mut compared = 0;
+    for case in manifest().case.iter().filter(|case| case.expected.starts_with("golden-pr/tied/")) {
+        let folder = case.expected.trim_end_matches("/expected");
+        let stated = json_of(&data(folder).join("case.json"))["bytes"]["saved_by_hf_dedup"].as_u64();
+        for job in case.jobs() {
+            assert_eq!(Some(plan(&job.files, &job.request).unwrap().bytes_tied), stated, "{}", job.name);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 5);
     let out = weights(&written(&duplicated(), &under_decoder("")));
     let kept: usize = out.values().map(|t| t.bytes.len()).sum();
     let all: usize = weights(&duplicated()).values().map(|t| t.bytes.len()).sum();

@@ -5,6 +5,14 @@ import { discard, scratch } from "./folders.mjs";
 
 const flags = JSON.parse(readFileSync(new URL("../../chromium-flags.json", import.meta.url), "utf8"));
 
+/** A browser with this profile. */
+export const launch = (profile, { baseURL, viewport, colorScheme } = {}) => chromium.launchPersistentContext(profile, {
+  executablePath: process.env.QUANTSCOPE_CHROMIUM ?? "/usr/bin/chromium",
+  args: flags,
+  acceptDownloads: true,
+  baseURL, viewport, colorScheme,
+});
+
 export const test = base.extend({
   // Errors in the console that a test brings about on purpose.
   forgiven: [/(?!)/, { option: true }],
@@ -12,12 +20,7 @@ export const test = base.extend({
   // test has a profile of its own.
   context: async ({ baseURL, viewport, colorScheme }, use) => {
     const profile = scratch("profile");
-    const context = await chromium.launchPersistentContext(profile, {
-      executablePath: process.env.QUANTSCOPE_CHROMIUM ?? "/usr/bin/chromium",
-      args: flags,
-      acceptDownloads: true,
-      baseURL, viewport, colorScheme,
-    });
+    const context = await launch(profile, { baseURL, viewport, colorScheme });
     await use(context);
     await context.close();
     discard(profile);

@@ -155,7 +155,7 @@ test("names: presets, rules with their faults, joined groups, and all of it as T
   // Each fault where it is made, and no plan meanwhile.
   for (const [rules, fault] of [
     ["{", /no JSON/],
-    ['{"renames": [{"pattern": "(", "repl": ""}]}', /renames\[0\]\.pattern.*unclosed group/],
+    ['{"renames": [{"pattern": "(", "repl": ""}]}', /renames\[0\]\.pattern.*open group/],
     ['{"renames": [{"pattern": "a", "repl": "\\\\3"}]}', /renames\[0\]\.repl/],
     ['{"splits": [{"fused_suffix": 4}]}', /splits\[0\]\.fused_suffix/],
   ]) {

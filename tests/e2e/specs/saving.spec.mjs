@@ -177,6 +177,7 @@ test("a tab that is killed is gone on with, to the same bytes", async ({ page: f
   // The user is asked, and what is there stays until then.
   await part(page, "plan-run-into").click();
   await expect(part(page, "convert-stopped")).toContainText(/finished/);
+  await expect(part(page, "convert-stopped")).toBeFocused();
   await part(page, "stopped-leave").click();
   expect((await found(page)).files).toEqual(left.files);
 

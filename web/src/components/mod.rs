@@ -3,6 +3,7 @@
 mod band;
 mod bars;
 mod block_view;
+mod choice;
 mod difference_list;
 mod drop_area;
 mod error_box;
@@ -29,6 +30,7 @@ mod words;
 pub(crate) use band::{Band, is_judged};
 pub(crate) use bars::Bars;
 pub(crate) use block_view::BlockView;
+pub(crate) use choice::Choice;
 pub(crate) use difference_list::DifferenceTable;
 pub(crate) use drop_area::DropArea;
 pub(crate) use error_box::{ErrorBox, NoticeBox};

@@ -1,6 +1,6 @@
 //! The part of the recipe that is about names: rules of renaming, from a preset or one's own, and joining groups.
 
-use crate::components::Words;
+use crate::components::{Choice, Words};
 use crate::services::dom;
 use crate::state::Action;
 use crate::state::form::Form;
@@ -81,12 +81,12 @@ pub(crate) fn RecipeNames(props: &RecipeNamesProps) -> Html {
         <details class="recipe-more">
             <summary>{ "Names" }</summary>
             <label class="field"><span>{ "Rules of renaming" }</span>
-                <select data-testid="convert-preset" onchange={choose}>
+                <Choice id="convert-preset" chosen={now.to_owned()} onchange={choose}>
                     { choice("", "as the model type says".into()) }
                     { choice(NONE, "none, names stay".into()) }
                     { for presets }
                     { choice(OWN, "own rules".into()) }
-                </select>
+                </Choice>
             </label>
             if !form.rename.is_empty() {
                 <label class="field"><span>{ "Rules, as JSON" }</span>

@@ -1,7 +1,7 @@
 //! The recipe, built by clicking: what most conversions need first, the rest folded in.
 
 use super::convert_names::RecipeNames;
-use crate::components::OptionsOf;
+use crate::components::{Choice, OptionsOf};
 use crate::services::dom;
 use crate::state::converting::Converting;
 use crate::state::form::Form;
@@ -71,9 +71,9 @@ impl RecipeFormProps {
         let set = self.set(change);
         html! {
             <label class="field"><span>{ label }</span>
-                <select data-testid={id.to_owned()} onchange={move |event: Event| set(dom::value_of(&event))}>
+                <Choice id={id.to_owned()} chosen={chosen.to_owned()} onchange={move |event: Event| set(dom::value_of(&event))}>
                     { for choices.iter().map(|(value, word)| html! { <option value={(*value).to_owned()} selected={*value == chosen}>{ *word }</option> }) }
-                </select>
+                </Choice>
             </label>
         }
     }
@@ -171,10 +171,10 @@ fn default_view(props: &RecipeFormProps) -> Html {
         return html! {
             <>
                 <label class="field"><span>{ "Scheme" }</span>
-                    <select data-testid="convert-scheme" onchange={move |event: Event| set(dom::value_of(&event))}>
+                    <Choice id="convert-scheme" chosen={form.scheme.clone()} onchange={move |event: Event| set(dom::value_of(&event))}>
                         <option value="" selected={form.scheme.is_empty()}>{ "as it is" }</option>
                         <OptionsOf writable={props.writable.clone()} chosen={form.scheme.clone()} />
-                    </select>
+                    </Choice>
                 </label>
                 { each }
             </>
@@ -190,10 +190,10 @@ fn default_view(props: &RecipeFormProps) -> Html {
         };
         html! {
             <label class="kind"><span>{ *word }</span>
-                <select data-testid="convert-kind" data-kind={id} {onchange}>
+                <Choice id="convert-kind" kind={id} chosen={chosen.clone()} {onchange}>
                     <option value="" selected={chosen.is_empty()}>{ "keep" }</option>
                     <OptionsOf writable={props.writable.clone()} chosen={chosen} />
-                </select>
+                </Choice>
             </label>
         }
     };

@@ -1,8 +1,12 @@
 //! A conversion that was broken off in the folder picked: go on with it, begin anew, or leave it.
 
+use crate::services::dom;
 use crate::state::Action;
 use crate::state::converting::Converting;
-use yew::{AttrValue, Callback, Html, Properties, component, html};
+use yew::{AttrValue, Callback, Html, Properties, component, html, use_effect_with};
+
+/// The section by which it is brought into view.
+const ID: &str = "stopped";
 
 /// Properties of [`StoppedSection`].
 #[derive(Properties, PartialEq)]
@@ -18,9 +22,11 @@ pub(crate) struct StoppedSectionProps {
 /// The question.
 #[component]
 pub(crate) fn StoppedSection(props: &StoppedSectionProps) -> Html {
+    // The button that asked for the run may stand a screen further down.
+    use_effect_with((), |()| dom::focus(ID));
     let act = |action: Converting| props.dispatch.reform(move |_| Action::Converting(action.clone()));
     html! {
-        <section class="notice is-warning" role="alert" aria-label="Broken off" data-testid="convert-stopped">
+        <section id={ID} tabindex="-1" class="notice is-warning" role="alert" aria-label="Broken off" data-testid="convert-stopped">
             <p><b><span aria-hidden="true">{ "! " }</span>{ "A conversion was broken off there" }</b></p>
             <p class="notice-text">{ &props.stopped }</p>
             <div class="runs">

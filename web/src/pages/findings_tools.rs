@@ -1,5 +1,6 @@
 //! Above and below the findings: what is shown of them, for which runtimes the audit is, how they are saved.
 
+use crate::components::Choice;
 use crate::services::dom;
 use crate::state::mending::{Mend, RUNTIMES};
 use crate::state::route::{severity_of, severity_word};
@@ -42,21 +43,21 @@ pub(super) fn tools_view(state: &State, dispatch: &Callback<Action>) -> Html {
     html! {
         <>
             <div class="finding-tools" role="search">
-                <select aria-label="Severity" data-testid="findings-severity" onchange={move |event: Event| severity(dom::value_of(&event))}>
+                <Choice label="Severity" id="findings-severity" chosen={query.severity.map(severity_word).unwrap_or_default()} onchange={move |event: Event| severity(dom::value_of(&event))}>
                     <option value="" selected={query.severity.is_none()}>{ "all severities" }</option>
                     { for SEVERITIES.iter().map(|(value, word)| html! { <option value={severity_word(*value)} selected={query.severity == Some(*value)}>{ word }</option> }) }
-                </select>
+                </Choice>
                 <input type="text" aria-label="Rule: id or words of its title" placeholder="rule" spellcheck="false" autocomplete="off" data-testid="findings-rule"
                     value={query.rule.clone()} oninput={move |event: InputEvent| rule(dom::value_of(&event))} />
                 <input type="text" aria-label="Layer: part of a name, or a glob" placeholder="layer, or *.up_proj" spellcheck="false" autocomplete="off" data-testid="findings-layer"
                     value={query.layer.clone()} oninput={move |event: InputEvent| layer(dom::value_of(&event))} />
                 if !state.mending.targets.is_empty() {
-                    <select aria-label="About a runtime" data-testid="findings-target" onchange={move |event: Event| target(dom::value_of(&event))}>
+                    <Choice label="About a runtime" id="findings-target" chosen={query.target.clone().unwrap_or_default()} onchange={move |event: Event| target(dom::value_of(&event))}>
                         <option value="" selected={query.target.is_none()}>{ "any runtime" }</option>
                         { for RUNTIMES.iter().filter(|(id, _)| state.mending.targets.contains(id)).map(|(id, title)| html! {
                             <option value={*id} selected={query.target.as_deref() == Some(*id)}>{ title }</option>
                         }) }
-                    </select>
+                    </Choice>
                 }
                 if query.narrows() {
                     <button class="quiet" data-testid="findings-clear" onclick={dispatch.reform(|_| Action::Mend(Mend::Filter(FindingQuery::default())))}>{ "Clear" }</button>

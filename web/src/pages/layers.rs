@@ -1,6 +1,6 @@
 //! The layer list with its filters, and the panel of one layer.
 
-use crate::components::{ErrorBox, LayerPanel, LayerTable};
+use crate::components::{Choice, ErrorBox, LayerPanel, LayerTable};
 use crate::services::dom;
 use crate::state::columns::Column;
 use crate::state::exploring::Explore;
@@ -136,10 +136,10 @@ fn select_of(
     onchange: Callback<Event>,
 ) -> Html {
     html! {
-        <select data-testid={id} {onchange} aria-label={format!("Show {every}, or a part")}>
+        <Choice {id} chosen={chosen.to_owned()} {onchange} label={format!("Show {every}, or a part")}>
             <option value="" selected={!choices.iter().any(|(value, _)| *value == chosen)}>{ every }</option>
             { for choices.iter().map(|&(value, word)| html! { <option {value} selected={value == chosen}>{ word }</option> }) }
-        </select>
+        </Choice>
     }
 }
 
@@ -151,9 +151,9 @@ fn select(
     onchange: Callback<Event>,
 ) -> Html {
     html! {
-        <select data-testid={id} {onchange} aria-label={format!("Show {every}, or one of them")}>
+        <Choice {id} chosen={chosen.unwrap_or_default().to_owned()} {onchange} label={format!("Show {every}, or one of them")}>
             <option value="" selected={chosen.is_none()}>{ every }</option>
             { for choices.iter().map(|choice| html! { <option value={choice.clone()} selected={chosen == Some(choice.as_str())}>{ choice }</option> }) }
-        </select>
+        </Choice>
     }
 }

@@ -119,7 +119,7 @@ fn told_of(stopped: &Stopped, folder: &str) -> SessionError {
     js::error(
         STOPPED,
         format!(
-            "A conversion into {folder} was broken off when {} {files} had been finished. With the same checkpoint and recipe \
+            "A conversion into the folder {folder} was broken off when {} {files} had been finished. With the same checkpoint and recipe \
              it can be continued: what is finished is compared, not made again.",
             stopped.finished
         ),
