@@ -54,6 +54,9 @@ const test = base.extend({
   },
 });
 
+// The disk is synced for every file.
+test.describe.configure({ timeout: 360_000 });
+
 let place;
 let model;
 let expected;
@@ -61,7 +64,7 @@ test.beforeAll(() => {
   place = scratch("granted");
   model = join(place, "model");
   mkdirSync(model);
-  const tensors = layers(64, 1024, 512);
+  const tensors = layers(32, 1024, 512);
   writeTensors(join(model, "model.safetensors"), { tensors });
   writeFileSync(join(model, "config.json"), JSON.stringify({ model_type: "llama" }));
   const into = join(place, "expected");
@@ -96,14 +99,14 @@ function finished(folder) {
   return journal ? readFileSync(join(folder, journal), "utf8").split("\n").length - 2 : 0;
 }
 
-const someAreFinished = (folder) => expect.poll(() => finished(folder), { intervals: [20], timeout: 60_000 }).toBeGreaterThan(0);
+const someAreFinished = (folder) => expect.poll(() => finished(folder), { intervals: [20], timeout: 120_000 }).toBeGreaterThan(0);
 
 /** Another browser goes on with what stands in the folder, to the bytes of the command line. */
 async function goOn(page, folder) {
   await ready(page, folder);
   await part(page, "plan-run-into").click();
   await part(page, "stopped-continue").click();
-  await expect(part(page, "convert-result")).toBeVisible({ timeout: 60_000 });
+  await expect(part(page, "convert-result")).toBeVisible({ timeout: 120_000 });
   expect(hashes(folder)).toEqual(expected);
   expect(namesIn(folder).filter((name) => name.startsWith(".")), "nothing but the files").toEqual([]);
 }
@@ -113,7 +116,7 @@ test("a folder on the disk gets the bytes that the command line writes", async (
   const page = await visit(around);
   await ready(page, folder);
   await part(page, "plan-run-into").click();
-  await expect(part(page, "convert-result")).toContainText("in the folder output", { timeout: 60_000 });
+  await expect(part(page, "convert-result")).toContainText("in the folder output", { timeout: 120_000 });
   expect(hashes(folder)).toEqual(expected);
   expect(namesIn(folder).filter((name) => name.startsWith(".")), "nothing but the files").toEqual([]);
 });
@@ -127,7 +130,7 @@ test("a permission that is taken back ends the conversion, and another browser g
   await part(page, "plan-run-into").click();
   await someAreFinished(folder);
   await revoke();
-  await expect(page.getByRole("alert")).toContainText(/no longer lets this page write there/, { timeout: 60_000 });
+  await expect(page.getByRole("alert")).toContainText(/no longer lets this page write there/, { timeout: 120_000 });
   await expect(part(page, "convert-result")).toHaveCount(0);
   const left = namesIn(folder);
   expect(left.filter((name) => !name.startsWith(".quantscope-")), "nothing has a final name").toEqual([]);
