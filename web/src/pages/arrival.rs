@@ -59,7 +59,7 @@ pub(crate) fn Arrival(props: &ArrivalProps) -> Html {
                 <NoticeBox notice={notice.clone()} on_close={dispatch.reform(|_| Action::Dismiss)} />
             }
             if let Some(on_again) = props.on_again.as_ref().filter(|_| !busy) {
-                <p><button class="primary" data-testid="open-again" onclick={on_again.reform(|_| ())}>{ "Open it again" }</button></p>
+                <p class="again"><button class="primary" data-testid="open-again" onclick={on_again.reform(|_| ())}>{ "Open it again" }</button></p>
             }
             <DropArea {opening} connects={remote.connects} on_pick={props.on_pick.clone()} />
             if remote.connects {
