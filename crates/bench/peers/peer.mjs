@@ -1,6 +1,7 @@
 // Contestants in JavaScript, and ours compiled to wasm, in Node.
 //
-// Each prints `ready`, and then for every line `run` the seconds of the work and a check of the result. With --cold
+// Each prints `ready`, and then for every line `run` the seconds of the work, a check of the result, and the seconds
+// of the processor. With --cold
 // nothing is done before the first line, so that it times the first call; without it the work is done some times
 // before, as long as the engine still compiles.
 import { openAsBlob, readFileSync } from "node:fs";
@@ -88,8 +89,8 @@ for (let warming = 0; !cold && warming < 3; warming += 1) {
 }
 console.log("ready");
 for await (const _ of createInterface({ input: process.stdin })) {
-  const begun = performance.now();
+  const [begun, spent] = [performance.now(), process.cpuUsage()];
   const result = await run();
-  const seconds = (performance.now() - begun) / 1000;
-  console.log(`${seconds.toFixed(9)} ${check ? check() : result}`);
+  const [seconds, { user, system }] = [(performance.now() - begun) / 1000, process.cpuUsage(spent)];
+  console.log(`${seconds.toFixed(9)} ${check ? check() : result} ${((user + system) / 1e6).toFixed(9)}`);
 }

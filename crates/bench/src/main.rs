@@ -1,7 +1,7 @@
 //! `quantscope-bench make FOLDER` writes the inputs; `quantscope-bench NAME [ARGUMENTS]` is one contestant.
 //!
-//! A contestant answers every line `run` with the seconds its work took and a check of the result. The time is taken
-//! here, around the work alone.
+//! A contestant answers every line `run` with the seconds its work took, a check of the result, and the seconds that
+//! the processor spent on it, all threads together. Both are taken here, around the work alone.
 #![forbid(unsafe_code)]
 
 mod headers;
@@ -11,9 +11,10 @@ mod packing;
 mod plain;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is timed, and what is done with its result afterwards.
 pub(crate) struct Contestant {
@@ -71,12 +72,18 @@ fn take_turns(mut contestant: Contestant) -> Result<()> {
         if line.context("reading what to do")?.trim() != "run" {
             bail!("the only thing that can be asked for is `run`");
         }
-        let begun = Instant::now();
+        let (begun, spent) = (Instant::now(), processor_time());
         (contestant.run)()?;
-        let seconds = begun.elapsed().as_secs_f64();
+        let (seconds, processor) = (begun.elapsed().as_secs_f64(), processor_time() - spent);
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{seconds:.9} {:016x}", (contestant.check)())?;
+        writeln!(out, "{seconds:.9} {:016x} {:.9}", (contestant.check)(), processor.as_secs_f64())?;
         out.flush()?;
     }
     Ok(())
+}
+
+/// What the processor has spent on this process, in user code and in the system.
+fn processor_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec.try_into().unwrap_or(0), spent.tv_nsec.try_into().unwrap_or(0))
 }

@@ -45,9 +45,10 @@ cargo xtask soak [--minutes N] [--seed N] [--thousandths N]
                                          random checkpoints through one process and one tab for 60 (N) minutes,
                                          which fails if memory grows; then every fault of the core and the page,
                                          and what `fuzz` does (--thousandths: of its inputs; 0 leaves it out)
-cargo xtask bench [--only NAME,NAME] [--quick] [--modelopt] [--json FILE] [--write]
+cargo xtask bench [--only NAME,NAME] [--quick] [--modelopt] [--page DIR] [--json FILE] [--write]
                                          measure against the peers, in turns, and print ratios (--modelopt: install
-                                         torch and ModelOpt for it, 5 GB; --write: into docs/performance.md)
+                                         torch and ModelOpt for it, 5 GB; --page: one that is built already; --write:
+                                         into docs/performance.md)
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -152,6 +153,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (Request::Bench(job), Long("quick")) => job.quick = true,
             (Request::Bench(job), Long("modelopt")) => job.modelopt = true,
             (Request::Bench(job), Long("write")) => job.write = true,
+            (Request::Bench(job), Long("page")) => job.page = Some(parser.value()?.into()),
             (Request::Bench(job), Long("json")) => job.json = Some(parser.value()?.into()),
             (Request::Bench(job), Long("only")) => {
                 job.only.extend(parser.value()?.string()?.split(',').map(str::to_owned));

@@ -45,6 +45,8 @@ impl Program {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Turn {
     pub(crate) seconds: f64,
+    /// Seconds of the processor, of all threads together; the same as `seconds` where nobody counted them.
+    pub(crate) processor: f64,
     pub(crate) check: Option<String>,
 }
 
@@ -83,7 +85,8 @@ impl Runner {
                         step.arguments.join(" ")
                     );
                 }
-                Ok(Turn { seconds: begun.elapsed().as_secs_f64(), check: None })
+                let seconds = begun.elapsed().as_secs_f64();
+                Ok(Turn { seconds, processor: seconds, check: None })
             }
         }
     }
@@ -134,10 +137,15 @@ impl Drop for Conversation {
     }
 }
 
-/// `0.123 00ff`: seconds, and a check.
+/// `0.123 00ff 0.12`: seconds, a check, seconds of the processor.
 fn parse_turn(line: &str) -> Option<Turn> {
-    let (seconds, check) = line.split_once(' ')?;
-    Some(Turn { seconds: seconds.parse().ok()?, check: Some(check.to_owned()) })
+    let mut words = line.split(' ');
+    let (seconds, check, processor) = (words.next()?, words.next()?, words.next()?);
+    Some(Turn {
+        seconds: seconds.parse().ok()?,
+        processor: processor.parse().ok()?,
+        check: Some(check.to_owned()),
+    })
 }
 
 #[cfg(test)]
@@ -146,9 +154,11 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        assert_eq!(parse_turn("0.5 00ff"), Some(Turn { seconds: 0.5, check: Some("00ff".into()) }));
-        assert_eq!(parse_turn("ready"), None);
-        assert_eq!(parse_turn("soon 00ff"), None);
+        let turn = Turn { seconds: 0.5, processor: 0.25, check: Some("00ff".into()) };
+        assert_eq!(parse_turn("0.5 00ff 0.25"), Some(turn));
+        for line in ["ready", "soon 00ff 0.25", "0.5 00ff", "0.5 00ff much"] {
+            assert_eq!(parse_turn(line), None);
+        }
     }
 
     #[test]

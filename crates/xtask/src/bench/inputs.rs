@@ -2,8 +2,9 @@
 
 use super::contestant::Program;
 use crate::full_size::peak_bytes;
+use crate::page;
 use crate::project::Project;
-use crate::setup::WASM_TARGET;
+use crate::setup::{self, WASM_TARGET};
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,6 +21,8 @@ pub(crate) struct Needed {
     pub(crate) tool: bool,
     /// The wasm contestants, and the native one that is held to their vectors.
     pub(crate) wasm: bool,
+    /// The page.
+    pub(crate) page: bool,
 }
 
 /// Programs and files.
@@ -33,6 +36,8 @@ pub(crate) struct Inputs {
     pub(crate) tool: PathBuf,
     /// What Node loads to have the wasm contestants.
     pub(crate) wasm: PathBuf,
+    /// The built page.
+    pub(crate) page: PathBuf,
 }
 
 /// Time and memory of one command.
@@ -55,6 +60,7 @@ impl Inputs {
             narrow_program: narrow.join("release/quantscope-bench"),
             tool: release.join("quantscope"),
             wasm: folder.join("wasm/quantscope_bench.js"),
+            page: project.dist(),
             folder,
         };
         cmd!(sh, "cargo build --locked --release --package quantscope-bench").run()?;
@@ -65,6 +71,9 @@ impl Inputs {
                 .env("RUSTFLAGS", "--cfg quantscope_narrow")
                 .run()?;
             inputs.build_wasm(project)?;
+        }
+        if needed.page {
+            page::build(project, &setup::for_tests(project)?.page)?;
         }
         if needed.tool {
             cmd!(sh, "cargo build --locked --release --package quantscope").run()?;

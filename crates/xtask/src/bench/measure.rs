@@ -1,7 +1,7 @@
 //! Taking turns, and what the turns say: medians, ratios, quartiles.
 
 use super::contestant::Runner;
-use super::rows::Row;
+use super::rows::{Clock, Row};
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,10 @@ fn take_turns(row: &Row, quick: bool) -> Result<Measured> {
             our.check,
             their.check
         );
-        pairs.push((our.seconds, their.seconds));
+        pairs.push(match row.clock {
+            Clock::Wall => (our.seconds, their.seconds),
+            Clock::Processor => (our.processor, their.processor),
+        });
     }
     Ok(Measured { pairs })
 }

@@ -9,6 +9,7 @@ mod inputs;
 mod machine;
 mod measure;
 mod peers;
+mod plot;
 mod report;
 mod rows;
 
@@ -26,6 +27,8 @@ pub(crate) struct Bench {
     pub(crate) quick: bool,
     /// Install what the slow peers need: torch and ModelOpt, 5 GB.
     pub(crate) modelopt: bool,
+    /// A page that is built already.
+    pub(crate) page: Option<PathBuf>,
     /// Where the record goes.
     pub(crate) json: Option<PathBuf>,
     /// Write `docs/performance.md`.
@@ -37,9 +40,13 @@ pub(crate) fn run(project: &Project, job: &Bench) -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "the peers are programs of Linux, and memory is read from /proc");
     let tools = peers::find(project, job.modelopt)?;
     let any = |names: &[&str]| names.iter().any(|name| is_wanted(&job.only, name));
-    let needed =
-        Needed { tool: any(&rows::OF_THE_TOOL) || any(&["memory", "growth"]), wasm: any(&rows::IN_WASM) };
-    let inputs = Inputs::make(project, job.quick, needed)?;
+    let needed = Needed {
+        tool: any(&rows::OF_THE_TOOL) || any(&["memory", "growth"]),
+        wasm: any(&rows::IN_WASM),
+        page: job.page.is_none() && any(&rows::OF_THE_PAGE),
+    };
+    let mut inputs = Inputs::make(project, job.quick, needed)?;
+    inputs.page = job.page.clone().unwrap_or(inputs.page);
     let rows: Vec<rows::Row> =
         rows::all(&inputs, &tools).into_iter().filter(|row| is_wanted(&job.only, row.name)).collect();
     ensure!(!rows.is_empty(), "no row is called like that");

@@ -29,6 +29,7 @@ const MODELOPT: [&str; 13] = [
 /// Where the peers are.
 pub(crate) struct Peers {
     scripts: PathBuf,
+    tests: PathBuf,
     python: PathBuf,
     hub: PathBuf,
     /// Whether torch and ModelOpt are there.
@@ -67,7 +68,8 @@ pub(crate) fn find(project: &Project, modelopt: bool) -> Result<Peers> {
         cmd!(sh, "npm install --silent --no-audit --no-fund --prefix {npm} {HUGGINGFACE_JS}").run()?;
     }
     let has_modelopt = imports(packing);
-    Ok(Peers { scripts: project.root.join("crates/bench/peers"), python, hub, has_modelopt })
+    let (scripts, tests) = (project.root.join("crates/bench/peers"), project.root.join("tests/e2e"));
+    Ok(Peers { scripts, tests, python, hub, has_modelopt })
 }
 
 impl Peers {
@@ -85,6 +87,13 @@ impl Peers {
     pub(crate) fn node(&self, arguments: &[&str]) -> Program {
         let all = std::iter::once(self.script("peer.mjs")).chain(arguments.iter().map(ToString::to_string));
         Program::new("node", all)
+    }
+
+    /// A contestant in a tab of Chromium, with the browser as the tests use it.
+    pub(crate) fn tab(&self, what: &str, page: &Path, input: &Path) -> Program {
+        let paths = [&self.tests.join("bench.mjs"), page, input].map(|path| path.display().to_string());
+        let [script, page, input] = paths;
+        Program::new("node", [script, what.to_owned(), page, input])
     }
 
     /// The folder of huggingface.js.

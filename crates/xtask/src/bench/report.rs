@@ -2,6 +2,7 @@
 
 use super::inputs::Cost;
 use super::measure::RowResult;
+use super::plot;
 use crate::project::Project;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ use std::fmt::Write as _;
 /// The lines between which the page is written anew; what stands around them is written by hand.
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
+
+/// The picture of growth, from the page's folder.
+const PLOT: &str = "images/growth.svg";
 
 /// The most memory that a command may hold.
 const MEMORY_LIMIT: u64 = 512 << 20;
@@ -23,7 +27,7 @@ pub(crate) struct Record {
 }
 
 /// Seconds for people.
-fn seconds(value: f64) -> String {
+pub(crate) fn seconds(value: f64) -> String {
     match value {
         _ if value >= 1.0 => format!("{value:.2} s"),
         _ if value >= 1e-3 => format!("{:.2} ms", value * 1e3),
@@ -36,7 +40,7 @@ fn ratio(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
@@ -112,7 +116,7 @@ impl Record {
             .map(|result| {
                 let row = &result.row;
                 let head =
-                    json!({"name": row.name, "what": row.what, "against": row.against, "target": row.target});
+                    json!({"name": row.name, "what": row.what, "against": row.against, "target": row.target, "clock": row.clock.name()});
                 let rest = match &result.measured {
                     Ok(measured) => json!({
                         "ratio_quartiles": measured.ratio(),
@@ -171,6 +175,7 @@ impl Record {
             add(format!("| `{}` | {} | {}{verdict} |", cost.what, cost.size, mebibytes(cost.peak_bytes)));
         }
         if !self.growth.is_empty() {
+            add(format!("\n![Time against size, in powers of ten]({PLOT})"));
             add("\n| Growth | Size | Time | Most memory resident |".into());
             add("|---|---:|---:|---:|".into());
         }
@@ -194,6 +199,9 @@ pub(crate) fn write_page(project: &Project, record: &Record) -> Result<()> {
     let new = between(&page, &record.markdown())
         .with_context(|| format!("{} should hold {BEGIN} and {END}", path.display()))?;
     std::fs::write(&path, new)?;
+    if !record.growth.is_empty() {
+        std::fs::write(project.root.join("docs").join(PLOT), plot::growth(&record.growth))?;
+    }
     println!("\nWrote {}", path.display());
     Ok(())
 }

@@ -13,6 +13,9 @@ const FEW_ROWS: &str = "512";
 /// Rows that measure the command-line tool.
 pub(crate) const OF_THE_TOOL: [&str; 3] = ["shards", "convert", "audit"];
 
+/// Rows that measure the page.
+pub(crate) const OF_THE_PAGE: [&str; 1] = ["chromium"];
+
 /// Rows that measure wasm.
 pub(crate) const IN_WASM: [&str; 5] =
     ["wasm-header-first", "wasm-header", "wasm-header-decoding", "huggingface-js", "wasm-nvfp4"];
@@ -34,6 +37,27 @@ pub(crate) struct Row {
     pub(crate) peer: Contestant,
     /// Whether both must give the same result.
     pub(crate) same_result: bool,
+    pub(crate) clock: Clock,
+}
+
+/// Which time of a turn counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// From its beginning to its end.
+    Wall,
+    /// What the processor spent on it: of contestants with one thread, so that nobody counts the time of other
+    /// programs on the machine.
+    Processor,
+}
+
+impl Clock {
+    /// In a word, for the record.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wall => "wall",
+            Self::Processor => "processor",
+        }
+    }
 }
 
 /// A whole run of a program, after which the folder `output` is there.
@@ -50,6 +74,7 @@ pub(crate) fn all(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
     }
     rows.extend(in_wasm(inputs, peers));
     rows.extend(whole_runs(inputs));
+    rows.push(in_chromium(inputs, peers));
     rows
 }
 
@@ -74,6 +99,7 @@ fn headers(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: ours(),
             peer: peers.python(&["safe-open", &file]),
             same_result: true,
+            clock: Clock::Processor,
         },
         Row {
             name: "header-crate",
@@ -83,6 +109,7 @@ fn headers(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: ours(),
             peer: native(inputs, &["header-crate", &file]),
             same_result: true,
+            clock: Clock::Processor,
         },
         Row {
             name: "shards",
@@ -92,6 +119,7 @@ fn headers(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: whole(vec![Program::new(&inputs.tool, ["inspect", &shards, "--json"])], None),
             peer: peers.python(&["safe-open-folder", &shards]),
             same_result: false,
+            clock: Clock::Wall,
         },
     ]
 }
@@ -106,6 +134,7 @@ fn kernels(inputs: &Inputs) -> Vec<Row> {
         ours: one_thread(inputs, arguments),
         peer: native(inputs, &["copy", file]),
         same_result: false,
+        clock: Clock::Processor,
     };
     vec![
         against_copy(
@@ -151,6 +180,7 @@ fn kernels(inputs: &Inputs) -> Vec<Row> {
             ours: native(inputs, &["nvfp4-mse", &gaussian, VERY_FEW_ROWS, COLS]),
             peer: native(inputs, &["nvfp4-mse-plain", &gaussian, VERY_FEW_ROWS, COLS]),
             same_result: true,
+            clock: Clock::Wall,
         },
         Row {
             name: "tie-hash",
@@ -160,6 +190,7 @@ fn kernels(inputs: &Inputs) -> Vec<Row> {
             ours: native(inputs, &["tie-hash", &gaussian]),
             peer: native(inputs, &["read", &gaussian]),
             same_result: false,
+            clock: Clock::Processor,
         },
     ]
 }
@@ -174,6 +205,7 @@ fn packing_in_python(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
         ours: native(inputs, &["nvfp4", &gaussian, FEW_ROWS, COLS]),
         peer: peers.python(&[peer, &gaussian, FEW_ROWS, COLS]),
         same_result: true,
+        clock: Clock::Wall,
     };
     vec![
         row("modelopt", "ModelOpt's `NVFP4QTensor.quantize` on the same cores", Some(60.0), "modelopt"),
@@ -199,6 +231,7 @@ fn in_wasm(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: cold(&["wasm-header", &file, &wasm]),
             peer: cold(&["json-parse", &file]),
             same_result: true,
+            clock: Clock::Wall,
         },
         Row {
             name: "wasm-header",
@@ -208,6 +241,7 @@ fn in_wasm(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: node(&["wasm-header", &file, &wasm]),
             peer: node(&["json-parse", &file]),
             same_result: true,
+            clock: Clock::Wall,
         },
         Row {
             name: "wasm-header-decoding",
@@ -217,6 +251,7 @@ fn in_wasm(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: node(&["wasm-header", &file, &wasm]),
             peer: node(&["decode-and-parse", &file]),
             same_result: true,
+            clock: Clock::Wall,
         },
         Row {
             name: "huggingface-js",
@@ -226,6 +261,7 @@ fn in_wasm(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: node(&["wasm-header", &file, &wasm]),
             peer: node(&["huggingface-js", &file, &hub]),
             same_result: true,
+            clock: Clock::Wall,
         },
         Row {
             name: "wasm-nvfp4",
@@ -235,6 +271,7 @@ fn in_wasm(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
             ours: node(&["wasm-nvfp4", &gaussian, FEW_ROWS, COLS, &wasm]),
             peer: Contestant::Turns(narrow),
             same_result: true,
+            clock: Clock::Processor,
         },
     ]
 }
@@ -252,21 +289,40 @@ fn whole_runs(inputs: &Inputs) -> Vec<Row> {
         ];
         whole(steps, Some(copies.clone()))
     };
-    let row = |name, what, scheme| Row {
+    // What a conversion does as well before it ends: nothing of the copies is only in memory.
+    let copy_and_sync = || {
+        let read_write = |from: &str, to: &str| {
+            let arguments =
+                [format!("if={from}"), format!("of={copies_text}/{to}"), "bs=8M".into(), "conv=fsync".into()];
+            Program::new("dd", arguments)
+        };
+        let file = |folder: &std::path::Path| folder.join("model.safetensors").display().to_string();
+        let steps = vec![
+            Program::new("mkdir", [&copies_text]),
+            read_write(&file(&model), "input"),
+            read_write(&file(&packed), "output"),
+        ];
+        whole(steps, Some(copies.clone()))
+    };
+    let row = |name, what, against, target, peer| Row {
         name,
         what,
-        against: "`cp` of input and output",
-        target: Some(0.35),
-        ours: convert(scheme),
-        peer: copy(),
+        against,
+        target,
+        ours: convert("nvfp4"),
+        peer,
         same_result: false,
+        clock: Clock::Wall,
     };
     vec![
         row(
             "convert",
             "`quantscope convert --to nvfp4` from start to end: hashes, errors, written, synced, read back",
-            "nvfp4",
+            "`cp` of input and output",
+            Some(0.35),
+            copy(),
         ),
+        row("convert-synced", "the same", "`dd` of input and output, synced as well", None, copy_and_sync()),
         Row {
             name: "audit",
             what: "`quantscope audit` of every byte of the NVFP4 export, hashes for ties included",
@@ -281,6 +337,22 @@ fn whole_runs(inputs: &Inputs) -> Vec<Row> {
             ),
             peer: native(inputs, &["read", &packed.join("model.safetensors").display().to_string()]),
             same_result: false,
+            clock: Clock::Wall,
         },
     ]
+}
+
+fn in_chromium(inputs: &Inputs, peers: &Peers) -> Row {
+    let model = inputs.folder.join("model");
+    let tab = |what: &str, input: &std::path::Path| Contestant::Turns(peers.tab(what, &inputs.page, input));
+    Row {
+        name: "chromium",
+        what: "NVFP4 in the page, in Chromium: hashes, errors, written into the private file system, read back",
+        against: "reading the input in a tab with `Blob.slice`, nothing else",
+        target: Some(0.6),
+        ours: tab("convert", &model),
+        peer: tab("read", &model.join("model.safetensors")),
+        same_result: false,
+        clock: Clock::Wall,
+    }
 }
