@@ -10,6 +10,7 @@ use crate::refused::Refused;
 use crate::sides::{SideKind, Sides};
 use crate::tie_pattern::TieMember;
 use quantscope_audit::ties::DeclaredTie;
+use quantscope_format::Gather as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What is known of values: nothing before bytes are read, then a hash of every weight that matters.
@@ -191,7 +192,7 @@ pub(crate) fn partners(members: &[TieMember], module: &str) -> BTreeSet<String> 
     let pairs = members.iter().enumerate().flat_map(|(i, own)| {
         members.iter().enumerate().filter(move |(k, _)| *k != i).map(move |(_, other)| (own, other))
     });
-    pairs.filter_map(|(own, other)| own.partner(other, module)).collect()
+    pairs.filter_map(|(own, other)| own.partner(other, module)).gather_set()
 }
 
 impl Listed {
@@ -207,7 +208,7 @@ impl Listed {
         if recipe.listed_ties.is_empty() {
             return listed;
         }
-        let known = known.iter().map(|tie| (tie.alias.as_str(), tie.canonical.as_str())).collect();
+        let known = known.iter().map(|tie| (tie.alias.as_str(), tie.canonical.as_str())).gather_map();
         let mut lister = Lister { sides, recipe, known, staying: HashMap::new(), hashes };
         let is_listed = |name: &str| recipe.listed_ties.iter().any(|member| member.matches(name));
         // In the order of the file.
@@ -265,7 +266,7 @@ impl Listed {
     fn add_absent(&mut self, lister: &Lister<'_>) {
         let members = lister.members();
         let there: BTreeSet<String> =
-            members.iter().filter_map(TieMember::name).filter(|name| lister.sides.has(name)).collect();
+            members.iter().filter_map(TieMember::name).filter(|name| lister.sides.has(name)).gather_set();
         for member in members {
             let stands = |name: &str| member.matches(name);
             if lister.sides.modules.keys().any(|name| stands(name))

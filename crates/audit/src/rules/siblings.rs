@@ -102,10 +102,10 @@ fn experts(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     }
     for (block, projections) in blocks {
         let ids = |layers: &[&LayerInfo]| -> BTreeSet<u64> {
-            layers.iter().filter_map(|l| expert(&l.name)).map(|(_, id, _)| id).collect()
+            layers.iter().filter_map(|l| expert(&l.name)).map(|(_, id, _)| id).gather_set()
         };
         let all: BTreeSet<u64> =
-            projections.values().flat_map(|s| ids(&s.have).into_iter().chain(ids(&s.lack))).collect();
+            projections.values().flat_map(|s| ids(&s.have).into_iter().chain(ids(&s.lack))).gather_set();
         let mixed: Vec<&Split<'_>> = projections.values().filter(|s| s.is_mixed()).collect();
         let lacking: BTreeSet<u64> = mixed.iter().flat_map(|s| ids(&s.lack)).gather_set();
         let Some(leaf) = mixed.first().and_then(|s| s.leaf) else { continue };

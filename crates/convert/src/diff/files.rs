@@ -75,7 +75,7 @@ impl Job<'_> {
 
     fn metadata(&self) -> Option<Difference> {
         let all = |side: crate::diff::Side<'_>| -> BTreeMap<String, String> {
-            side.checkpoint.shards.iter().flat_map(|s| s.header.metadata.iter().cloned()).collect()
+            side.checkpoint.shards.iter().flat_map(|s| s.header.metadata.iter().cloned()).gather_map()
         };
         let (a, b) = (all(self.a), all(self.b));
         if a == b {
@@ -93,7 +93,7 @@ impl Job<'_> {
         let is_index = |path: &str| path.ends_with(".safetensors.index.json") || path == "config.json";
         let of = |side: crate::diff::Side<'_>| -> BTreeMap<String, usize> {
             let files = side.checkpoint.other_files.iter().enumerate();
-            files.filter(|(_, f)| !is_index(&f.path)).map(|(i, f)| (f.path.clone(), i)).collect()
+            files.filter(|(_, f)| !is_index(&f.path)).map(|(i, f)| (f.path.clone(), i)).gather_map()
         };
         let (a, b) = (of(self.a), of(self.b));
         let paths: BTreeSet<&String> = a.keys().chain(b.keys()).gather_set();

@@ -6,6 +6,7 @@ use crate::diff::Side;
 use crate::recipe::{Recipe, RecipeFields};
 use crate::views::{View, Views};
 use quantscope_audit::LayerInfo;
+use quantscope_format::Gather as _;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The tensors of one module of the first checkpoint, whole or a part of it.
@@ -144,5 +145,5 @@ impl Pairs {
 }
 
 fn pairs_of(own: &HashMap<String, usize>, other: &HashMap<String, usize>) -> BTreeSet<usize> {
-    own.iter().filter(|(name, _)| other.contains_key(*name)).map(|(_, &i)| i).collect()
+    own.iter().filter(|(name, _)| other.contains_key(*name)).map(|(_, &i)| i).gather_set()
 }

@@ -2,6 +2,7 @@
 
 use super::{RecipeFields, ZeroTensors, refuse};
 use crate::error::ConvertError;
+use quantscope_format::Gather as _;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -77,7 +78,7 @@ fn list(words: &[String]) -> String {
 fn declared(ties: &[String]) -> String {
     let pairs: Vec<Option<(&str, &str)>> = ties.iter().map(|tie| tie.split_once('=')).collect();
     let pair = |(alias, canonical): &(&str, &str)| format!("{} = {}", quoted(alias), quoted(canonical));
-    let aliases: BTreeSet<&str> = pairs.iter().flatten().map(|(alias, _)| *alias).collect();
+    let aliases: BTreeSet<&str> = pairs.iter().flatten().map(|(alias, _)| *alias).gather_set();
     if aliases.len() == ties.len() {
         let pairs: Vec<String> = pairs.iter().flatten().map(pair).collect();
         return format!("{{ {} }}", pairs.join(", "));

@@ -19,7 +19,7 @@ use draft::Draft;
 use quantscope_audit::report::Finding;
 use quantscope_audit::targets::Profile;
 use quantscope_audit::{Checkpoint, Model, rule};
-use quantscope_format::{Limits, TensorSpec, read_small};
+use quantscope_format::{Gather as _, Limits, TensorSpec, read_small};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -218,7 +218,7 @@ fn refuse_damaged(checkpoint: &Checkpoint, findings: &[Finding]) -> Result<(), C
         return Err(ConvertError::Refused(message));
     }
     let twice: BTreeSet<&str> =
-        findings.iter().filter(|f| f.rule == "ST001").map(|f| f.subject.as_str()).collect();
+        findings.iter().filter(|f| f.rule == "ST001").map(|f| f.subject.as_str()).gather_set();
     match twice.first() {
         Some(name) => Err(ConvertError::Tensor {
             tensor: (*name).to_string(),

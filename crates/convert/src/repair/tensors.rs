@@ -74,7 +74,7 @@ fn is_scalar(spec: &TensorSpec) -> bool {
 /// Leaves that are scales in some scheme. Names of one word are parameters elsewhere.
 fn scale_leaves() -> BTreeSet<&'static str> {
     let companions = schemes().iter().flat_map(|s| s.about().companions);
-    companions.filter(|c| is_scale(c.role) && c.leaf.contains('_')).map(|c| c.leaf).collect()
+    companions.filter(|c| is_scale(c.role) && c.leaf.contains('_')).map(|c| c.leaf).gather_set()
 }
 
 fn is_scale(role: Role) -> bool {

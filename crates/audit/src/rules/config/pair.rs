@@ -124,7 +124,7 @@ fn compare(
     }
     if a.layers != b.layers {
         let keys = |m: &BTreeMap<String, String>| -> BTreeSet<String> {
-            m.iter().map(|(name, algo)| format!("{name}={algo}")).collect()
+            m.iter().map(|(name, algo)| format!("{name}={algo}")).gather_set()
         };
         let (x, y) = (keys(&a.layers), keys(&b.layers));
         report(

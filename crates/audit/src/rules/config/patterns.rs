@@ -4,7 +4,7 @@ use super::super::HeaderContext;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use crate::{names, ties};
-use quantscope_format::Glob;
+use quantscope_format::{Gather as _, Glob};
 use std::collections::{BTreeSet, HashMap};
 
 pub(super) const RULES: &[Rule] = &[CF303];
@@ -43,7 +43,7 @@ impl<'a> Paths<'a> {
             // What is above a path that is known is known too.
             while ancestors.next().is_some_and(|path| paths.insert(path)) {}
         }
-        let segments = paths.iter().map(|p| p.rsplit('.').next().unwrap_or(p)).collect();
+        let segments = paths.iter().map(|p| p.rsplit('.').next().unwrap_or(p)).gather_set();
         Self { sorted: paths.into_iter().collect(), segments, endings: None }
     }
 
