@@ -65,6 +65,8 @@ pub struct Overview {
     pub infos: u64,
     /// Whether the tensor bytes were verified, and by which engine.
     pub verified_by: Option<String>,
+    /// Whether the scales were checked, with the codes or without them.
+    pub scales_checked: bool,
     /// What a conversion can write, as id and title: schemes first, then the types it can dequantize to.
     #[serde(default)]
     pub writable: Vec<(String, String)>,

@@ -69,6 +69,8 @@ pub struct Session {
     ties: Vec<Tie>,
     /// The engine that verified the bytes, once they are.
     verified_by: Option<String>,
+    /// Whether the scales were checked alone.
+    scales_checked: bool,
     /// Maxima from files, for conversions.
     calibration: Calibration,
     /// For each layer of the model, by index: its findings, by index.
@@ -125,6 +127,7 @@ impl Session {
             scope: scope::Scope::default(),
             ties,
             verified_by: None,
+            scales_checked: false,
             calibration: Calibration::default(),
             by_layer: Vec::new(),
             is_judged: false,

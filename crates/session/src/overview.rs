@@ -75,7 +75,12 @@ fn verdict(session: &Session, errors: u64, warnings: u64) -> Verdict {
         ("plain", capital(&what))
     };
     if quantized && !verified {
-        next.push("Verify the bytes: headers alone cannot show a NaN or zero scale.".to_string());
+        next.push(if session.scales_checked {
+            "Verify the bytes: scales alone cannot show NaN codes, or weights that a zero scale erases."
+                .to_string()
+        } else {
+            "Verify the bytes: headers alone cannot show a NaN or zero scale.".to_string()
+        });
     }
     if !quantized && errors == 0 {
         next.push("Convert it: the plan shows sizes before and after, and reads nothing.".to_string());
@@ -123,6 +128,7 @@ pub(crate) fn overview(session: &Session) -> Overview {
         warnings,
         infos: count_of(session, Severity::Info),
         verified_by: session.verified_by.clone(),
+        scales_checked: session.scales_checked || session.verified_by.is_some(),
         writable: writable(session),
     }
 }

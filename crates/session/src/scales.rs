@@ -27,6 +27,7 @@ impl Session {
         let before = self.findings.len();
         if self.verified_by.is_none() {
             self.byte_findings = audit.findings;
+            self.scales_checked = true;
             self.gather();
         }
         Ok(VerifySummary {

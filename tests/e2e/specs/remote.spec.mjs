@@ -119,6 +119,8 @@ test("the scales alone are checked, for their own bytes", async ({ page }) => {
   }
   expect(await rules(page)).toEqual([...there, "SV101"].sort());
   await expect(part(page, "verify-button")).not.toHaveAttribute("title", /was read on/);
+  await view(page, "overview");
+  await expect(page.getByText("headers, configs and scales; codes not yet")).toBeVisible();
   await server.close();
   discard(folder);
 });

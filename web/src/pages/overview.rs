@@ -146,6 +146,7 @@ fn declared(overview: &Overview) -> Html {
     let found = if found.is_empty() { "no layers".to_owned() } else { found.join(", ") };
     let verified = match &overview.verified_by {
         Some(engine) => format!("bytes verified on {engine}"),
+        None if overview.scales_checked => "headers, configs and scales; codes not yet".to_owned(),
         None => "headers and configs only; scales and codes not yet".to_owned(),
     };
     html! {

@@ -25,6 +25,7 @@ pub(super) fn overview() -> Overview {
         warnings: 0,
         infos: 0,
         verified_by: None,
+        scales_checked: false,
         writable: Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ fn open() -> State {
 fn overview() -> Overview {
     let text = r#"{"name":"m","shards":[],"other_files":[],"layer_count":0,"tensor_count":0,"parameters":0,"bytes":0,
         "bytes_read":0,"bits_per_weight":0.0,"schemes":[],"size_map":[],"declared":"","writable":[],
-        "verdict":{"state":"sound","title":"Sound","next":[]},"errors":0,"warnings":0,"infos":0,"verified_by":null}"#;
+        "verdict":{"state":"sound","title":"Sound","next":[]},"errors":0,"warnings":0,"infos":0,"verified_by":null,"scales_checked":false}"#;
     serde_json::from_str(text).unwrap()
 }
 
