@@ -70,6 +70,8 @@ pub(crate) struct Gauge {
     scale: Option<&'static str>,
     scalars: Vec<(&'static str, f32)>,
     cols: u64,
+    /// Values of the last tile, whose memory the next one takes.
+    values: Vec<f32>,
     /// What it has measured; `None` if the layer cannot be opened.
     pub(crate) metrics: Option<ErrorMetrics>,
 }
@@ -99,6 +101,7 @@ impl Gauge {
             scale: leaf(Role::WeightScale),
             scalars,
             cols,
+            values: Vec::new(),
             metrics: None,
         }
     }
@@ -122,10 +125,12 @@ impl Gauge {
     /// # Errors
     /// If the engine fails.
     pub(crate) async fn add(&mut self, engine: &dyn Engine, tile: PackedTile<'_>) -> Result<(), EngineError> {
-        if let Some((values, stored)) = self.decode(engine, &tile).await? {
+        let mut values = std::mem::take(&mut self.values);
+        if let Some(stored) = self.decode_into(engine, &tile, &mut values).await? {
             let found = compare(engine, tile.source, &values, stored).await?;
             self.metrics.get_or_insert_default().add(&found);
         }
+        self.values = values;
         Ok(())
     }
 
@@ -139,13 +144,24 @@ impl Gauge {
         engine: &dyn Engine,
         tile: &PackedTile<'_>,
     ) -> Result<Option<(Vec<f32>, usize)>, EngineError> {
+        let mut values = Vec::new();
+        Ok(self.decode_into(engine, tile, &mut values).await?.map(|stored| (values, stored)))
+    }
+
+    /// The same into a buffer, whose memory is used again.
+    async fn decode_into(
+        &self,
+        engine: &dyn Engine,
+        tile: &PackedTile<'_>,
+        values: &mut Vec<f32>,
+    ) -> Result<Option<usize>, EngineError> {
+        values.clear();
         let Some(decoder) = &self.decoder else { return Ok(None) };
         let end = if tile.cols.end == self.cols { decoder.extent()[1] } else { tile.cols.end };
         let region = Region { rows: tile.rows.clone(), cols: tile.cols.start..end };
         let Some(parts) = self.parts(decoder.as_ref(), &region, tile) else { return Ok(None) };
-        let mut values = Vec::new();
-        decoder.decode(engine, &region, &parts, &mut values).await?;
+        decoder.decode(engine, &region, &parts, values).await?;
         let stored = usize::try_from(region.cols.end.saturating_sub(region.cols.start)).unwrap_or(usize::MAX);
-        Ok(Some((values, stored)))
+        Ok(Some(stored))
     }
 }

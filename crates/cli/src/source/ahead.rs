@@ -19,6 +19,8 @@ struct Job {
     file: Arc<File>,
     offset: u64,
     len: usize,
+    /// A buffer that was used before.
+    room: Vec<u8>,
     reply: SyncSender<io::Result<Vec<u8>>>,
 }
 
@@ -29,7 +31,8 @@ fn reader() -> Option<&'static Sender<Job>> {
         let (sender, jobs) = channel::<Job>();
         let work = move || {
             for job in jobs {
-                let mut bytes = vec![0; job.len];
+                let mut bytes = job.room;
+                bytes.resize(job.len, 0);
                 let read = read_exact_at(&job.file, &mut bytes, job.offset).map(|()| bytes);
                 // Whoever has gone elsewhere does not want it any more.
                 let _ = job.reply.send(read);
@@ -55,6 +58,10 @@ enum Bytes {
 
 /// The one guess.
 static GUESS: Mutex<Option<Guess>> = Mutex::new(None);
+
+/// The buffer of the last guess that was used up: memory that is asked of the system anew for each tile costs more
+/// than reading into it.
+static SPARE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Reads that the next one may follow on.
 const RECENT: usize = 4;
@@ -111,6 +118,8 @@ fn guessed(file: &Arc<File>, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
     }
     if offset.saturating_add(count as u64) < guess.range.end {
         *slot = Some(Guess { bytes: Bytes::Here(bytes), ..guess });
+    } else {
+        *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
     }
     Ok(count)
 }
@@ -124,7 +133,9 @@ fn guess(file: &Arc<File>, range: Range<u64>) {
         return;
     }
     let (reply, coming) = sync_channel(1);
-    let job = Job { file: Arc::clone(file), offset: range.start, len: index(range.end - range.start), reply };
+    let room = std::mem::take(&mut *SPARE.lock().unwrap_or_else(PoisonError::into_inner));
+    let len = index(range.end - range.start);
+    let job = Job { file: Arc::clone(file), offset: range.start, len, room, reply };
     if reader.send(job).is_ok() {
         *slot = Some(Guess { file: Arc::clone(file), range, bytes: Bytes::Coming(coming) });
     }

@@ -19,6 +19,13 @@ pub(crate) fn scalar(dtype: Dtype, bytes: Option<&Vec<u8>>) -> f32 {
     bytes.and_then(|b| floats(dtype, b).first().copied()).unwrap_or(f32::NAN)
 }
 
+/// Room for more values behind those that are there, as the patterns that kernels write: so they are written once.
+pub(crate) fn room(values: &mut Vec<f32>, count: usize) -> &mut [u32] {
+    let begin = values.len();
+    values.resize(begin.saturating_add(count), 0.0);
+    bytemuck::cast_slice_mut(values.get_mut(begin..).unwrap_or_default())
+}
+
 /// A part as a slice; empty where the caller gave too few.
 pub(crate) fn part(parts: &[Vec<u8>], at: usize) -> &[u8] {
     parts.get(at).map(Vec::as_slice).unwrap_or_default()

@@ -7,7 +7,7 @@ use crate::arrangement::{Arrangement, PackedForm, TILE_COLS, TILE_ROWS, tiled_of
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::{LayerView, Stored};
 use crate::layout_note::LayoutNote;
-use crate::parts::bytes::{index, part, scalar};
+use crate::parts::bytes::{index, part, room, scalar};
 use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, text};
 use futures_util::future::{LocalBoxFuture, ready};
 use quantscope_kernels::{Engine, EngineError, Fp4DecodeTable, Fp4Tile, Nibbles};
@@ -214,9 +214,8 @@ impl Decoder for RowBlocks {
                 blocks: narrow(blocks.end.saturating_sub(blocks.start)),
                 block: narrow(self.block),
             };
-            let mut bits = vec![0; codes.len().saturating_mul(2)];
-            engine.fp4_decode(tile, &table(self.factor, global), &mut bits).await?;
-            out.extend(bits.into_iter().map(f32::from_bits));
+            let bits = room(out, codes.len().saturating_mul(2));
+            engine.fp4_decode(tile, &table(self.factor, global), bits).await?;
             Ok(())
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::decode::{Decoder, Refusal, Region, Slab};
 use crate::layer::LayerView;
-use crate::parts::bytes::{floats, part};
+use crate::parts::bytes::{floats, part, room};
 use crate::parts::shapes::{expect_elements, expect_type, needed};
 use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::{Engine, EngineError, Fp8Tile, ScaleGrid};
@@ -119,9 +119,7 @@ impl Decoder for TileDecoder {
                     },
                 },
             };
-            let mut bits = vec![0; codes.len()];
-            engine.fp8_decode(tile, &mut bits).await?;
-            out.extend(bits.into_iter().map(f32::from_bits));
+            engine.fp8_decode(tile, room(out, codes.len())).await?;
             Ok(())
         })
     }
