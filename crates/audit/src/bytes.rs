@@ -134,11 +134,20 @@ pub async fn audit_bytes(
     let same = audit.ties.iter().filter(|t| t.evidence != "declared").map(tie_rules::identical);
     audit.findings.extend(same);
     ties::sort_by_saving(&mut audit.ties);
-    sort_findings(&mut audit.findings);
-    audit.bytes_read = reader.bytes_read;
-    audit.engine = engine.description();
-    audit.engine_note = engine.note();
-    Ok(audit)
+    Ok(audit.ended(&reader, &engine))
+}
+
+impl ByteAudit {
+    /// With its findings in order, and what was read on which engine.
+    fn ended(mut self, reader: &Reader<'_>, engine: &FallbackEngine<'_>) -> Self {
+        sort_findings(&mut self.findings);
+        Self {
+            bytes_read: reader.bytes_read,
+            engine: engine.description(),
+            engine_note: engine.note(),
+            ..self
+        }
+    }
 }
 
 /// The largest block scale that was counted.

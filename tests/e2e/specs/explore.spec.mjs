@@ -218,13 +218,19 @@ test("a layer's panel: heat map, codes, largest values, any block, lines of Pyth
   expect(await page.evaluate(() => navigator.clipboard.readText())).toContain("from safetensors import safe_open");
 });
 
-test("the wheel zooms a map that has the focus, and a drag moves it", async ({ page }) => {
+/** Opens a layer with a heat map; answers the map, and how to ask for the area it shows. */
+async function heatMap(page) {
   await arrive(page, "cpu");
   await openFolder(page, golden(llama));
   await page.evaluate(() => { location.hash = "#/layers?layer=model.layers.1.mlp.up_proj"; });
   const heat = part(page, "heat-map");
   await heat.scrollIntoViewIfNeeded();
   const area = async () => (await heat.getAttribute("data-area")).split(",").map(Number);
+  return { heat, area };
+}
+
+test("the wheel zooms a map that has the focus, and a drag moves it", async ({ page }) => {
+  const { heat, area } = await heatMap(page);
   const whole = await area();
   await heat.hover();
   await page.mouse.wheel(0, -300);
@@ -243,12 +249,7 @@ test("the wheel zooms a map that has the focus, and a drag moves it", async ({ p
 });
 
 test("two fingers apart zoom into a map, together out of it, and do not move it", async ({ page, context }) => {
-  await arrive(page, "cpu");
-  await openFolder(page, golden(llama));
-  await page.evaluate(() => { location.hash = "#/layers?layer=model.layers.1.mlp.up_proj"; });
-  const heat = part(page, "heat-map");
-  await heat.scrollIntoViewIfNeeded();
-  const area = async () => (await heat.getAttribute("data-area")).split(",").map(Number);
+  const { heat, area } = await heatMap(page);
   const whole = await area();
   const box = await heat.boundingBox();
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];

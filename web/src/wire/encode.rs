@@ -216,57 +216,28 @@ impl Serializer for &mut Writer {
     }
 }
 
-impl ser::SerializeSeq for &mut Writer {
-    type Ok = ();
-    type Error = OtherForm;
+/// Values one after the other, with nothing between them or behind the last.
+macro_rules! in_a_row {
+    ($($kind:ident $method:ident),*) => {$(
+        impl ser::$kind for &mut Writer {
+            type Ok = ();
+            type Error = OtherForm;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), OtherForm> {
-        value.serialize(&mut **self)
-    }
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), OtherForm> {
+                value.serialize(&mut **self)
+            }
 
-    fn end(self) -> Result<(), OtherForm> {
-        Ok(())
-    }
+            fn end(self) -> Result<(), OtherForm> {
+                Ok(())
+            }
+        }
+    )*};
 }
 
-impl ser::SerializeTuple for &mut Writer {
-    type Ok = ();
-    type Error = OtherForm;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), OtherForm> {
-        value.serialize(&mut **self)
-    }
-
-    fn end(self) -> Result<(), OtherForm> {
-        Ok(())
-    }
-}
-
-impl ser::SerializeTupleStruct for &mut Writer {
-    type Ok = ();
-    type Error = OtherForm;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), OtherForm> {
-        value.serialize(&mut **self)
-    }
-
-    fn end(self) -> Result<(), OtherForm> {
-        Ok(())
-    }
-}
-
-impl ser::SerializeTupleVariant for &mut Writer {
-    type Ok = ();
-    type Error = OtherForm;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), OtherForm> {
-        value.serialize(&mut **self)
-    }
-
-    fn end(self) -> Result<(), OtherForm> {
-        Ok(())
-    }
-}
+in_a_row!(
+    SerializeSeq serialize_element, SerializeTuple serialize_element, SerializeTupleStruct serialize_field,
+    SerializeTupleVariant serialize_field
+);
 
 impl ser::SerializeMap for &mut Writer {
     type Ok = ();

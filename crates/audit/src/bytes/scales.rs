@@ -8,10 +8,10 @@ use crate::checkpoint::Checkpoint;
 use crate::engines::{Engines, FallbackEngine};
 use crate::model::{LayerInfo, Model};
 use crate::reader::{Reader, Spans};
+use crate::rules::fused;
 use crate::rules::values::{self, Observed, Subject};
-use crate::rules::{fused, sort_findings};
 use quantscope_format::{Control, Limits};
-use quantscope_kernels::{Engine as _, NONE, Nvfp4Census};
+use quantscope_kernels::{NONE, Nvfp4Census};
 use quantscope_schemes::{Role, ScaleLayout, role_of};
 
 /// What counts as a scale.
@@ -65,11 +65,7 @@ pub async fn audit_scales(
         }
     }
     fused::judge_globals(model, &observed, &mut audit.findings);
-    sort_findings(&mut audit.findings);
-    audit.bytes_read = reader.bytes_read;
-    audit.engine = engine.description();
-    audit.engine_note = engine.note();
-    Ok(audit)
+    Ok(audit.ended(&reader, &engine))
 }
 
 impl LayerCheck<'_, '_> {
