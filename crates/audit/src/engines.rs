@@ -187,6 +187,15 @@ impl Engine for FallbackEngine<'_> {
         fall_back!(self, |engine| engine.error_metrics(tile, decoded))
     }
 
+    fn fp4_errors<'a>(
+        &'a self,
+        source: FloatTile<'a>,
+        packed: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        fall_back!(self, |engine| engine.fp4_errors(source, packed, table))
+    }
+
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
         fall_back!(self, |engine| engine.byte_census(bytes))
     }

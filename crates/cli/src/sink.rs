@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::source::FileSource;
 use crate::space;
 use futures_util::future::LocalBoxFuture;
-use quantscope_format::{Sink, SinkError, Source, leaves_folder};
+use quantscope_format::{Buffer, Sink, SinkError, Source, leaves_folder};
 use site::{Site, sync_folder, told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -89,9 +89,9 @@ impl FolderSink {
         }
     }
 
-    fn flush(&self) -> Result<(), SinkError> {
-        let flushed = self.writer.as_ref().map_or(Ok(()), Writer::flush);
-        flushed.map_err(|failed| self.failed(failed))
+    fn settle(&self) -> Result<(), SinkError> {
+        let settled = self.writer.as_ref().map_or(Ok(()), Writer::settle);
+        settled.map_err(|failed| self.failed(failed))
     }
 
     fn reserve_now(&mut self, bytes: u64) -> Result<(), SinkError> {
@@ -124,7 +124,7 @@ impl FolderSink {
         made.map_err(|error| self.failed(Failed { name: name.into(), error }))
     }
 
-    fn write_now(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+    fn write_now(&mut self, name: &str, offset: u64, bytes: Arc<Buffer>) -> Result<(), SinkError> {
         let unknown = || SinkError::Io { name: name.to_owned(), reason: "it was not begun".to_owned() };
         let (open, _) = self.files.get(name).ok_or_else(unknown)?;
         let writer = self.writer.as_ref().ok_or_else(unknown)?;
@@ -136,11 +136,11 @@ impl FolderSink {
         Ok(Box::new(source))
     }
 
-    /// What is compared is on the disk: a medium that refuses it is noticed before.
+    /// What is compared gets to the disk meanwhile: a medium that refuses it is noticed before the file is finished.
     fn read_back_now(&mut self, name: &str) -> Result<Box<dyn Source>, SinkError> {
-        self.flush()?;
-        let synced = self.files.get(name).map_or(Ok(()), |(open, _)| open.file.sync_all());
-        synced.map_err(|error| self.failed(Failed { name: name.into(), error }))?;
+        if let (Some((open, _)), Some(writer)) = (self.files.get(name), &self.writer) {
+            writer.sync_soon(open).map_err(|failed| self.failed(failed))?;
+        }
         self.open(name)
     }
 
@@ -154,7 +154,7 @@ impl FolderSink {
 
     /// Everything that was begun is on the disk.
     fn sync(&mut self) -> Result<(), SinkError> {
-        self.flush()?;
+        self.settle()?;
         for (name, (open, _)) in std::mem::take(&mut self.files) {
             let synced = open.file.sync_all();
             self.complete.insert(name);
@@ -281,7 +281,18 @@ impl Sink for FolderSink {
         offset: u64,
         bytes: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(ready(self.write_now(name, offset, bytes)))
+        let mut kept = Buffer::of(bytes.len());
+        kept.copy_from_slice(bytes);
+        Box::pin(ready(self.write_now(name, offset, Arc::new(kept))))
+    }
+
+    fn write_shared<'a>(
+        &'a mut self,
+        name: &'a str,
+        offset: u64,
+        bytes: &'a Arc<Buffer>,
+    ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(ready(self.write_now(name, offset, Arc::clone(bytes))))
     }
 
     fn read_back<'a>(&'a mut self, name: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Source>, SinkError>> {

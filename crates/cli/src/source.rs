@@ -7,7 +7,7 @@ mod ahead;
 
 use ahead::Ahead;
 use futures_util::future::LocalBoxFuture;
-use quantscope_format::{Source, SourceError};
+use quantscope_format::{Buffer, Source, SourceError};
 use std::cell::{OnceCell, RefCell};
 use std::fs::{File, Metadata};
 use std::future::ready;
@@ -79,7 +79,13 @@ impl FileSource {
         }
     }
 
-    fn read_now(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+    /// Reads up to `end` in one of the ways that [`Ahead`] has.
+    fn read_now<T>(
+        &self,
+        offset: u64,
+        end: u64,
+        read: impl FnOnce(&mut Ahead, &Arc<File>) -> io::Result<T>,
+    ) -> Result<T, SourceError> {
         let file = match self.file.get() {
             Some(file) => file,
             None => {
@@ -87,12 +93,11 @@ impl FileSource {
                 self.file.get_or_init(|| opened)
             }
         };
-        let end = offset.saturating_add(buf.len() as u64);
         if end > self.stamp.len {
             let name = self.name();
             return Err(SourceError::PastEnd { name, len: self.stamp.len, start: offset, end });
         }
-        let read = self.ahead.borrow_mut().read(file, self.stamp.len, offset, buf);
+        let read = read(&mut self.ahead.borrow_mut(), file);
         // A file that has changed is the reason of a failure, or of bytes that are not to be trusted.
         self.compare(&file.metadata().map_err(|error| self.failed(&error))?)?;
         read.map_err(|error| self.failed(&error))
@@ -115,7 +120,15 @@ impl Source for FileSource {
     }
 
     fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(ready(self.read_now(offset, buf)))
+        let end = offset.saturating_add(buf.len() as u64);
+        let len = self.stamp.len;
+        Box::pin(ready(self.read_now(offset, end, |ahead, file| ahead.read(file, len, offset, buf))))
+    }
+
+    fn take(&self, offset: u64, len: usize) -> LocalBoxFuture<'_, Result<Buffer, SourceError>> {
+        let end = offset.saturating_add(len as u64);
+        let whole = self.stamp.len;
+        Box::pin(ready(self.read_now(offset, end, |ahead, file| ahead.take(file, whole, offset, len))))
     }
 
     fn check_unchanged(&self) -> LocalBoxFuture<'_, Result<(), SourceError>> {
@@ -208,9 +221,14 @@ mod tests {
                 at = next(bytes.len());
             }
             let len = [next(100), next(400_000), 1 << 18][next(3)].min(bytes.len() - at);
-            let mut read = vec![0; len];
-            block_on(source.read(at as u64, &mut read)).unwrap();
-            assert!(read == bytes[at..at + len], "{at} {len}");
+            if next(2) == 0 {
+                let taken = block_on(source.take(at as u64, len)).unwrap();
+                assert!(taken[..] == bytes[at..at + len], "{at} {len}");
+            } else {
+                let mut read = vec![0; len];
+                block_on(source.read(at as u64, &mut read)).unwrap();
+                assert!(read == bytes[at..at + len], "{at} {len}");
+            }
             at = (at + len) % bytes.len();
         }
         let mut past = [0; 2];

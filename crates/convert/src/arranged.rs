@@ -1,12 +1,13 @@
 //! Writing a tensor whose bytes come row by row and may lie otherwise, and reading rows that do.
 
 use crate::error::ConvertError;
-use crate::passage::{length, sized};
+use crate::passage::{length, sized, taken};
 use crate::plan::{Place, PlanFile, PlanTensor};
 use crate::run::Job;
-use crate::write::TensorWriter;
-use quantscope_format::Sink;
+use crate::write::{Mark, TensorWriter};
+use quantscope_format::{Buffer, Sink};
 use quantscope_schemes::{Arrangement, Arranger};
+use std::sync::Arc;
 
 /// A tensor that is written in the order of its rows, and lies as the plan says.
 pub(crate) struct ArrangedWriter<'a> {
@@ -27,18 +28,22 @@ impl<'a> ArrangedWriter<'a> {
     }
 
     /// Writes the next bytes.
-    pub(crate) async fn write(&mut self, sink: &mut dyn Sink, bytes: &[u8]) -> Result<(), ConvertError> {
+    pub(crate) async fn write(
+        &mut self,
+        sink: &mut dyn Sink,
+        bytes: &Arc<Buffer>,
+    ) -> Result<(), ConvertError> {
         match &mut self.arranger {
             Some(arranger) => {
                 let arranged = arranger.push(bytes);
                 if arranged.is_empty() { Ok(()) } else { self.writer.write(sink, &arranged).await }
             }
-            None => self.writer.write(sink, bytes).await,
+            None => self.writer.write_shared(sink, bytes).await,
         }
     }
 
-    /// Writes what is left, and answers the hash as hex.
-    pub(crate) async fn finish(mut self, sink: &mut dyn Sink) -> Result<String, ConvertError> {
+    /// Writes what is left, and answers the mark of all.
+    pub(crate) async fn finish(mut self, sink: &mut dyn Sink) -> Result<Mark, ConvertError> {
         while let Some(arranger) = &mut self.arranger {
             let rest = arranger.finish(self.budget);
             if rest.is_empty() {
@@ -72,14 +77,14 @@ impl Job<'_> {
             if whole {
                 let mut bytes = sized(span.end.saturating_sub(span.start));
                 shard.source.read(begin.saturating_add(span.start), &mut bytes).await?;
-                let plain = from.row_by_row(&bytes, band.end - band.start, cols);
+                let plain = Arc::new(Buffer::from(from.row_by_row(&bytes, band.end - band.start, cols)));
                 writer.write(sink, &plain).await?;
                 self.passage.step(&tensor.spec.name, length(&plain))?;
             } else {
                 let (mut at, end) = (span.start, span.start.saturating_add(cols));
                 while at < end {
-                    let mut bytes = sized(self.tile_bytes().min(end - at));
-                    shard.source.read(begin.saturating_add(at), &mut bytes).await?;
+                    let (offset, len) = (begin.saturating_add(at), self.tile_bytes().min(end - at));
+                    let bytes = taken(shard.source.as_ref(), offset, len).await?;
                     at += length(&bytes);
                     writer.write(sink, &bytes).await?;
                     self.passage.step(&tensor.spec.name, length(&bytes))?;
@@ -87,7 +92,7 @@ impl Job<'_> {
             }
             row = band.end;
         }
-        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
+        self.passage.written.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
         Ok(())
     }
 }

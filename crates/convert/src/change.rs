@@ -10,11 +10,12 @@ use crate::run::Job;
 use crate::write::TensorWriter;
 use quantscope_audit::LayerInfo;
 use quantscope_audit::decoded::{DecodeError, DecodedLayer, read_slab};
-use quantscope_format::{Sink, Source as _};
+use quantscope_format::{Buffer, Sink, Source as _};
 use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::{FloatTile, FloatType};
 use quantscope_numeric::{Dtype, narrow, widen};
 use quantscope_schemes::{Output, Recast, Scheme};
+use std::sync::Arc;
 
 /// A failure of decoding, with the layer's name.
 pub(crate) fn named(layer: &LayerInfo, error: DecodeError) -> ConvertError {
@@ -96,14 +97,15 @@ impl<'a> Job<'a> {
             let (mut values, mut rounded) = (Vec::new(), Vec::new());
             widen(from, &bytes, &mut values);
             narrow(tensor.spec.dtype, &values, &mut rounded);
-            writer.write(sink, &rounded).await?;
+            let rounded = Arc::new(Buffer::from(rounded));
+            writer.write_shared(sink, &rounded).await?;
             if let Some(metrics) = &mut metrics {
                 metrics.add(&self.rounding(&values, tensor.spec.dtype, &rounded).await?);
             }
             self.passage.step(name, length(&rounded))?;
         }
         self.errors.extend(metrics.map(|m| (name.to_string(), LayerError::new(name, &m))));
-        self.passage.hashes.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name.to_string(), writer.finish());
         Ok(())
     }
 
@@ -123,7 +125,8 @@ impl<'a> Job<'a> {
             let values = decoded.values(self.engine, &region).await.map_err(|e| named(layer, e))?;
             let mut rounded = Vec::new();
             narrow(tensor.spec.dtype, &values, &mut rounded);
-            writer.write(sink, &rounded).await?;
+            let rounded = Arc::new(Buffer::from(rounded));
+            writer.write_shared(sink, &rounded).await?;
             if let Some(metrics) = &mut metrics {
                 metrics.add(&self.rounding(&values, tensor.spec.dtype, &rounded).await?);
             }
@@ -131,7 +134,7 @@ impl<'a> Job<'a> {
         }
         let name = &tensor.spec.name;
         self.errors.extend(metrics.map(|m| (name.clone(), LayerError::new(&layer.name, &m))));
-        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish());
+        self.passage.written.insert(tensor.spec.name.clone(), writer.finish());
         Ok(())
     }
 
@@ -179,12 +182,12 @@ impl<'a> Job<'a> {
             for slab in recast.needs(output, span.clone()) {
                 parts.push(read_slab(self.checkpoint, layer, &slab).await.map_err(|e| named(layer, e))?);
             }
-            let bytes = recast.produce(output, span.clone(), &parts);
+            let bytes = Arc::new(Buffer::from(recast.produce(output, span.clone(), &parts)));
             writer.write(sink, &bytes).await?;
             self.passage.step(&layer.name, length(&bytes))?;
             at = span.end;
         }
-        self.passage.hashes.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
+        self.passage.written.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::views::{Beyond, View, Views};
 use quantscope_audit::ties::{self, DeclaredTie};
 use quantscope_audit::{Checkpoint, Model};
 use quantscope_format::Gather as _;
-use quantscope_format::{Control, Limits, Progress};
+use quantscope_format::{Buffer, Control, Limits, Progress};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{INPUT_SCALE_LEAF, role_of};
 use std::collections::{BTreeSet, HashMap};
@@ -391,7 +391,7 @@ async fn are_equal(
         if control.is_cancelled() {
             return Err(ConvertError::Cancelled);
         }
-        let mut sides = [Vec::new(), Vec::new()];
+        let mut sides = [Buffer::default(), Buffer::default()];
         for (side, place) in sides.iter_mut().zip([&pair.gone, &pair.kept]) {
             let Some((shard, tensor)) = checkpoint.tensor(place.shard, place.tensor) else {
                 return Ok(false);

@@ -1,5 +1,6 @@
 //! SHA-256 beside the work: natively a thread of its own hashes one tile while the next is read and computed.
 
+use quantscope_format::Buffer;
 use std::sync::Arc;
 
 /// A hash that grows.
@@ -15,7 +16,7 @@ impl Digest {
     }
 
     /// Takes in bytes that someone else reads at the same time.
-    pub(crate) fn update_shared(&mut self, bytes: &Arc<Vec<u8>>) {
+    pub(crate) fn update_shared(&mut self, bytes: &Arc<Buffer>) {
         self.side.update_shared(bytes);
     }
 
@@ -32,7 +33,7 @@ use threaded::Side;
 
 #[cfg(target_arch = "wasm32")]
 mod inline {
-    use super::Arc;
+    use super::{Arc, Buffer};
     use crate::write::hex;
     use sha2::{Digest as _, Sha256};
 
@@ -45,8 +46,8 @@ mod inline {
             self.0.update(bytes);
         }
 
-        pub(super) fn update_shared(&mut self, bytes: &Arc<Vec<u8>>) {
-            self.0.update(bytes.as_slice());
+        pub(super) fn update_shared(&mut self, bytes: &Arc<Buffer>) {
+            self.0.update(&***bytes);
         }
 
         pub(super) fn finish(self) -> String {
@@ -57,7 +58,7 @@ mod inline {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod threaded {
-    use super::Arc;
+    use super::{Arc, Buffer};
     use crate::write::hex;
     use sha2::{Digest as _, Sha256};
     use std::sync::mpsc::{SyncSender, sync_channel};
@@ -74,7 +75,7 @@ mod threaded {
         /// Here, as long as little comes.
         Here(Sha256),
         /// In a thread, which answers the hash once the sender is gone.
-        There(SyncSender<Arc<Vec<u8>>>, JoinHandle<Sha256>),
+        There(SyncSender<Arc<Buffer>>, JoinHandle<Sha256>),
     }
 
     impl Default for Side {
@@ -87,11 +88,11 @@ mod threaded {
         /// Starts the thread; stays here if the system has none to give.
         fn begin(&mut self) {
             let Self::Here(hash) = self else { return };
-            let (sender, receiver) = sync_channel::<Arc<Vec<u8>>>(WAITING);
+            let (sender, receiver) = sync_channel::<Arc<Buffer>>(WAITING);
             let mut moved = hash.clone();
             let hashing = move || {
                 for bytes in receiver {
-                    moved.update(bytes.as_slice());
+                    moved.update(&**bytes);
                 }
                 moved
             };
@@ -106,16 +107,16 @@ mod threaded {
             }
             match self {
                 Self::Here(hash) => hash.update(bytes),
-                Self::There(..) => self.update_shared(&Arc::new(bytes.to_vec())),
+                Self::There(..) => self.update_shared(&Arc::new(bytes.to_vec().into())),
             }
         }
 
-        pub(super) fn update_shared(&mut self, bytes: &Arc<Vec<u8>>) {
+        pub(super) fn update_shared(&mut self, bytes: &Arc<Buffer>) {
             if bytes.len() >= LARGE {
                 self.begin();
             }
             match self {
-                Self::Here(hash) => hash.update(bytes.as_slice()),
+                Self::Here(hash) => hash.update(&***bytes),
                 // The thread takes until the sender is gone.
                 Self::There(sender, _) => sender.send(Arc::clone(bytes)).unwrap_or_default(),
             }
@@ -157,9 +158,9 @@ mod tests {
             assert_eq!(digest.finish(), MILLION, "pieces of {piece}");
         }
         let mut digest = Digest::default();
-        digest.update_shared(&Arc::new(bytes[..600_000].to_vec()));
+        digest.update_shared(&Arc::new(bytes[..600_000].to_vec().into()));
         digest.update(&bytes[600_000..600_001]);
-        digest.update_shared(&Arc::new(bytes[600_001..].to_vec()));
+        digest.update_shared(&Arc::new(bytes[600_001..].to_vec().into()));
         assert_eq!(digest.finish(), MILLION);
     }
 }

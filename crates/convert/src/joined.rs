@@ -1,13 +1,13 @@
 //! Tensors made of several: their bytes one after another, or one of them for all, which must be equal then.
 
 use crate::error::ConvertError;
-use crate::passage::{length, sized};
+use crate::passage::{length, sized, taken};
 use crate::plan::{Place, PlanFile, PlanTensor, Step};
 use crate::run::Job;
 use crate::write::TensorWriter;
 use futures_util::future::LocalBoxFuture;
 use quantscope_audit::Checkpoint;
-use quantscope_format::{Sink, Source, SourceError};
+use quantscope_format::{Buffer, Sink, Source, SourceError};
 
 /// Parts of files, read as one.
 pub(crate) struct Joined<'a> {
@@ -33,6 +33,25 @@ impl<'a> Joined<'a> {
 impl Source for Joined<'_> {
     fn len(&self) -> u64 {
         self.parts.iter().fold(0, |n, (_, _, len)| n.saturating_add(*len))
+    }
+
+    fn take(&self, offset: u64, len: usize) -> LocalBoxFuture<'_, Result<Buffer, SourceError>> {
+        // A source hands over what lies in it as a whole.
+        let (mut skipped, wanted) = (offset, u64::try_from(len).unwrap_or(u64::MAX));
+        for &(source, begin, len_here) in &self.parts {
+            if skipped < len_here && wanted <= len_here - skipped {
+                return source.take(begin.saturating_add(skipped), len);
+            }
+            if skipped < len_here {
+                break;
+            }
+            skipped -= len_here;
+        }
+        Box::pin(async move {
+            let mut bytes = Buffer::of(len);
+            self.read(offset, &mut bytes).await?;
+            Ok(bytes)
+        })
     }
 
     fn read<'b>(&'b self, offset: u64, buf: &'b mut [u8]) -> LocalBoxFuture<'b, Result<(), SourceError>> {
@@ -72,12 +91,12 @@ impl Job<'_> {
     pub(crate) async fn check_equal(&mut self) -> Result<(), ConvertError> {
         for tensor in self.plan.files.iter().flat_map(|file| &file.tensors) {
             let Step::Same(places) = &tensor.step else { continue };
-            let mut first: Option<Vec<u8>> = None;
+            let mut first: Option<Buffer> = None;
             for place in places {
                 let Some(source) = Joined::new(self.checkpoint, [place]) else { continue };
                 let mut bytes = sized(source.len());
                 source.read(0, &mut bytes).await?;
-                if first.get_or_insert_with(|| bytes.clone()) != &bytes {
+                if first.as_ref().is_some_and(|first| *first != bytes) {
                     return Err(ConvertError::Tensor {
                         tensor: tensor.spec.name.clone(),
                         reason: "would stand for several that differ".into(),
@@ -87,6 +106,7 @@ impl Job<'_> {
                                 .into(),
                     });
                 }
+                first = Some(bytes);
             }
         }
         Ok(())
@@ -105,13 +125,12 @@ impl Job<'_> {
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
         let mut at = 0;
         while at < source.len() {
-            let mut bytes = sized(self.tile_bytes().min(source.len() - at));
-            source.read(at, &mut bytes).await?;
+            let bytes = taken(&source, at, self.tile_bytes().min(source.len() - at)).await?;
             at += length(&bytes);
-            writer.write(sink, &bytes).await?;
+            writer.write_shared(sink, &bytes).await?;
             self.passage.step(name, length(&bytes))?;
         }
-        self.passage.hashes.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name.to_string(), writer.finish());
         Ok(())
     }
 }
@@ -133,6 +152,8 @@ mod tests {
                 let mut bytes = vec![0; end - start];
                 joined.read(start as u64, &mut bytes).now_or_never().unwrap().unwrap();
                 assert_eq!(bytes, whole[start..end]);
+                let taken = joined.take(start as u64, end - start).now_or_never().unwrap().unwrap();
+                assert_eq!(taken[..], whole[start..end]);
             }
         }
         assert!(joined.read(4, &mut [0; 2]).now_or_never().unwrap().is_err());

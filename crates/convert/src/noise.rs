@@ -4,6 +4,7 @@ use crate::plan::PackedLayer;
 use quantscope_kernels::error_metrics::ErrorMetrics;
 use quantscope_kernels::{Engine, EngineError, FloatTile};
 use quantscope_schemes::{Decoder, Encoding, Facts, LayerView, Region, Role, Scheme, Stored};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Round-trip error of a packed layer against its source.
@@ -107,12 +108,17 @@ impl Gauge {
     }
 
     /// The bytes that a decoder asks for, out of those of the tile; `None` if it asks for others.
-    fn parts(&self, decoder: &dyn Decoder, region: &Region, tile: &PackedTile<'_>) -> Option<Vec<Vec<u8>>> {
+    fn parts<'t>(
+        &self,
+        decoder: &dyn Decoder,
+        region: &Region,
+        tile: &PackedTile<'t>,
+    ) -> Option<Vec<Cow<'t, [u8]>>> {
         let part = |slab: quantscope_schemes::Slab| {
             let bytes = match slab.leaf.as_ref() {
-                leaf if leaf == self.weight => tile.codes.to_vec(),
-                leaf if Some(leaf) == self.scale => tile.scales.to_vec(),
-                leaf => self.scalars.iter().find(|(l, _)| *l == leaf)?.1.to_le_bytes().to_vec(),
+                leaf if leaf == self.weight => Cow::Borrowed(tile.codes),
+                leaf if Some(leaf) == self.scale => Cow::Borrowed(tile.scales),
+                leaf => Cow::Owned(self.scalars.iter().find(|(l, _)| *l == leaf)?.1.to_le_bytes().to_vec()),
             };
             let wanted = slab.run.checked_mul(slab.runs);
             (wanted == u64::try_from(bytes.len()).ok()).then_some(bytes)
@@ -120,11 +126,24 @@ impl Gauge {
         decoder.needs(region).into_iter().map(part).collect()
     }
 
+    /// The part of the matrix as stored that a tile is, padding included.
+    fn region(&self, decoder: &dyn Decoder, tile: &PackedTile<'_>) -> Region {
+        let end = if tile.cols.end == self.cols { decoder.extent()[1] } else { tile.cols.end };
+        Region { rows: tile.rows.clone(), cols: tile.cols.start..end }
+    }
+
     /// Takes in a tile.
     ///
     /// # Errors
     /// If the engine fails.
     pub(crate) async fn add(&mut self, engine: &dyn Engine, tile: PackedTile<'_>) -> Result<(), EngineError> {
+        let Some(decoder) = self.decoder.as_deref() else { return Ok(()) };
+        let region = self.region(decoder, &tile);
+        let Some(parts) = self.parts(decoder, &region, &tile) else { return Ok(()) };
+        if let Some(found) = decoder.errors(engine, &region, &parts, tile.source).await? {
+            self.metrics.get_or_insert_default().add(&found);
+            return Ok(());
+        }
         let mut values = std::mem::take(&mut self.values);
         if let Some(stored) = self.decode_into(engine, &tile, &mut values).await? {
             let found = compare(engine, tile.source, &values, stored).await?;
@@ -157,9 +176,9 @@ impl Gauge {
     ) -> Result<Option<usize>, EngineError> {
         values.clear();
         let Some(decoder) = &self.decoder else { return Ok(None) };
-        let end = if tile.cols.end == self.cols { decoder.extent()[1] } else { tile.cols.end };
-        let region = Region { rows: tile.rows.clone(), cols: tile.cols.start..end };
+        let region = self.region(decoder.as_ref(), tile);
         let Some(parts) = self.parts(decoder.as_ref(), &region, tile) else { return Ok(None) };
+        let parts: Vec<Vec<u8>> = parts.into_iter().map(Cow::into_owned).collect();
         decoder.decode(engine, &region, &parts, values).await?;
         let stored = usize::try_from(region.cols.end.saturating_sub(region.cols.start)).unwrap_or(usize::MAX);
         Ok(Some(stored))

@@ -12,10 +12,11 @@ use crate::passage::{length, sized};
 use crate::plan::{PackedLayer, PlanFile, PlanTensor};
 use crate::rectangles::{BlockGrid, Rectangle, least_common_multiple, parts};
 use crate::run::Job;
-use quantscope_format::{Sink, Source};
+use quantscope_format::{Buffer, Sink, Source};
 use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::{Engine as _, FloatTile};
 use quantscope_schemes::{EncodeInput, Encoded, Encoder, Form};
+use std::sync::Arc;
 
 /// Engines take tiles of fewer bytes than 2^31.
 const LARGEST_TILE: u64 = 1 << 30;
@@ -38,7 +39,7 @@ impl Packing<'_> {
     pub(crate) async fn put_scales(
         &mut self,
         sink: &mut dyn Sink,
-        scales: &[u8],
+        scales: &Arc<Buffer>,
     ) -> Result<(), ConvertError> {
         match &mut self.scales {
             Some(writer) => writer.write(sink, scales).await,
@@ -121,9 +122,9 @@ impl<'a> Job<'a> {
         if let Some(metrics) = &packing.gauge.metrics {
             self.errors.insert(codes.spec.name.clone(), LayerError::new(&packed.name, metrics));
         }
-        self.passage.hashes.insert(codes.spec.name.clone(), packing.codes.finish(sink).await?);
+        self.passage.written.insert(codes.spec.name.clone(), packing.codes.finish(sink).await?);
         if let Some((scales, writer)) = scales.zip(packing.scales) {
-            self.passage.hashes.insert(scales.spec.name.clone(), writer.finish(sink).await?);
+            self.passage.written.insert(scales.spec.name.clone(), writer.finish(sink).await?);
         }
         Ok(())
     }
@@ -165,9 +166,10 @@ impl<'a> Job<'a> {
         rectangle: Rectangle,
     ) -> Result<(), ConvertError> {
         let bytes = self.values(packing.packed, &rectangle).await?;
-        let encoded = self.encode(packing, &rectangle, &bytes).await?;
-        packing.put_scales(sink, &encoded.scales).await?;
-        self.put(sink, packing, rectangle, &bytes, &encoded).await
+        let Encoded { codes, scales } = self.encode(packing, &rectangle, &bytes).await?;
+        let scales = Arc::new(Buffer::from(scales));
+        packing.put_scales(sink, &scales).await?;
+        self.put(sink, packing, rectangle, &bytes, (codes, &scales)).await
     }
 
     /// Scales and codes of values that hold whole blocks.
@@ -203,14 +205,15 @@ impl<'a> Job<'a> {
         packing: &mut Packing<'a>,
         rectangle: Rectangle,
         bytes: &[u8],
-        encoded: &Encoded,
+        (codes, scales): (Vec<u8>, &[u8]),
     ) -> Result<(), ConvertError> {
-        packing.codes.write(sink, &encoded.codes).await?;
+        let codes = Arc::new(Buffer::from(codes));
+        packing.codes.write(sink, &codes).await?;
         let source = tile(packing.packed, bytes, &rectangle);
         let Rectangle { rows, cols } = rectangle;
-        let packed_tile = PackedTile { rows, cols, source, codes: &encoded.codes, scales: &encoded.scales };
+        let packed_tile = PackedTile { rows, cols, source, codes: &codes, scales };
         packing.gauge.add(self.engine, packed_tile).await?;
-        self.passage.step(&packing.packed.name, length(&encoded.codes) + length(&encoded.scales))
+        self.passage.step(&packing.packed.name, length(&codes) + length(scales))
     }
 
     /// A band that exceeds the budget: its scales first, then its codes part by part.
@@ -227,6 +230,7 @@ impl<'a> Job<'a> {
             (None, true) => self.maxima_of_band(packing, band).await?,
         };
         let scales = packing.encoder.scales(&maxima);
+        let scales = Arc::new(Buffer::from(scales));
         packing.put_scales(sink, &scales).await?;
         let elements = self.tile_bytes() / packed.dtype.bytes() as u64;
         for part in parts(band, elements, packed.encoding.row_unit, packing.grid.column_unit, u64::MAX) {
@@ -235,7 +239,7 @@ impl<'a> Job<'a> {
             let (first_row, own) = packing.grid.touched(band, &part, &scales);
             let codes =
                 packing.encoder.codes(self.engine, tile(packed, &bytes, &part), first_row, &own).await?;
-            self.put(sink, packing, part, &bytes, &Encoded { codes, scales: own }).await?;
+            self.put(sink, packing, part, &bytes, (codes, &own)).await?;
         }
         Ok(())
     }
@@ -275,7 +279,7 @@ impl<'a> Job<'a> {
     }
 
     /// Values of a rectangle of a matrix as it is stored.
-    async fn values(&self, packed: &PackedLayer, rectangle: &Rectangle) -> Result<Vec<u8>, ConvertError> {
+    async fn values(&self, packed: &PackedLayer, rectangle: &Rectangle) -> Result<Buffer, ConvertError> {
         let source = self.weight(packed)?;
         self.stored(&source, packed.matrix.cols, packed.dtype.bytes() as u64, rectangle).await
     }
@@ -287,17 +291,18 @@ impl<'a> Job<'a> {
         cols: u64,
         width: u64,
         rectangle: &Rectangle,
-    ) -> Result<Vec<u8>, ConvertError> {
+    ) -> Result<Buffer, ConvertError> {
         let at = |row: u64| {
             let element = row.saturating_mul(cols).saturating_add(rectangle.cols.start);
             element.saturating_mul(width)
         };
         let run = (rectangle.cols.end - rectangle.cols.start).saturating_mul(width);
-        let mut bytes = sized(run.saturating_mul(rectangle.rows.end - rectangle.rows.start));
+        let len = run.saturating_mul(rectangle.rows.end - rectangle.rows.start);
         if rectangle.cols == (0..cols) {
-            source.read(at(rectangle.rows.start), &mut bytes).await?;
-            return Ok(bytes);
+            let len = usize::try_from(len).unwrap_or(0);
+            return Ok(source.take(at(rectangle.rows.start), len).await?);
         }
+        let mut bytes = sized(len);
         let run = usize::try_from(run).unwrap_or(usize::MAX).max(1);
         for (row, piece) in rectangle.rows.clone().zip(bytes.chunks_mut(run)) {
             source.read(at(row), piece).await?;

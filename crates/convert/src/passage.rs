@@ -4,9 +4,10 @@
 use crate::digest::Digest;
 use crate::error::ConvertError;
 use crate::survey::SourceFile;
+use crate::write::{Mark, Marker};
 use quantscope_audit::Checkpoint;
-use quantscope_format::{Control, Limits, Progress, Sink, Source};
-use std::collections::BTreeMap;
+use quantscope_format::{Buffer, Control, Limits, Progress, Sink, Source, SourceError};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ pub(crate) struct Passage<'a> {
     phase: &'static str,
     done: u64,
     total: u64,
-    /// SHA-256 of every output tensor by name.
+    /// Marks of the tensors that were written since a file was last read back, by name.
+    pub(crate) written: BTreeMap<String, Mark>,
+    /// SHA-256 of every output tensor by name, as it was read back.
     pub(crate) hashes: BTreeMap<String, String>,
     /// Files beside the weights, in the order in which they were written.
     pub(crate) others: Vec<OtherFile>,
@@ -48,9 +51,14 @@ pub(crate) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// A buffer of that many bytes.
-pub(crate) fn sized(len: u64) -> Vec<u8> {
-    vec![0; usize::try_from(len).unwrap_or(0)]
+/// A buffer of that many bytes, to be written over.
+pub(crate) fn sized(len: u64) -> Buffer {
+    Buffer::of(usize::try_from(len).unwrap_or(0))
+}
+
+/// The next bytes of a source, to be shared with whoever hashes or writes them.
+pub(crate) async fn taken(source: &dyn Source, offset: u64, len: u64) -> Result<Arc<Buffer>, SourceError> {
+    source.take(offset, usize::try_from(len).unwrap_or(0)).await.map(Arc::new)
 }
 
 /// Gives what was written its final names, or leaves nothing of it if anything failed.
@@ -70,9 +78,18 @@ pub(crate) async fn settle<T>(
 
 impl<'a> Passage<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint, limits: &'a Limits, control: &'a dyn Control) -> Self {
-        let hashes = BTreeMap::new();
-        let others = Vec::new();
-        Self { checkpoint, limits, control, phase: "", done: 0, total: 0, hashes, others, bytes_written: 0 }
+        Self {
+            checkpoint,
+            limits,
+            control,
+            phase: "",
+            done: 0,
+            total: 0,
+            written: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            others: Vec::new(),
+            bytes_written: 0,
+        }
     }
 
     /// Begins a phase of so many bytes.
@@ -92,6 +109,24 @@ impl<'a> Passage<'a> {
         if self.control.is_cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
     }
 
+    /// Reads a part of a file, tile by tile.
+    async fn read_range(
+        &mut self,
+        source: &dyn Source,
+        item: &str,
+        range: Range<u64>,
+        mut see: impl FnMut(&Arc<Buffer>),
+    ) -> Result<(), ConvertError> {
+        let mut offset = range.start;
+        while offset < range.end {
+            let bytes = taken(source, offset, self.limits.tile_bytes.min(range.end - offset)).await?;
+            see(&bytes);
+            offset += length(&bytes);
+            self.step(item, length(&bytes))?;
+        }
+        Ok(())
+    }
+
     /// SHA-256 of a part of a file.
     pub(crate) async fn hash_range(
         &mut self,
@@ -100,15 +135,7 @@ impl<'a> Passage<'a> {
         range: Range<u64>,
     ) -> Result<String, ConvertError> {
         let mut hash = Digest::default();
-        let mut offset = range.start;
-        while offset < range.end {
-            let mut bytes = sized(self.limits.tile_bytes.min(range.end - offset));
-            source.read(offset, &mut bytes).await?;
-            let bytes = Arc::new(bytes);
-            hash.update_shared(&bytes);
-            offset += length(&bytes);
-            self.step(item, length(&bytes))?;
-        }
+        self.read_range(source, item, range, |bytes| hash.update_shared(bytes)).await?;
         Ok(hash.finish())
     }
 
@@ -163,10 +190,9 @@ impl<'a> Passage<'a> {
         let mut hash = Digest::default();
         let mut offset = 0;
         while offset < len {
-            let mut bytes = sized(self.limits.tile_bytes.min(len - offset));
-            file.source.read(offset, &mut bytes).await?;
-            sink.write_at(name, offset, &bytes).await?;
-            hash.update(&bytes);
+            let bytes = taken(file.source.as_ref(), offset, self.limits.tile_bytes.min(len - offset)).await?;
+            sink.write_shared(name, offset, &bytes).await?;
+            hash.update_shared(&bytes);
             offset += length(&bytes);
             self.step(name, 0)?;
         }
@@ -188,9 +214,8 @@ impl<'a> Passage<'a> {
         let mut hash = Digest::default();
         let mut offset = 0;
         while offset < bytes {
-            let mut part = sized(self.limits.tile_bytes.min(bytes - offset));
-            source.read(offset, &mut part).await?;
-            hash.update(&part);
+            let part = taken(source.as_ref(), offset, self.limits.tile_bytes.min(bytes - offset)).await?;
+            hash.update_shared(&part);
             offset += length(&part);
             self.step(name, 0)?;
         }
@@ -202,41 +227,62 @@ impl<'a> Passage<'a> {
         Ok((name.to_string(), bytes))
     }
 
-    /// Reads a weight file back and compares header and tensors with what was promised.
+    /// Reads a weight file back, compares header and tensors with what was promised and written, and keeps the hashes
+    /// of its tensors.
     pub(crate) async fn read_back(
         &mut self,
         sink: &mut dyn Sink,
         file: &Promised<'_>,
     ) -> Result<(), ConvertError> {
         let source = sink.read_back(file.name).await?;
-        let hashes = std::mem::take(&mut self.hashes);
-        let compared = self.compare(source.as_ref(), file, &hashes).await;
-        self.hashes = hashes;
-        compared
+        let written = std::mem::take(&mut self.written);
+        let is_written = |name: &str, mark, _: &str| written.get(name) == Some(&mark);
+        let hashes = self.compare(source.as_ref(), file, is_written).await?;
+        self.hashes.extend(hashes);
+        Ok(())
     }
 
-    /// Compares a weight file with what was promised and with the hashes of its tensors.
+    /// Compares a weight file with what was promised; `is_right` says of a tensor, by its name, whether its mark and
+    /// its SHA-256 are what they ought to be. Answers the latter.
     pub(crate) async fn compare(
         &mut self,
         source: &dyn Source,
         file: &Promised<'_>,
-        hashes: &BTreeMap<String, String>,
-    ) -> Result<(), ConvertError> {
+        is_right: impl Fn(&str, Mark, &str) -> bool,
+    ) -> Result<Vec<(String, String)>, ConvertError> {
         if source.len() != file.len {
             return Err(differs(file.name, "its length"));
         }
         let mut header = sized(length(file.header));
         source.read(0, &mut header).await?;
-        if header != file.header {
+        if *header != *file.header {
             return Err(differs(file.name, "its header"));
         }
-        for (name, span) in &file.tensors {
-            let hash = self.hash_range(source, name, span.clone()).await?;
-            if hashes.get(*name) != Some(&hash) {
+        let mut hashes = Vec::with_capacity(file.tensors.len());
+        let mut finish = |(name, hash, mark): (&str, Digest, Mark)| {
+            let hash = hash.finish();
+            if !is_right(name, mark, &hash) {
                 return Err(differs(file.name, name));
             }
+            hashes.push((name.to_string(), hash));
+            Ok(())
+        };
+        // The end of one tensor is hashed while the next one is read.
+        let mut hashing = VecDeque::new();
+        for (name, span) in &file.tensors {
+            let (mut hash, mut marker) = (Digest::default(), Marker::default());
+            let both = |bytes: &Arc<Buffer>| {
+                hash.update_shared(bytes);
+                marker.update(bytes);
+            };
+            self.read_range(source, name, span.clone(), both).await?;
+            hashing.push_back((*name, hash, marker.finish()));
+            if hashing.len() > 1 {
+                hashing.pop_front().map_or(Ok(()), &mut finish)?;
+            }
         }
-        Ok(())
+        hashing.into_iter().try_for_each(finish)?;
+        Ok(hashes)
     }
 }
 

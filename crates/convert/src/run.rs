@@ -5,7 +5,7 @@ use crate::error::ConvertError;
 use crate::journal::{self, Finished, Journal};
 use crate::manifest;
 use crate::noise::LayerError;
-use crate::passage::{Passage, Promised, length, settle, sized};
+use crate::passage::{Passage, Promised, length, settle, taken};
 use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::write::TensorWriter;
@@ -161,8 +161,10 @@ impl<'a> Job<'a> {
     ) -> Result<bool, ConvertError> {
         let Some(finished) = finished else { return Ok(false) };
         let Some(source) = sink.take_up(&file.name).await? else { return Ok(false) };
-        match self.passage.compare(source.as_ref(), &promised(file), &finished.hashes).await {
-            Ok(()) => {}
+        let is_right =
+            |name: &str, _, hash: &str| finished.hashes.get(name).is_some_and(|known| known == hash);
+        match self.passage.compare(source.as_ref(), &promised(file), is_right).await {
+            Ok(_) => {}
             // It is not what it was: it is made again.
             Err(ConvertError::ReadBack { .. } | ConvertError::Source(_)) => return Ok(false),
             Err(error) => return Err(error),
@@ -233,7 +235,7 @@ impl<'a> Job<'a> {
             if let Some(number) = number {
                 let mut writer = TensorWriter::new(&file.name, tensor.span.start);
                 writer.write(sink, &number.to_le_bytes()).await?;
-                self.passage.hashes.insert(name.to_string(), writer.finish());
+                self.passage.written.insert(name.to_string(), writer.finish());
                 continue;
             }
             match &tensor.step {
@@ -278,17 +280,17 @@ impl<'a> Job<'a> {
         let mut writer = TensorWriter::new(&file.name, offset);
         let mut at = range.start;
         while at < range.end {
-            let mut bytes = sized(self.passage.limits.tile_bytes.min(range.end - at));
-            shard.source.read(at, &mut bytes).await?;
+            let bytes =
+                taken(shard.source.as_ref(), at, self.passage.limits.tile_bytes.min(range.end - at)).await?;
             if spliced {
                 writer.skip(&bytes);
             } else {
-                writer.write(sink, &bytes).await?;
+                writer.write_shared(sink, &bytes).await?;
             }
             at += length(&bytes);
             self.passage.step(name, length(&bytes))?;
         }
-        self.passage.hashes.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name.to_string(), writer.finish());
         self.copied += 1;
         Ok(())
     }

@@ -8,7 +8,8 @@ use crate::pack::{Packing, tile};
 use crate::passage::length;
 use crate::rectangles::{Rectangle, parts};
 use crate::run::Job;
-use quantscope_format::Sink;
+use quantscope_format::{Buffer, Sink};
+use std::sync::Arc;
 
 /// Side of the squares that are turned at a time: both their rows and their columns stay in the nearest cache.
 const SQUARE: usize = 32;
@@ -119,6 +120,7 @@ impl<'a> Job<'a> {
                 PackedTile { rows, cols, source, codes: &encoded.codes, scales: &encoded.scales };
             packing.gauge.add(self.engine, packed_tile).await?;
         }
+        let [codes, scales] = [codes, scales].map(|bytes| Arc::new(Buffer::from(bytes)));
         packing.codes.write(sink, &codes).await?;
         packing.put_scales(sink, &scales).await?;
         self.passage.step(&packed.name, length(&codes) + length(&scales))

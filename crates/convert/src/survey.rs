@@ -2,13 +2,12 @@
 
 use crate::digest::Digest;
 use crate::error::ConvertError;
-use crate::passage::{length, sized};
+use crate::passage::{length, taken};
 use crate::run::Job;
 use quantscope_audit::Shard;
 use quantscope_format::Arrange as _;
 use quantscope_kernels::{AbsMax, Engine as _, FloatTile, FloatType};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A weight file of the source as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -90,9 +89,7 @@ impl Job<'_> {
                 wanted = wanted.get(1..).unwrap_or_default();
             }
             let end = end_of_tile(at, self.tile_bytes(), len, wanted);
-            let mut bytes = sized(end - at);
-            shard.source.read(at, &mut bytes).await?;
-            let bytes = Arc::new(bytes);
+            let bytes = taken(shard.source.as_ref(), at, end - at).await?;
             digest.update_shared(&bytes);
             for weight in wanted.iter().take_while(|w| w.bytes.start < end) {
                 let part = weight.bytes.start.max(at)..weight.bytes.end.min(end);

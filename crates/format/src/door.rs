@@ -4,8 +4,10 @@
 //! positioned reads and files, the page with `Blob.slice` and the origin's private file system,
 //! tests with byte vectors that count and fail.
 
+use crate::buffer::Buffer;
 use futures_util::future::LocalBoxFuture;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Why a [`Source`] could not give bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +54,16 @@ pub trait Source {
 
     /// Fills `buf` with the bytes from `offset` on. Short reads are errors.
     fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>>;
+
+    /// The next `len` bytes from `offset` on, for whoever wants to keep them: sources that have them in a buffer of
+    /// their own hand it over. Short reads are errors.
+    fn take(&self, offset: u64, len: usize) -> LocalBoxFuture<'_, Result<Buffer, SourceError>> {
+        Box::pin(async move {
+            let mut bytes = Buffer::of(len);
+            self.read(offset, &mut bytes).await?;
+            Ok(bytes)
+        })
+    }
 
     /// Whether the file is still the one that was opened, as far as this can be told without reading it again.
     /// Sources that cannot change answer that it is.
@@ -146,6 +158,16 @@ pub trait Sink {
         offset: u64,
         bytes: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<(), SinkError>>;
+
+    /// Writes bytes that may be kept until they are written, for those sinks that do so later. Others need not know.
+    fn write_shared<'a>(
+        &'a mut self,
+        name: &'a str,
+        offset: u64,
+        bytes: &'a Arc<Buffer>,
+    ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        self.write_at(name, offset, bytes)
+    }
 
     /// Puts a range of a source file at `offset` without handing the bytes through the core.
     /// Answers `false` if this sink cannot, in which case the caller copies.

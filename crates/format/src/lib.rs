@@ -4,6 +4,7 @@
 //! Does not know: quantization, what a tensor's name means, files on disk.
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod config;
 mod declaration;
 mod door;
@@ -24,6 +25,7 @@ mod quick;
 mod read;
 mod spans;
 
+pub use buffer::Buffer;
 pub use config::{ConfigError, ModelConfig};
 pub use declaration::{
     DeclarationHome, ElementForm, KvCache, Producer, QuantDeclaration, QuantGroup, QuantizedLayer,

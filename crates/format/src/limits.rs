@@ -31,7 +31,7 @@ impl Default for Limits {
             dims: 32,
             json_depth: 128,
             json_bytes: 200_000_000,
-            tile_bytes: 16 << 20,
+            tile_bytes: 4 << 20,
         }
     }
 }

@@ -100,6 +100,8 @@ pub enum Call {
     Fp4Decode(PackedShape, Nibbles),
     /// Floats, decoded values (words); nothing.
     ErrorMetrics(Shape),
+    /// Floats, codes, scales, products of the table (words); nothing.
+    Fp4Errors(Shape, PackedShape, Nibbles),
     /// Bytes, as many as the rows told; nothing.
     ByteCensus(u32),
 }
@@ -204,6 +206,7 @@ impl Call {
             | Self::Nvfp4Encode(shape, _)
             | Self::Nvfp4Search(shape, _)
             | Self::MxEncode(shape, ..)
+            | Self::Fp4Errors(shape, ..)
             | Self::ErrorMetrics(shape) => (shape.rows, 1),
             Self::Nvfp4Verify(packed, _) | Self::Fp4Decode(packed, _) => (packed.rows, 1),
             Self::Fp8Verify(governed) | Self::Fp8Encode(_, governed, _) | Self::Fp8Decode(governed) => {
@@ -226,6 +229,7 @@ impl Call {
             | Self::Nvfp4Search(shape, _)
             | Self::MxEncode(shape, ..)
             | Self::ErrorMetrics(shape) => shape.rows = count,
+            Self::Fp4Errors(shape, packed, _) => (shape.rows, packed.rows) = (count, count),
             Self::Nvfp4Verify(packed, _) | Self::Fp4Decode(packed, _) => packed.rows = count,
             Self::Fp8Verify(governed) | Self::Fp8Encode(_, governed, _) | Self::Fp8Decode(governed) => {
                 *governed = governed.band(rows);
@@ -279,6 +283,10 @@ impl Call {
             }
             Self::ErrorMetrics(shape) => {
                 (vec![Some(shape.row_bytes()), Some(u64::from(shape.cols) * 4)], vec![])
+            }
+            Self::Fp4Errors(shape, packed, _) => {
+                let packed = [Some(packed.row_codes()), Some(packed.blocks.into()), None];
+                ([Some(shape.row_bytes())].into_iter().chain(packed).collect(), vec![])
             }
             Self::ByteCensus(_) => (vec![Some(1)], vec![]),
         };
@@ -358,6 +366,13 @@ impl Call {
             }
             Self::ErrorMetrics(shape) => {
                 let metrics = CpuEngine::error_metrics_now(&shape.tile(input(0)), &input_words(1))?;
+                return Ok(Summary::Errors(Box::new(metrics)));
+            }
+            Self::Fp4Errors(shape, PackedShape { rows, blocks, block }, nibbles) => {
+                let table = Fp4DecodeTable::from_words(*nibbles, &input_words(3));
+                let (codes, scales) = (input(1), input(2));
+                let packed = Fp4Tile { codes, scales, rows: *rows, blocks: *blocks, block: *block };
+                let metrics = CpuEngine::fp4_errors_now(&shape.tile(input(0)), &packed, &table)?;
                 return Ok(Summary::Errors(Box::new(metrics)));
             }
             Self::ByteCensus(_) => {

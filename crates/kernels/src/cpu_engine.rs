@@ -117,6 +117,31 @@ impl CpuEngine {
         Ok(metrics)
     }
 
+    pub(crate) fn fp4_errors_now(
+        source: &FloatTile<'_>,
+        packed: &Fp4Tile<'_>,
+        table: &Fp4DecodeTable,
+    ) -> Result<ErrorMetrics, EngineError> {
+        error_metrics::packed::check(source, packed)?;
+        let mut metrics = ErrorMetrics::default();
+        let row_bytes = source.cols as usize * source.dtype.bytes();
+        if source.bytes.is_empty() {
+            return Ok(metrics);
+        }
+        let rows = (PART_BYTES / row_bytes).max(1);
+        let blocks = rows * packed.blocks as usize;
+        let codes = packed.codes.chunks(blocks * packed.block as usize / 2);
+        let places = source.bytes.chunks(rows * row_bytes).zip(codes).zip(packed.scales.chunks(blocks));
+        let parts = parts::map(places, |((bytes, codes), scales)| {
+            let source = FloatTile { bytes, ..*source };
+            error_metrics::packed::metrics(source, Fp4Tile { codes, scales, ..*packed }, table)
+        });
+        for part in &parts {
+            metrics.add(part);
+        }
+        Ok(metrics)
+    }
+
     pub(crate) fn nvfp4_census_now(tile: &Nvfp4Tile<'_>) -> Result<Nvfp4Census, EngineError> {
         tile.check()?;
         let block_bytes = tile.block as usize / 2;
@@ -340,6 +365,15 @@ impl Engine for CpuEngine {
         decoded: &'a [u32],
     ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
         Box::pin(async move { Self::error_metrics_now(&tile, decoded) })
+    }
+
+    fn fp4_errors<'a>(
+        &'a self,
+        source: FloatTile<'a>,
+        packed: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(async move { Self::fp4_errors_now(&source, &packed, table) })
     }
 
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {

@@ -361,6 +361,24 @@ impl<H: Helpers> Engine for DividedEngine<H> {
         })
     }
 
+    fn fp4_errors<'a>(
+        &'a self,
+        source: FloatTile<'a>,
+        packed: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(async move {
+            error_metrics::packed::check(&source, &packed)?;
+            if !self.pays(source.bytes.len()) {
+                return self.own.fp4_errors(source, packed, table).await;
+            }
+            let shape = PackedShape { rows: packed.rows, blocks: packed.blocks, block: packed.block };
+            let call = Call::Fp4Errors(source.into(), shape, table.nibbles());
+            let inputs = [source.bytes, packed.codes, packed.scales, bytemuck::cast_slice(table.words())];
+            summary!(self.divide(call, &inputs, Vec::new()).await?, Errors)
+        })
+    }
+
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
         Box::pin(async move {
             let count = u32::try_from(bytes.len()).ok().filter(|_| self.pays(bytes.len()));

@@ -5,7 +5,7 @@
 
 use crate::block_absmax::BlockSize;
 use crate::byte_census::ByteCensus;
-use crate::error_metrics::ErrorMetrics;
+use crate::error_metrics::{ErrorMetrics, packed};
 use crate::fp4_decode::{Fp4DecodeTable, Fp4Tile};
 use crate::fp8_encode::Fp8Rule;
 use crate::mx_encode::MxElement;
@@ -343,6 +343,27 @@ pub trait Engine {
         tile: FloatTile<'a>,
         decoded: &'a [u32],
     ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>>;
+
+    /// How far packed FP4 is from its source: the metrics of what kernel `fp4_decode` makes of it. Rows are padded
+    /// to whole blocks; padding is left out.
+    fn fp4_errors<'a>(
+        &'a self,
+        source: FloatTile<'a>,
+        packed: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        Box::pin(async move {
+            packed::check(&source, &packed)?;
+            let mut values = vec![0; packed.codes.len().saturating_mul(2)];
+            self.fp4_decode(packed, table, &mut values).await?;
+            let [stored, cols] = [values.len() / packed.rows.max(1) as usize, source.cols as usize];
+            if stored != cols {
+                values =
+                    values.chunks(stored.max(1)).flat_map(|row| row.iter().take(cols).copied()).collect();
+            }
+            self.error_metrics(source, &values).await
+        })
+    }
 
     /// Counts bytes (kernel `byte_census`).
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>>;

@@ -9,7 +9,8 @@ use quantscope_kernels::block_absmax::BlockSize;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod, WHOLE, settle};
 use quantscope_kernels::{
-    CpuEngine, Engine, EngineError, FloatTile, FloatType, Fp8Tile, Nvfp4Out, ScaleGrid,
+    CpuEngine, Engine, EngineError, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile, Fp8Tile, Nibbles,
+    Nvfp4Out, ScaleGrid,
 };
 use twins::reference::Reference;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -114,6 +115,14 @@ fn tiles_of_the_wrong_size_are_refused() {
     assert_eq!(now(engine.nvfp4_search(tile, &search, &mut [0; 1])), size(2, 1));
     assert_eq!(settle(&tile, &search, &[WHOLE], &mut [0; 2]), size(2, 1));
     assert_eq!(now(engine.error_metrics(tile, &[0; 31])).map(|_| ()), size(32, 31));
+    let table = Fp4DecodeTable::e8m0(Nibbles::LowFirst);
+    let packed = Fp4Tile { codes: &[0; 16], scales: &[0; 2], rows: 2, blocks: 1, block: 16 };
+    let errors = |packed| now(engine.fp4_errors(tile, packed, &table)).map(|_| ());
+    assert_eq!(errors(packed), Ok(()));
+    assert_eq!(errors(Fp4Tile { codes: &[0; 15], ..packed }), size(16, 15));
+    assert_eq!(errors(Fp4Tile { scales: &[0; 3], ..packed }), size(2, 3));
+    assert_eq!(errors(Fp4Tile { rows: 1, blocks: 2, ..packed }), size(2, 1));
+    assert_eq!(errors(Fp4Tile { codes: &[0; 8], block: 8, ..packed }), size(16, 8));
     assert_eq!(now(engine.block_absmax(tile, BlockSize::group(3), &mut [0; 11])), size(12, 11));
     let flat = BlockSize { rows: 0, cols: 1 };
     assert_eq!(now(engine.block_absmax(tile, flat, &mut [0; 1])), size(u64::MAX, 1));

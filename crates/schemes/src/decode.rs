@@ -3,8 +3,9 @@
 //! A decoder says which bytes a region needs; whoever owns the files reads them and hands them back.
 //! So a layer of any size decodes under a fixed budget, whatever its layout.
 
-use futures_util::future::LocalBoxFuture;
-use quantscope_kernels::{Engine, EngineError};
+use futures_util::future::{LocalBoxFuture, ready};
+use quantscope_kernels::error_metrics::ErrorMetrics;
+use quantscope_kernels::{Engine, EngineError, FloatTile};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -104,4 +105,20 @@ pub trait Decoder {
         parts: &'a [Vec<u8>],
         out: &'a mut Vec<f32>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>>;
+
+    /// How far a region of whole blocks is from the values it was packed from, without padding, where that can be told
+    /// without keeping the decoded values; `None` where they have to be decoded first. `parts` are as in
+    /// [`Self::decode`].
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn errors<'a>(
+        &'a self,
+        _engine: &'a dyn Engine,
+        _region: &'a Region,
+        _parts: &'a [Cow<'a, [u8]>],
+        _source: FloatTile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Option<ErrorMetrics>, EngineError>> {
+        Box::pin(ready(Ok(None)))
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::{Door, Trap, Way};
 use futures_util::future::LocalBoxFuture;
-use quantscope_format::{Control, Progress, Sink, SinkError, Source, SourceError};
+use quantscope_format::{Buffer, Control, Progress, Sink, SinkError, Source, SourceError};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A source behind a trap: of the input, or of what was written.
 pub struct TrappedSource {
@@ -55,6 +56,27 @@ impl Source for TrappedSource {
                 _ => {}
             }
             Err(self.error(way, offset, asked))
+        })
+    }
+
+    fn take(&self, offset: u64, len: usize) -> LocalBoxFuture<'_, Result<Buffer, SourceError>> {
+        Box::pin(async move {
+            let Some(way) = self.trap.pass(self.door, &self.name) else {
+                return self.inner.take(offset, len).await;
+            };
+            match way {
+                Way::Stopped => return self.trap.stop().await,
+                Way::Flipped => {
+                    let mut bytes = self.inner.take(offset, len).await?;
+                    bytes.iter_mut().rev().take(1).for_each(|last| *last ^= 1);
+                    return Ok(bytes);
+                }
+                Way::Short => {
+                    self.inner.take(offset, len / 2).await?;
+                }
+                _ => {}
+            }
+            Err(self.error(way, offset, len))
         })
     }
 
@@ -190,6 +212,21 @@ impl Sink for TrappedSink<'_> {
                 return Err(Self::full(name));
             }
             self.inner.write_at(name, offset, bytes).await
+        })
+    }
+
+    fn write_shared<'a>(
+        &'a mut self,
+        name: &'a str,
+        offset: u64,
+        bytes: &'a Arc<Buffer>,
+    ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            if self.pass(Door::Write, name).await? {
+                self.inner.write_at(name, offset, half(bytes)).await?;
+                return Err(Self::full(name));
+            }
+            self.inner.write_shared(name, offset, bytes).await
         })
     }
 

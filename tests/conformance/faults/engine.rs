@@ -165,6 +165,15 @@ impl Engine for TrappedEngine {
         behind!(self, error_metrics(tile, decoded))
     }
 
+    fn fp4_errors<'a>(
+        &'a self,
+        source: FloatTile<'a>,
+        packed: Fp4Tile<'a>,
+        table: &'a Fp4DecodeTable,
+    ) -> LocalBoxFuture<'a, Result<ErrorMetrics, EngineError>> {
+        behind!(self, fp4_errors(source, packed, table))
+    }
+
     fn byte_census<'a>(&'a self, bytes: &'a [u8]) -> LocalBoxFuture<'a, Result<ByteCensus, EngineError>> {
         behind!(self, byte_census(bytes))
     }

@@ -4,6 +4,7 @@
 //! follows on one of the last few, the next one is guessed. A guess that is wrong costs one tile of reading and
 //! changes nothing else. There is one guess at a time for all files, so that thousands of them cost no memory.
 
+use quantscope_format::Buffer;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -19,9 +20,7 @@ struct Job {
     file: Arc<File>,
     offset: u64,
     len: usize,
-    /// A buffer that was used before.
-    room: Vec<u8>,
-    reply: SyncSender<io::Result<Vec<u8>>>,
+    reply: SyncSender<io::Result<Buffer>>,
 }
 
 /// The thread that reads for all files; `None` if the system has none to give.
@@ -31,8 +30,7 @@ fn reader() -> Option<&'static Sender<Job>> {
         let (sender, jobs) = channel::<Job>();
         let work = move || {
             for job in jobs {
-                let mut bytes = job.room;
-                bytes.resize(job.len, 0);
+                let mut bytes = Buffer::of(job.len);
                 let read = read_exact_at(&job.file, &mut bytes, job.offset).map(|()| bytes);
                 // Whoever has gone elsewhere does not want it any more.
                 let _ = job.reply.send(read);
@@ -52,16 +50,22 @@ struct Guess {
 
 enum Bytes {
     /// The thread is at it.
-    Coming(Receiver<io::Result<Vec<u8>>>),
-    Here(Vec<u8>),
+    Coming(Receiver<io::Result<Buffer>>),
+    Here(Buffer),
+}
+
+impl Bytes {
+    /// The bytes, which may have to be waited for; `None` if the thread is gone.
+    fn wait(self) -> io::Result<Option<Buffer>> {
+        match self {
+            Self::Here(bytes) => Ok(Some(bytes)),
+            Self::Coming(coming) => coming.recv().ok().transpose(),
+        }
+    }
 }
 
 /// The one guess.
 static GUESS: Mutex<Option<Guess>> = Mutex::new(None);
-
-/// The buffer of the last guess that was used up: memory that is asked of the system anew for each tile costs more
-/// than reading into it.
-static SPARE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Reads that the next one may follow on.
 const RECENT: usize = 4;
@@ -79,7 +83,39 @@ fn index(n: u64) -> usize {
 impl Ahead {
     /// Fills `buf` from `offset` of a file of `len` bytes.
     pub(super) fn read(&mut self, file: &Arc<File>, len: u64, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let wanted = buf.len() as u64;
+        let next = self.next(buf.len() as u64, len, offset);
+        let count = guessed(file, offset, buf)?;
+        if let Some(rest) = buf.get_mut(count..).filter(|rest| !rest.is_empty()) {
+            read_exact_at(file, rest, offset.saturating_add(count as u64))?;
+        }
+        next.into_iter().for_each(|range| guess(file, range));
+        Ok(())
+    }
+
+    /// The same into a buffer: that of the guess, if these bytes were guessed.
+    pub(super) fn take(
+        &mut self,
+        file: &Arc<File>,
+        len: u64,
+        offset: u64,
+        wanted: usize,
+    ) -> io::Result<Buffer> {
+        let range = offset..offset.saturating_add(wanted as u64);
+        let mut slot = GUESS.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = slot.take_if(|guess| Arc::ptr_eq(&guess.file, file) && guess.range == range);
+        drop(slot);
+        let whole = found.map(|guess| guess.bytes.wait()).transpose()?.flatten();
+        let Some(bytes) = whole else {
+            let mut bytes = Buffer::of(wanted);
+            self.read(file, len, offset, &mut bytes)?;
+            return Ok(bytes);
+        };
+        self.next(wanted as u64, len, offset).into_iter().for_each(|range| guess(file, range));
+        Ok(bytes)
+    }
+
+    /// Keeps in mind that a read of `wanted` bytes ends; answers what the next one probably asks for.
+    fn next(&mut self, wanted: u64, len: u64, offset: u64) -> Option<Range<u64>> {
         let end = offset.saturating_add(wanted);
         let follows = self.ends.iter().position(|&last| last == offset);
         match follows {
@@ -87,14 +123,8 @@ impl Ahead {
             None => (self.ends.len() == RECENT).then(|| self.ends.pop_front()).flatten(),
         };
         self.ends.push_back(end);
-        let count = guessed(file, offset, buf)?;
-        if let Some(rest) = buf.get_mut(count..).filter(|rest| !rest.is_empty()) {
-            read_exact_at(file, rest, offset.saturating_add(count as u64))?;
-        }
-        if follows.is_some() && wanted >= LEAST && end < len {
-            guess(file, end..end.saturating_add(wanted).min(len));
-        }
-        Ok(())
+        let pays = follows.is_some() && wanted >= LEAST && end < len;
+        pays.then(|| end..end.saturating_add(wanted).min(len))
     }
 }
 
@@ -103,23 +133,15 @@ fn guessed(file: &Arc<File>, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
     let mut slot = GUESS.lock().unwrap_or_else(PoisonError::into_inner);
     let fits = |guess: &Guess| Arc::ptr_eq(&guess.file, file) && guess.range.contains(&offset);
     let Some(guess) = slot.take_if(|guess| fits(guess)) else { return Ok(0) };
-    let bytes = match guess.bytes {
-        Bytes::Here(bytes) => bytes,
-        Bytes::Coming(coming) => match coming.recv() {
-            Ok(read) => read?,
-            // The thread is gone: everything is read here.
-            Err(_) => return Ok(0),
-        },
-    };
+    // If the thread is gone, everything is read here.
+    let Some(bytes) = guess.bytes.wait()? else { return Ok(0) };
     let ready = bytes.get(index(offset.saturating_sub(guess.range.start))..).unwrap_or_default();
     let count = ready.len().min(buf.len());
     if let (Some(head), Some(ready)) = (buf.get_mut(..count), ready.get(..count)) {
         head.copy_from_slice(ready);
     }
     if offset.saturating_add(count as u64) < guess.range.end {
-        *slot = Some(Guess { bytes: Bytes::Here(bytes), ..guess });
-    } else {
-        *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+        *slot = Some(Guess { file: guess.file, range: guess.range, bytes: Bytes::Here(bytes) });
     }
     Ok(count)
 }
@@ -133,9 +155,7 @@ fn guess(file: &Arc<File>, range: Range<u64>) {
         return;
     }
     let (reply, coming) = sync_channel(1);
-    let room = std::mem::take(&mut *SPARE.lock().unwrap_or_else(PoisonError::into_inner));
-    let len = index(range.end - range.start);
-    let job = Job { file: Arc::clone(file), offset: range.start, len, room, reply };
+    let job = Job { file: Arc::clone(file), offset: range.start, len: index(range.end - range.start), reply };
     if reader.send(job).is_ok() {
         *slot = Some(Guess { file: Arc::clone(file), range, bytes: Bytes::Coming(coming) });
     }

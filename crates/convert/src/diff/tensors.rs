@@ -22,7 +22,7 @@ impl Stored<'_> {
             let begin = tensor.begin.saturating_add(self.place.bytes.start).saturating_add(offset);
             shard.source.read(begin, &mut bytes).await?;
         }
-        Ok(bytes)
+        Ok(bytes.into_vec())
     }
 
     fn is_readable(&self) -> bool {

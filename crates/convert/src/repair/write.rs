@@ -15,6 +15,7 @@ use quantscope_format::{Control, Limits, Sink};
 use quantscope_numeric::{Dtype, widen};
 use quantscope_schemes::kv;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// One as an E4M3 byte.
 const E4M3_ONE: u8 = 0x38;
@@ -155,7 +156,7 @@ impl Job<'_> {
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
         if let Some(number) = self.number(tensor).await? {
             writer.write(sink, &number.to_le_bytes()).await?;
-            self.passage.hashes.insert(name.to_string(), writer.finish());
+            self.passage.written.insert(name.to_string(), writer.finish());
             return self.passage.step(name, 4);
         }
         let whole = source.begin..source.end;
@@ -172,16 +173,17 @@ impl Job<'_> {
                 Origin::FloatScales => lift_floats(source.dtype, &mut bytes),
                 _ => {}
             }
+            let bytes = Arc::new(bytes);
             if spliced {
                 writer.skip(&bytes);
             } else {
-                writer.write(sink, &bytes).await?;
+                writer.write_shared(sink, &bytes).await?;
             }
             at += length(&bytes);
             self.passage.step(name, length(&bytes))?;
         }
         self.unchanged += u64::from(tensor.origin == Origin::Splice);
-        self.passage.hashes.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name.to_string(), writer.finish());
         Ok(())
     }
 

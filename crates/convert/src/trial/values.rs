@@ -142,13 +142,13 @@ impl<'a> Values<'a> {
                 let mut bytes = sized(run.saturating_mul(count));
                 if cols == self.cols {
                     source.read(at(rows.start), &mut bytes).await?;
-                    return Ok(bytes);
+                    return Ok(bytes.into_vec());
                 }
                 let piece = usize::try_from(run).unwrap_or(usize::MAX).max(1);
                 for (row, piece) in rows.zip(bytes.chunks_mut(piece)) {
                     source.read(at(row), piece).await?;
                 }
-                Ok(bytes)
+                Ok(bytes.into_vec())
             }
             Origin::Decoded(layer) => {
                 let [_, stored] = layer.decoder().extent();

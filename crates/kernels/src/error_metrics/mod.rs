@@ -11,6 +11,7 @@
 //! largest error is exact.
 
 pub(crate) mod cpu;
+pub(crate) mod packed;
 
 use crate::engine::{EngineError, FloatTile};
 use crate::spec::{Binding, Exactness, KernelSpec, params};

@@ -4,7 +4,7 @@ use super::random::{Random, SHAPES};
 use super::reference::values;
 use super::{Outcome, compare};
 use quantscope_kernels::error_metrics::{EXPONENTS, ErrorMetrics, Squares};
-use quantscope_kernels::{CpuEngine, Engine, FloatTile, FloatType};
+use quantscope_kernels::{CpuEngine, Engine, FloatTile, FloatType, Fp4DecodeTable, Fp4Tile, Nibbles};
 
 /// Seeded tiles of all types and shapes, decoded to the same values, to others nearby, to any finite ones, and
 /// to some that are infinite or NaN.
@@ -46,6 +46,36 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
                     )?;
                     return compare::results(&what, &expected, &found).map(|()| 0);
                 }
+                tiles += 1;
+            }
+        }
+    }
+    Ok(tiles + packed_agree(expected, found, &mut random).await?)
+}
+
+/// The same of packed FP4 with all its codes and scales, whole rows and padded ones, under both orders of nibbles.
+async fn packed_agree(expected: &dyn Engine, found: &dyn Engine, random: &mut Random) -> Outcome {
+    let mut tiles = 0;
+    let tables = [
+        Fp4DecodeTable::e4m3(1.7e-3, Nibbles::LowFirst),
+        Fp4DecodeTable::e4m3(1.1e-41, Nibbles::HighFirst),
+        Fp4DecodeTable::e8m0(Nibbles::LowFirst),
+    ];
+    for (table, block) in tables.iter().zip([16_u32, 16, 32]) {
+        for dtype in [FloatType::F32, FloatType::Bf16, FloatType::F16] {
+            for (rows, cols) in SHAPES {
+                let blocks = cols.div_ceil(block);
+                let count = rows as usize * blocks as usize;
+                let bytes = random.tile(dtype, rows, cols, 0.1);
+                let source = FloatTile { dtype, bytes: &bytes, rows, cols };
+                let (codes, scales) = (random.bytes(count * block as usize / 2), random.bytes(count));
+                let packed = Fp4Tile { codes: &codes, scales: &scales, rows, blocks, block };
+                let what = format!("fp4_errors {dtype:?} {rows}x{cols} in blocks of {block}");
+                let [expected, found] = [
+                    expected.fp4_errors(source, packed, table).await,
+                    found.fp4_errors(source, packed, table).await,
+                ];
+                compare::results(&what, &expected, &found)?;
                 tiles += 1;
             }
         }

@@ -41,10 +41,18 @@ impl Fp4Tile<'_> {
     /// [`EngineError::TileSize`] if one is not what the shape says (`out` has an element for each code), or if
     /// `block` is no multiple of 8.
     pub fn check(&self, out: &[u32]) -> Result<(), EngineError> {
+        self.check_bytes()?;
+        expect(product([self.rows, self.blocks, self.block]), out.len())
+    }
+
+    /// Checks the lengths of codes and scales.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(crate) fn check_bytes(&self) -> Result<(), EngineError> {
         let half = Some(self.block / 2).filter(|half| *half > 0 && self.block.is_multiple_of(8));
         expect(half.and_then(|half| product([self.rows, self.blocks, half])), self.codes.len())?;
-        expect(product([self.rows, self.blocks, 1]), self.scales.len())?;
-        expect(product([self.rows, self.blocks, self.block]), out.len())
+        expect(product([self.rows, self.blocks, 1]), self.scales.len())
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
 }
 
 /// The first number of a part; NaN where there is none, so that nothing is decoded by accident.
-pub(crate) fn scalar(dtype: Dtype, bytes: Option<&Vec<u8>>) -> f32 {
+pub(crate) fn scalar(dtype: Dtype, bytes: Option<&[u8]>) -> f32 {
     bytes.and_then(|b| floats(dtype, b).first().copied()).unwrap_or(f32::NAN)
 }
 

@@ -10,8 +10,10 @@ use crate::layout_note::LayoutNote;
 use crate::parts::bytes::{index, part, room, scalar};
 use crate::parts::shapes::{expect_elements, expect_type, matrix, needed, text};
 use futures_util::future::{LocalBoxFuture, ready};
-use quantscope_kernels::{Engine, EngineError, Fp4DecodeTable, Fp4Tile, Nibbles};
+use quantscope_kernels::error_metrics::ErrorMetrics;
+use quantscope_kernels::{Engine, EngineError, FloatTile, Fp4DecodeTable, Fp4Tile, Nibbles};
 use quantscope_numeric::{Dtype, e2m1, e4m3};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What a scale byte stands for.
@@ -47,9 +49,9 @@ fn scale_slab(lie: Arrangement, leaf: &'static str, rows: &Range<u64>, blocks: &
 }
 
 /// The scales of a region row by row, out of the bytes of [`scale_slab`].
-fn scales_of(lie: Arrangement, rows: &Range<u64>, blocks: &Range<u64>, bytes: &[u8]) -> Vec<u8> {
+fn scales_of<'a>(lie: Arrangement, rows: &Range<u64>, blocks: &Range<u64>, bytes: &'a [u8]) -> Cow<'a, [u8]> {
     if !lie.is_tiled {
-        return bytes.to_vec();
+        return Cow::Borrowed(bytes);
     }
     let (first_row, first_block) = (rows.start / TILE_ROWS * TILE_ROWS, blocks.start / TILE_COLS * TILE_COLS);
     let wide = (blocks.end.div_ceil(TILE_COLS) * TILE_COLS).saturating_sub(first_block);
@@ -61,7 +63,7 @@ fn scales_of(lie: Arrangement, rows: &Range<u64>, blocks: &Range<u64>, bytes: &[
             gathered.push(bytes.get(index(at)).copied().unwrap_or(e4m3::NAN_BYTE));
         }
     }
-    gathered
+    Cow::Owned(gathered)
 }
 
 /// The table of a tensor's codes under each scale byte.
@@ -168,6 +170,24 @@ impl RowBlocks {
     fn blocks(&self, region: &Region) -> Range<u64> {
         region.cols.start / self.block..region.cols.end.div_ceil(self.block)
     }
+
+    /// The tile of a region.
+    fn tile<'a>(&self, region: &Region, codes: &'a [u8], scales: &'a [u8]) -> Fp4Tile<'a> {
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let blocks = self.blocks(region);
+        Fp4Tile {
+            codes,
+            scales,
+            rows: narrow(region.rows.end.saturating_sub(region.rows.start)),
+            blocks: narrow(blocks.end.saturating_sub(blocks.start)),
+            block: narrow(self.block),
+        }
+    }
+
+    /// The values of codes, under the part that holds the tensor's one number.
+    fn table(&self, global: Option<&[u8]>) -> Fp4DecodeTable {
+        table(self.factor, self.global.map_or(1.0, |(_, dtype)| scalar(dtype, global)))
+    }
 }
 
 impl Decoder for RowBlocks {
@@ -202,21 +222,29 @@ impl Decoder for RowBlocks {
         out: &'a mut Vec<f32>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
         Box::pin(async move {
-            let blocks = self.blocks(region);
-            let scales = scales_of(self.scales, &region.rows, &blocks, part(parts, 1));
-            let global = self.global.map_or(1.0, |(_, dtype)| scalar(dtype, parts.get(2)));
             let codes = part(parts, 0);
-            let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-            let tile = Fp4Tile {
-                codes,
-                scales: &scales,
-                rows: narrow(region.rows.end.saturating_sub(region.rows.start)),
-                blocks: narrow(blocks.end.saturating_sub(blocks.start)),
-                block: narrow(self.block),
-            };
+            let scales = scales_of(self.scales, &region.rows, &self.blocks(region), part(parts, 1));
+            let tile = self.tile(region, codes, &scales);
             let bits = room(out, codes.len().saturating_mul(2));
-            engine.fp4_decode(tile, &table(self.factor, global), bits).await?;
+            engine.fp4_decode(tile, &self.table(parts.get(2).map(Vec::as_slice)), bits).await?;
             Ok(())
+        })
+    }
+
+    fn errors<'a>(
+        &'a self,
+        engine: &'a dyn Engine,
+        region: &'a Region,
+        parts: &'a [Cow<'a, [u8]>],
+        source: FloatTile<'a>,
+    ) -> LocalBoxFuture<'a, Result<Option<ErrorMetrics>, EngineError>> {
+        Box::pin(async move {
+            let part = |at: usize| parts.get(at).map(Cow::as_ref);
+            let codes = part(0).unwrap_or_default();
+            let stored = part(1).unwrap_or_default();
+            let scales = scales_of(self.scales, &region.rows, &self.blocks(region), stored);
+            let tile = self.tile(region, codes, &scales);
+            engine.fp4_errors(source, tile, &self.table(part(2))).await.map(Some)
         })
     }
 }
@@ -291,7 +319,7 @@ impl Decoder for ColumnBlocks {
         parts: &'a [Vec<u8>],
         out: &'a mut Vec<f32>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
-        let global = scalar(self.global.1, parts.get(2));
+        let global = scalar(self.global.1, parts.get(2).map(Vec::as_slice));
         let width = index(region.cols.end.saturating_sub(region.cols.start)).max(1);
         let line = |at: usize, row: u64, first: u64| {
             part(parts, at).chunks(width).nth(index(row.saturating_sub(first))).unwrap_or_default()

@@ -5,6 +5,7 @@
 
 use crate::encode::{EncodeInput, Encoded, Encoder};
 use futures_util::future::LocalBoxFuture;
+use quantscope_format::Buffer;
 use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table, ScaleRange, ScaleRule};
 use quantscope_kernels::nvfp4_search::{ScaleSearch, SearchMethod};
 use quantscope_kernels::{Engine, EngineError, FloatTile, Nvfp4Out};
@@ -87,7 +88,7 @@ impl Encoder for BlockEncoder {
         scales: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<Vec<u8>, EngineError>> {
         Box::pin(async move {
-            let mut codes = vec![0; self.room(&tile)[1]];
+            let mut codes = Buffer::of(self.room(&tile)[1]).into_vec();
             engine.nvfp4_encode(tile, self.table(), scales, &mut codes).await?;
             Ok(codes)
         })
@@ -100,7 +101,8 @@ impl Encoder for BlockEncoder {
     ) -> LocalBoxFuture<'a, Result<Encoded, EngineError>> {
         Box::pin(async move {
             let [blocks, bytes] = self.room(&tile);
-            let mut encoded = Encoded { codes: vec![0; bytes], scales: vec![0; blocks] };
+            let [codes, scales] = [bytes, blocks].map(|len| Buffer::of(len).into_vec());
+            let mut encoded = Encoded { codes, scales };
             if let Some(search) = &self.search {
                 engine.nvfp4_search(tile, search, &mut encoded.scales).await?;
                 engine.nvfp4_encode(tile, self.table(), &encoded.scales, &mut encoded.codes).await?;

@@ -120,7 +120,7 @@ impl Recast for Reciprocal {
     }
 
     fn survey(&mut self, bytes: &[u8]) {
-        self.global = Some(scalar(Dtype::F32, Some(&bytes.to_vec())));
+        self.global = Some(scalar(Dtype::F32, Some(bytes)));
     }
 
     fn unit(&self, output: usize) -> u64 {
