@@ -76,7 +76,7 @@ fn verified_files(path: &str, files: Vec<InputFile>) -> Report {
         let engine = CpuEngine::new();
         let summary = session.verify(Engines { gpu: None, cpu: &engine }, &Uncontrolled).await.unwrap();
         assert!(summary.engine.starts_with("CPU"), "{path}: {}", summary.engine);
-        session.report()
+        session.report().unwrap()
     })
 }
 

@@ -128,7 +128,7 @@ fn opening_and_verifying() {
                 // Findings stay as they were where it fails: the same session is verified again afterwards.
                 place.session = Some(session.clone());
                 verified?;
-                reply(&session.report())
+                reply(&session.report()?)
             })
         },
         50,
@@ -145,7 +145,7 @@ fn verifying_without_a_gpu() {
                 let mut session = open(place, &packed()).await?;
                 let (cpu, control) = (place.engine(Door::Cpu), place.control());
                 session.verify(Engines { gpu: None, cpu: &cpu }, &control).await?;
-                reply(&session.report())
+                reply(&session.report()?)
             })
         },
         47,
@@ -329,7 +329,7 @@ fn a_job_that_breaks_its_word_is_noticed() {
                 error.message = "something went wrong".into();
                 error
             };
-            reply(&session.map_err(vague)?.report())
+            reply(&session.map_err(vague)?.report()?)
         })
     });
     assert!(fault.is_err_and(|fault| fault.contains("does not name")));

@@ -27,7 +27,7 @@ fn fixture(step: Option<&[u64]>) -> Vec<InputFile> {
 
 fn rules_of(files: Vec<InputFile>) -> Vec<String> {
     let opened = Session::open("made-up", files, Limits::default(), &Uncontrolled);
-    let report = pollster::block_on(opened).unwrap().report();
+    let report = pollster::block_on(opened).unwrap().report().unwrap();
     assert_eq!(report.layers[0].scheme, "made-up");
     report.findings.into_iter().map(|finding| finding.rule).collect()
 }

@@ -161,7 +161,7 @@ fn the_audit_agrees_with_what_is_written() {
             let engine = CpuEngine::new();
             let engines = Engines { gpu: None, cpu: &engine };
             session.verify(engines, &Uncontrolled).await.unwrap();
-            serde_json::to_value(session.report()).unwrap()
+            serde_json::to_value(session.report().unwrap()).unwrap()
         });
         let findings = report["findings"].as_array().unwrap();
         let grave: Vec<&Value> = findings.iter().filter(|f| f["severity"] != "info").collect();

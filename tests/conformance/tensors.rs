@@ -38,8 +38,8 @@ pub fn parse(bytes: &[u8]) -> (Tensors, Vec<(String, String)>) {
     let stored = header.tensors.iter().map(|tensor| {
         let bytes = slice(tensor.begin, tensor.end);
         (
-            tensor.name.clone(),
-            Stored { dtype: tensor.dtype.tag().to_string(), shape: tensor.shape.clone(), bytes },
+            tensor.name.to_owned(),
+            Stored { dtype: tensor.dtype.tag().to_string(), shape: tensor.shape.to_vec(), bytes },
         )
     });
     (stored.collect(), header.metadata.clone())

@@ -8,11 +8,12 @@ pub use scales::{audit_scales, scale_bytes};
 
 use crate::checkpoint::{Checkpoint, Shard};
 use crate::engines::{Engines, FallbackEngine};
+use crate::findings::Findings;
 use crate::model::{LayerInfo, Model};
 use crate::reader::Reader;
-use crate::report::{Finding, Tie};
+use crate::report::Tie;
 use crate::rules::values::{self, Observed, Subject};
-use crate::rules::{fused, sort_findings, ties as tie_rules};
+use crate::rules::{fused, ties as tie_rules};
 use crate::tiles::{Grid, TileSpan, tiles};
 use crate::{identical, sampling, ties};
 use quantscope_format::Gather as _;
@@ -43,7 +44,7 @@ pub enum ByteAuditError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ByteAudit {
     /// Findings that only bytes can show.
-    pub findings: Vec<Finding>,
+    pub findings: Findings,
     /// Tie groups, declared and identical.
     pub ties: Vec<Tie>,
     /// Quantized layers whose bytes were checked.
@@ -140,7 +141,7 @@ pub async fn audit_bytes(
 impl ByteAudit {
     /// With its findings in order, and what was read on which engine.
     fn ended(mut self, reader: &Reader<'_>, engine: &FallbackEngine<'_>) -> Self {
-        sort_findings(&mut self.findings);
+        self.findings.sort();
         Self {
             bytes_read: reader.bytes_read,
             engine: engine.description(),
@@ -161,7 +162,7 @@ struct LayerCheck<'a, 'r> {
     engine: &'a FallbackEngine<'r>,
     model: &'a Model,
     layer: &'a LayerInfo,
-    findings: &'a mut Vec<Finding>,
+    findings: &'a mut Findings,
     observed: &'a mut Observed,
 }
 
@@ -169,7 +170,7 @@ struct LayerCheck<'a, 'r> {
 struct Readable<'a> {
     shard_index: u32,
     shard: &'a Shard,
-    tensor: &'a TensorInfo,
+    tensor: TensorInfo<'a>,
 }
 
 impl<'r> LayerCheck<'_, 'r> {
@@ -335,7 +336,7 @@ impl<'r> LayerCheck<'_, 'r> {
     /// rules, or a legal padded or tiled one whose blocks do not lie beside their codes.
     fn block_scales(&self, weight: &Readable<'_>, block: u32, leaf: &str) -> Option<(Readable<'r>, u64)> {
         let scale = self.readable(leaf).filter(|s| s.tensor.dtype == Dtype::F8_E4M3)?;
-        let &[rows, row_bytes] = weight.tensor.shape.as_slice() else { return None };
+        let &[rows, row_bytes] = weight.tensor.shape else { return None };
         let block_bytes = u64::from(block / 2);
         let blocks = row_bytes.checked_div(block_bytes)?;
         let beside = row_bytes % block_bytes == 0 && scale.tensor.shape == [rows, blocks];

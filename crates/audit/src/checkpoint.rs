@@ -1,5 +1,6 @@
 //! A checkpoint as opened: shards with their headers, the index, the configs. Facts only.
 
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use quantscope_format::Arrange as _;
 use quantscope_format::{
@@ -7,6 +8,7 @@ use quantscope_format::{
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
 };
 use quantscope_schemes::{Settings, descriptor_type, may_describe, split_name};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -70,25 +72,43 @@ const DESCRIPTOR_GAP: u64 = 512;
 const HEADERS_AT_ONCE: usize = 16;
 
 /// Cuts tensors, in the order of their places, into runs that one read takes: close together, and short.
-fn runs_of<'t>(texts: &'t [&'t TensorInfo], longest: u64) -> impl Iterator<Item = &'t [&'t TensorInfo]> {
-    let end = |t: &TensorInfo| t.begin.saturating_add(t.byte_len());
+fn runs_of<'t>(texts: &'t [TensorInfo<'t>], longest: u64) -> impl Iterator<Item = &'t [TensorInfo<'t>]> {
+    let end = |t: TensorInfo<'_>| t.begin.saturating_add(t.byte_len());
     let mut rest = texts;
     std::iter::from_fn(move || {
         let first = rest.first()?;
-        let mut reached = end(first);
+        let mut reached = end(*first);
         let mut count = 1;
         for next in rest.iter().skip(1) {
             let near = next.begin <= reached.saturating_add(DESCRIPTOR_GAP);
-            if !near || end(next).saturating_sub(first.begin) > longest {
+            if !near || end(*next).saturating_sub(first.begin) > longest {
                 break;
             }
-            reached = reached.max(end(next));
+            reached = reached.max(end(*next));
             count += 1;
         }
         let (run, after) = rest.split_at_checked(count)?;
         rest = after;
         Some(run)
     })
+}
+
+/// A source that counts what is read of it.
+struct Counted<'s> {
+    source: &'s dyn Source,
+    bytes: Cell<u64>,
+}
+
+impl Source for Counted<'_> {
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>> {
+        let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
+        self.bytes.set(self.bytes.get().saturating_add(length));
+        self.source.read(offset, buf)
+    }
 }
 
 /// Whether a path names a weight file.
@@ -125,7 +145,11 @@ impl Checkpoint {
         // A browser answers a read in some milliseconds and hundreds of shards have two each: some are under way at
         // any time.
         let shards: Vec<InputFile> = files.iter().filter(|f| is_shard(&f.path)).cloned().collect();
-        let read = |shard: InputFile| async move { read_header(shard.source.as_ref(), limits).await };
+        let read = |shard: InputFile| async move {
+            let counted = Counted { source: shard.source.as_ref(), bytes: Cell::new(0) };
+            let header = read_header(&counted, limits).await?;
+            Ok::<_, SourceError>((header, counted.bytes.get()))
+        };
         let mut headers = stream::iter(shards).map(read).buffered(HEADERS_AT_ONCE);
         for file in files {
             if is_shard(&file.path) {
@@ -135,8 +159,10 @@ impl Checkpoint {
                     done_bytes: done,
                     total_bytes: total,
                 });
-                if let Some(header) = headers.next().await {
-                    checkpoint.take_shard(file, header?);
+                if let Some(read) = headers.next().await {
+                    let (header, bytes) = read?;
+                    checkpoint.bytes_read = checkpoint.bytes_read.saturating_add(bytes);
+                    checkpoint.shards.push(Shard { file: file.path, header, source: file.source });
                 }
                 done += 1;
             } else {
@@ -153,14 +179,14 @@ impl Checkpoint {
         let longest = DESCRIPTOR_BYTES.min(limits.tile_bytes);
         for shard in &self.shards {
             settings.add_metadata(&shard.header.metadata);
-            let mut texts: Vec<&TensorInfo> = shard.header.tensors.iter().collect();
-            texts.retain(|t| {
+            let describes = |t: &TensorInfo<'_>| {
                 // Names are looked at last: most tensors are of another type.
                 may_describe(t.dtype)
                     && t.byte_len() <= longest
-                    && shard.header.is_readable(t)
-                    && descriptor_type(split_name(&t.name).1) == Some(t.dtype)
-            });
+                    && shard.header.is_readable(*t)
+                    && descriptor_type(split_name(t.name).1) == Some(t.dtype)
+            };
+            let mut texts: Vec<TensorInfo<'_>> = shard.header.tensors.iter().filter(describes).collect();
             // Writers lay tensors of a type side by side, so thousands of them take a few reads.
             texts.arrange_by_key(|t| t.begin);
             for run in runs_of(&texts, longest) {
@@ -173,18 +199,13 @@ impl Checkpoint {
                     let from = usize::try_from(tensor.begin.saturating_sub(begin)).unwrap_or(usize::MAX);
                     let len = usize::try_from(tensor.byte_len()).unwrap_or(usize::MAX);
                     let text = from.checked_add(len).and_then(|to| bytes.get(from..to)).unwrap_or_default();
-                    let (module, leaf) = split_name(&tensor.name);
+                    let (module, leaf) = split_name(tensor.name);
                     settings.add_descriptor(module, leaf, text);
                 }
             }
         }
         self.settings = settings;
         Ok(())
-    }
-
-    fn take_shard(&mut self, file: InputFile, header: ShardHeader) {
-        self.bytes_read = self.bytes_read.saturating_add(header.data_start().min(file.source.len()));
-        self.shards.push(Shard { file: file.path, header, source: file.source });
     }
 
     async fn open_other(&mut self, file: InputFile, limits: &Limits) -> Result<(), SourceError> {
@@ -243,7 +264,7 @@ impl Checkpoint {
 
     /// A tensor by its place.
     #[must_use]
-    pub fn tensor(&self, shard: u32, tensor: u32) -> Option<(&Shard, &TensorInfo)> {
+    pub fn tensor(&self, shard: u32, tensor: u32) -> Option<(&Shard, TensorInfo<'_>)> {
         let shard = self.shards.get(usize::try_from(shard).ok()?)?;
         Some((shard, shard.header.tensors.get(usize::try_from(tensor).ok()?)?))
     }

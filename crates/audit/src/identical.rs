@@ -25,7 +25,7 @@ impl Candidates {
         for layer in &model.layers {
             let Some((shard, tensor)) = layer.tensor(checkpoint, WEIGHT_LEAF) else { continue };
             if tensor.shape.len() >= 2 && tensor.byte_len() > 0 && shard.header.is_readable(tensor) {
-                alike.entry((tensor.dtype, &tensor.shape)).or_default().push(&layer.name);
+                alike.entry((tensor.dtype, tensor.shape)).or_default().push(&layer.name);
             }
         }
         let twins = alike.into_values().filter(|names| names.len() > 1).flatten();

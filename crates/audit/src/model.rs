@@ -1,6 +1,7 @@
 //! Layers: tensors grouped by module, each with its scheme, kind, logical shape and cost.
 
 use crate::checkpoint::{Checkpoint, Shard};
+use crate::leaf::Leaf;
 use quantscope_format::Arrange as _;
 use quantscope_format::{TensorInfo, natural_cmp};
 use quantscope_schemes::{
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Name below the module.
-    pub leaf: String,
+    pub leaf: Leaf,
     /// Index of the shard.
     pub shard: u32,
     /// Index of the tensor within the shard's header.
@@ -85,7 +86,7 @@ impl LayerInfo {
 
     /// The tensor of that leaf name, with its shard.
     #[must_use]
-    pub fn tensor<'a>(&self, checkpoint: &'a Checkpoint, leaf: &str) -> Option<(&'a Shard, &'a TensorInfo)> {
+    pub fn tensor<'a>(&self, checkpoint: &'a Checkpoint, leaf: &str) -> Option<(&'a Shard, TensorInfo<'a>)> {
         self.member(leaf).and_then(|m| checkpoint.tensor(m.shard, m.tensor))
     }
 
@@ -94,7 +95,7 @@ impl LayerInfo {
     pub fn view<'a>(&'a self, checkpoint: &'a Checkpoint) -> LayerView<'a> {
         let stored = |m: &'a Member| {
             let (_, t) = checkpoint.tensor(m.shard, m.tensor)?;
-            Some(Stored { leaf: &m.leaf, dtype: t.dtype, shape: &t.shape })
+            Some(Stored { leaf: &m.leaf, dtype: t.dtype, shape: t.shape })
         };
         let tensors = self.members.iter().filter_map(stored).collect();
         LayerView { module: &self.name, tensors, facts: checkpoint.settings.facts(&self.name, self.declared) }
@@ -132,6 +133,13 @@ fn index_u32(i: usize) -> u32 {
     u32::try_from(i).unwrap_or(u32::MAX)
 }
 
+fn index(i: u32) -> usize {
+    usize::try_from(i).unwrap_or(usize::MAX)
+}
+
+/// Shard and tensor.
+type Place = (u32, u32);
+
 impl Model {
     /// Groups tensors to layers and recognises each.
     #[must_use]
@@ -144,9 +152,7 @@ impl Model {
         groups.arrange_by(|a, b| natural_cmp(&a.0, &b.0));
         let conv3d = declared.targets_only_conv3d() || (kernels.is_known() && declared.targets_conv3d());
         let mut layers: Vec<LayerInfo> = Vec::with_capacity(groups.len());
-        for (name, mut members) in groups {
-            // A list that grew from one has room for four; there may be millions.
-            members.shrink_to_fit();
+        for (name, members) in groups {
             layers.push(describe(checkpoint, name, members, &declared, kernels, conv3d));
         }
         Self { layers, declared, kernels, repeated }
@@ -176,37 +182,88 @@ impl Model {
 
 type Groups = Vec<(String, Vec<Member>)>;
 
+/// The numbers of texts, given in the order in which they come.
+#[derive(Default)]
+struct Numbers<'a> {
+    all: HashMap<&'a str, u32>,
+    /// The last one: neighbours in a file are often of one module, and of one leaf.
+    last: Option<(&'a str, u32)>,
+}
+
+impl<'a> Numbers<'a> {
+    /// The number of a text, and whether it is new.
+    fn number(&mut self, text: &'a str) -> (u32, bool) {
+        if let Some((_, number)) = self.last.filter(|(last, _)| *last == text) {
+            return (number, false);
+        }
+        let next = index_u32(self.all.len());
+        let number = *self.all.entry(text).or_insert(next);
+        self.last = Some((text, number));
+        (number, number == next)
+    }
+}
+
 /// Groups tensors by module. A tensor that stands in several shards counts where the index says, or first.
 fn group(checkpoint: &Checkpoint) -> (Groups, BTreeMap<String, Vec<u32>>) {
     // Asked only where a tensor stands twice.
     let mapped = LazyCell::new(|| checkpoint.index_map());
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut groups: Groups = Vec::new();
-    let mut by_name: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut modules = Numbers::default();
+    let mut leaf_numbers = Numbers::default();
+    let mut leaves: Vec<Leaf> = Vec::new();
+    // Of each group its name, and how many members it will have: each list is made as long as it has to be.
+    let mut sizes: Vec<(&str, u32)> = Vec::new();
+    // Of each tensor its group and its leaf, unless it stood in a shard before.
+    let mut owners: Vec<Option<(u32, u32)>> = Vec::new();
+    owners.reserve_exact(checkpoint.shards.iter().map(|s| s.header.tensors.len()).sum());
+    // A name stands once in a header.
+    let is_alone = checkpoint.shards.len() < 2;
+    let mut by_name: HashMap<&str, (u32, u32, u32)> = HashMap::new();
     let mut repeated: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    for (s, shard) in checkpoint.shards.iter().enumerate() {
-        for (t, tensor) in shard.header.tensors.iter().enumerate() {
-            let (module, leaf) = split_name(&tensor.name);
-            let member = Member { leaf: leaf.to_string(), shard: index_u32(s), tensor: index_u32(t) };
-            if let Some(&(g, m)) = by_name.get(tensor.name.as_str()) {
-                let first = groups.get_mut(g).and_then(|(_, members)| members.get_mut(m));
-                let Some(first) = first else { continue };
-                let mapped_here = mapped.get(tensor.name.as_str()) == Some(&shard.file.as_str());
-                let was = first.shard;
-                if mapped_here {
-                    *first = member;
+    let mut moved: Vec<(u32, u32, Place)> = Vec::new();
+    for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
+        for (t, tensor) in (0_u32..).zip(shard.header.tensors.iter()) {
+            if let Some((g, m, was)) = by_name.get_mut(tensor.name) {
+                repeated.entry(tensor.name.to_owned()).or_insert_with(|| vec![*was]).push(s);
+                if mapped.get(tensor.name) == Some(&shard.file.as_str()) {
+                    *was = s;
+                    moved.push((*g, *m, (s, t)));
                 }
-                repeated.entry(tensor.name.clone()).or_insert_with(|| vec![was]).push(index_u32(s));
+                owners.push(None);
                 continue;
             }
-            let g = *places.entry(module).or_insert_with(|| {
-                groups.push((module.to_string(), Vec::new()));
-                groups.len() - 1
-            });
-            if let Some((_, members)) = groups.get_mut(g) {
-                by_name.insert(&tensor.name, (g, members.len()));
-                members.push(member);
+            let (module, leaf) = split_name(tensor.name);
+            let (g, is_new) = modules.number(module);
+            if is_new {
+                sizes.push((module, 0));
             }
+            let (l, is_new) = leaf_numbers.number(leaf);
+            if is_new {
+                leaves.push(leaf.into());
+            }
+            let Some((_, size)) = sizes.get_mut(index(g)) else { continue };
+            if !is_alone {
+                by_name.insert(tensor.name, (g, *size, s));
+            }
+            *size = size.saturating_add(1);
+            owners.push(Some((g, l)));
+        }
+    }
+    drop((modules, leaf_numbers, by_name));
+    let mut groups: Groups = Vec::with_capacity(sizes.len());
+    groups
+        .extend(sizes.iter().map(|(module, size)| ((*module).to_owned(), Vec::with_capacity(index(*size)))));
+    let places = (0_u32..).zip(&checkpoint.shards);
+    let places =
+        places.flat_map(|(s, shard)| (0_u32..).zip(shard.header.tensors.iter()).map(move |(t, _)| (s, t)));
+    for (owner, (shard, tensor)) in owners.into_iter().zip(places) {
+        let Some((g, l)) = owner else { continue };
+        if let (Some((_, members)), Some(leaf)) = (groups.get_mut(index(g)), leaves.get(index(l))) {
+            members.push(Member { leaf: leaf.clone(), shard, tensor });
+        }
+    }
+    for (g, m, (shard, tensor)) in moved {
+        if let Some(member) = groups.get_mut(index(g)).and_then(|(_, members)| members.get_mut(index(m))) {
+            (member.shard, member.tensor) = (shard, tensor);
         }
     }
     (groups, repeated)
@@ -239,9 +296,8 @@ fn describe(
         let tensor = checkpoint.tensor(m.shard, m.tensor);
         // Most names have a dot there; nothing is made to be compared with those.
         let dotted = |name: &str| name.as_bytes().get(layer.name.len()) == Some(&b'.');
-        tensor.is_some_and(|(_, t)| {
-            !dotted(&t.name) && t.name == Naming::Parameter.tensor(&layer.name, &m.leaf)
-        })
+        tensor
+            .is_some_and(|(_, t)| !dotted(t.name) && t.name == Naming::Parameter.tensor(&layer.name, &m.leaf))
     };
     if !layer.members.is_empty() && layer.members.iter().all(bare) {
         layer.naming = Naming::Parameter;

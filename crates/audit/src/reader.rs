@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     pub(crate) async fn read(
         &mut self,
         shard: u32,
-        tensor: &TensorInfo,
+        tensor: TensorInfo<'_>,
         offset: u64,
         buf: &mut [u8],
     ) -> Result<(), ByteAuditError> {
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         self.bytes_read = self.bytes_read.saturating_add(length);
         self.control.progress(&Progress {
             phase: self.phase.into(),
-            item: tensor.name.clone(),
+            item: tensor.name.to_owned(),
             done_bytes: self.done.min(self.total),
             total_bytes: self.total,
         });
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
     pub(crate) async fn read_vec(
         &mut self,
         shard: u32,
-        tensor: &TensorInfo,
+        tensor: TensorInfo<'_>,
         offset: u64,
         len: u64,
     ) -> Result<Vec<u8>, ByteAuditError> {

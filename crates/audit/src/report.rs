@@ -6,7 +6,6 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
 /// How grave a finding is. Ordered, the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ pub struct Finding {
     pub layers: Vec<String>,
 }
 
-/// The whole report.
+/// The whole report, as it is read. A session writes it a layer and a finding at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Version of this form: 1.
@@ -133,7 +132,7 @@ pub struct Layer {
     pub tensors: LayerTensors,
 }
 
-/// The tensors of a layer. A map in the JSON, a plain list here: there may be millions.
+/// The tensors of a layer. A map in the JSON, a plain list here, which keeps their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LayerTensors(pub Vec<(String, LayerTensor)>);
 
@@ -141,20 +140,11 @@ pub struct LayerTensors(pub Vec<(String, LayerTensor)>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerTensor {
     /// Tag of its type, such as `BF16`.
-    pub dtype: Cow<'static, str>,
+    pub dtype: String,
     /// Stored shape.
     pub shape: Vec<u64>,
-    /// Weight file; one text for all tensors of a file.
-    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
-    pub file: Arc<str>,
-}
-
-fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
-}
-
-fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
-    String::deserialize(deserializer).map(Arc::from)
+    /// Weight file.
+    pub file: String,
 }
 
 impl Serialize for LayerTensors {

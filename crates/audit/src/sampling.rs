@@ -2,6 +2,7 @@
 //! sample of each, whatever the size of the checkpoint. A layout is a habit of the writer, not of a layer.
 
 use crate::bytes::ByteAuditError;
+use crate::findings::Findings;
 use crate::forensics::{
     CodeSample, ColumnProfile, Evidence, Order, ScaleSample, TILE_COLS, TILE_ROWS, nibbles_look_exchanged,
     profiles_disagree, scale_order,
@@ -37,7 +38,7 @@ fn packed<'a>(reader: &Reader<'_>, layer: &'a LayerInfo) -> Option<Packed<'a>> {
         return None;
     };
     let (shard, weight) = layer.tensor(reader.checkpoint(), layer.weight_leaf())?;
-    let &[rows, row_bytes] = weight.shape.as_slice() else { return None };
+    let &[rows, row_bytes] = weight.shape else { return None };
     let usable = weight.dtype == Dtype::U8 && shard.header.is_readable(weight) && rows > 0 && row_bytes > 0;
     let (rows, row_bytes) = (usize::try_from(rows).ok()?, usize::try_from(row_bytes).ok()?);
     let block = usize::try_from(block).ok()?;
@@ -54,7 +55,7 @@ fn spread<T>(items: Vec<T>, most: usize) -> Vec<T> {
 pub(crate) async fn check(
     reader: &mut Reader<'_>,
     model: &Model,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) -> Result<(), ByteAuditError> {
     let all: Vec<Packed<'_>> = model.layers.iter().filter_map(|l| packed(reader, l)).collect();
     let groups: Vec<Vec<Packed<'_>>> = fused_groups(model)
@@ -131,7 +132,7 @@ async fn scales(
     layer: &Packed<'_>,
 ) -> Result<Option<(Order, Evidence)>, ByteAuditError> {
     let Some((shard, tensor)) = layer.layer.tensor(reader.checkpoint(), layer.scale) else { return Ok(None) };
-    let &[high, wide] = tensor.shape.as_slice() else { return Ok(None) };
+    let &[high, wide] = tensor.shape else { return Ok(None) };
     let sizes = (usize::try_from(high), usize::try_from(wide));
     let (Ok(high), Ok(cols)) = sizes else { return Ok(None) };
     let blocks = layer.row_bytes.saturating_mul(2).div_ceil(layer.block.max(1));

@@ -64,11 +64,15 @@ fn audit(files: Vec<InputFile>) -> (Checkpoint, Model, Vec<String>) {
         let limits = Limits::default();
         let checkpoint = Checkpoint::open("case", files, &limits, &Uncontrolled).await.unwrap();
         let model = Model::of(&checkpoint);
-        let mut findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model });
+        let mut findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model }).to_vec();
         let cpu = CpuEngine::new();
         let engines = Engines { gpu: None, cpu: &cpu };
         findings.extend(
-            audit_bytes(&checkpoint, &model, engines, &limits, &Uncontrolled).await.unwrap().findings,
+            audit_bytes(&checkpoint, &model, engines, &limits, &Uncontrolled)
+                .await
+                .unwrap()
+                .findings
+                .to_vec(),
         );
         let lines = findings.into_iter().map(|f| format!("{} {}", f.rule, f.message)).collect();
         (checkpoint, model, lines)

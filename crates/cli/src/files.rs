@@ -117,7 +117,9 @@ fn folder(path: &Path, limits: &Limits) -> Result<Vec<InputFile>, Failure> {
 /// Files in folders below that an index names. A damaged index names none here; that is a finding.
 fn indexed(folder: &Path, index: &Path, limits: &Limits) -> Vec<(String, PathBuf)> {
     let small = std::fs::metadata(index).is_ok_and(|m| m.len() <= limits.json_bytes);
-    let parsed = small.then(|| std::fs::read(index).ok()).flatten();
+    // A path into a folder has a slash, or what stands for one in JSON; most indexes need not be understood for that.
+    let has_slash = |json: &Vec<u8>| json.iter().any(|byte| matches!(byte, b'/' | b'\\'));
+    let parsed = small.then(|| std::fs::read(index).ok()).flatten().filter(has_slash);
     let Some(parsed) = parsed.and_then(|json| ShardIndex::parse(&json, limits).ok()) else {
         return Vec::new();
     };

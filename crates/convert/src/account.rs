@@ -30,7 +30,8 @@ impl Plan {
     /// values become these.
     #[must_use]
     pub fn inputs(&self, checkpoint: &Checkpoint, model: &Model, step: &Step) -> Vec<String> {
-        let name = |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name.clone());
+        let name =
+            |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name.to_owned());
         let layer = match step {
             Step::Copy(place) | Step::Rows { place, .. } | Step::Cast(place, _) => {
                 return name(place).into_iter().collect();
@@ -47,7 +48,7 @@ impl Plan {
         };
         let members = layer.and_then(|layer| model.layers.get(layer)).map(|l| l.members.as_slice());
         let tensors = members.unwrap_or_default().iter().filter_map(|m| checkpoint.tensor(m.shard, m.tensor));
-        tensors.map(|(_, tensor)| tensor.name.clone()).collect()
+        tensors.map(|(_, tensor)| tensor.name.to_owned()).collect()
     }
 
     /// The scheme that an output belongs to, unless it is one that nothing is done to.

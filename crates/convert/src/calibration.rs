@@ -194,9 +194,9 @@ impl Calibration {
         let mut calibration = Self::default();
         for file in files.iter().filter(|f| f.path.ends_with(".safetensors")) {
             let header = read_header(file.source.as_ref(), limits).await?;
-            for tensor in header.tensors.iter().filter(|t| is_maximum(&t.name)) {
+            for tensor in header.tensors.iter().filter(|t| is_maximum(t.name)) {
                 let amax = stored(&file.source, &header, tensor).await?;
-                calibration.insert(&tensor.name, amax);
+                calibration.insert(tensor.name, amax);
             }
         }
         if calibration.entries.is_empty() {
@@ -231,9 +231,9 @@ impl Calibration {
 async fn stored(
     source: &Rc<dyn Source>,
     header: &ShardHeader,
-    tensor: &TensorInfo,
+    tensor: TensorInfo<'_>,
 ) -> Result<Amax, ConvertError> {
-    let (key, dtype) = (tensor.name.as_str(), tensor.dtype);
+    let (key, dtype) = (tensor.name, tensor.dtype);
     let count = tensor.elements().filter(|_| header.is_readable(tensor));
     let Some(count) = count.filter(|&n| n > 0 && tensor.byte_len() == n.saturating_mul(dtype.bits() / 8))
     else {

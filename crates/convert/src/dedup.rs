@@ -264,15 +264,15 @@ impl Ties {
             for member in &layer.members {
                 let Some((_, tensor)) = checkpoint.tensor(member.shard, member.tensor) else { continue };
                 let is_part = layer.is_quantized() && is_part(role_of(layer.scheme, &member.leaf).0);
-                if is_part || quantscope_schemes::leak::is_state(&tensor.name) {
+                if is_part || quantscope_schemes::leak::is_state(tensor.name) {
                     continue;
                 }
                 whole.push(View {
-                    name: tensor.name.clone(),
+                    name: tensor.name.to_owned(),
                     leaf: String::new(),
                     module: 0,
                     dtype: tensor.dtype,
-                    shape: tensor.shape.clone(),
+                    shape: tensor.shape.to_vec(),
                     place: Place { shard: member.shard, tensor: member.tensor, bytes: 0..tensor.byte_len() },
                     beyond: Beyond::Nothing,
                 });
@@ -360,7 +360,7 @@ async fn hashes(
         while at < place.len() {
             control.progress(&Progress {
                 phase: "Looking for tied weights".into(),
-                item: tensor.name.clone(),
+                item: tensor.name.to_owned(),
                 done_bytes: done,
                 total_bytes: total,
             });

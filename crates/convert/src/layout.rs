@@ -161,7 +161,7 @@ fn place(
         plan.bytes_after = spans.fold(plan.bytes_after, u64::saturating_add);
         plan.files.push(PlanFile { name, header: layout.bytes, len: layout.file_len, tensors });
     }
-    let lengths = checkpoint.shards.iter().flat_map(|s| &s.header.tensors).map(TensorInfo::byte_len);
+    let lengths = checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter()).map(TensorInfo::byte_len);
     plan.bytes_before = lengths.fold(0, u64::saturating_add);
     Ok(())
 }

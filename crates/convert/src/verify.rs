@@ -201,13 +201,13 @@ impl<'a> Checker<'a> {
         } else {
             self.problem("manifest", name, name, "the manifest has no hash of its header", "", "");
         }
-        let stored: HashMap<&str, &TensorInfo> =
-            shard.header.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
+        let stored: HashMap<&str, TensorInfo<'_>> =
+            shard.header.tensors.iter().map(|t| (t.name, t)).collect();
         let known: HashSet<&str> = listed.iter().map(|t| t.name.as_str()).collect();
-        let mut present: Vec<(&Tensor, &TensorInfo)> = Vec::new();
+        let mut present: Vec<(&Tensor, TensorInfo<'_>)> = Vec::new();
         for tensor in listed {
             match stored.get(tensor.name.as_str()) {
-                Some(info) => present.push((tensor, info)),
+                Some(&info) => present.push((tensor, info)),
                 None => self.problem("tensor", &tensor.name, name, "is missing", "", ""),
             }
         }
@@ -216,8 +216,8 @@ impl<'a> Checker<'a> {
         for (tensor, info) in present {
             self.check_tensor(shard, tensor, info).await?;
         }
-        for tensor in shard.header.tensors.iter().filter(|t| !known.contains(t.name.as_str())) {
-            self.problem("tensor", &tensor.name, name, "is no tensor of the manifest", "", "");
+        for tensor in shard.header.tensors.iter().filter(|t| !known.contains(t.name)) {
+            self.problem("tensor", tensor.name, name, "is no tensor of the manifest", "", "");
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ impl<'a> Checker<'a> {
         &mut self,
         shard: &'a Shard,
         tensor: &Tensor,
-        info: &TensorInfo,
+        info: TensorInfo<'_>,
     ) -> Result<(), ConvertError> {
         let (name, file) = (tensor.name.as_str(), shard.file.as_str());
         let dtype = info.dtype.tag();

@@ -136,7 +136,7 @@ struct Passing<'a> {
     index: usize,
     layer: &'a LayerInfo,
     leaf: &'a str,
-    tensor: &'a TensorInfo,
+    tensor: TensorInfo<'a>,
     whole: Place,
 }
 
@@ -167,10 +167,10 @@ impl Views {
         };
         let mut ways: HashMap<usize, Way> = HashMap::new();
         for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
-            for (t, tensor) in (0_u32..).zip(&shard.header.tensors) {
+            for (t, tensor) in (0_u32..).zip(shard.header.tensors.iter()) {
                 let Some(&(index, leaf)) = places.get(&(s, t)) else { continue };
                 let Some(layer) = model.layers.get(index) else { continue };
-                if leaves_out_state && leak::is_state(&tensor.name) {
+                if leaves_out_state && leak::is_state(tensor.name) {
                     continue;
                 }
                 let way = match ways.entry(index) {
@@ -214,21 +214,21 @@ impl Views {
             self.applied.check_survivor(layer, &module.name)?;
         }
         let view = View {
-            name: self.applied.rules.tensor(&tensor.name),
+            name: self.applied.rules.tensor(tensor.name),
             leaf: leaf.to_string(),
             module,
             dtype: tensor.dtype,
-            shape: tensor.shape.clone(),
+            shape: tensor.shape.to_vec(),
             place: whole,
             beyond: Beyond::Nothing,
         };
-        self.add(view, layer.weight_leaf(), &tensor.name)
+        self.add(view, layer.weight_leaf(), tensor.name)
     }
 
     fn add_parts(&mut self, passing: &Passing<'_>, cut: &Cut, paths: &[String]) -> Result<(), ConvertError> {
         let Passing { index, layer, leaf, tensor, ref whole } = *passing;
         let refuse = |reason: String, remedy: &str| ConvertError::Tensor {
-            tensor: tensor.name.clone(),
+            tensor: tensor.name.to_owned(),
             reason,
             remedy: remedy.into(),
         };
@@ -266,7 +266,7 @@ impl Views {
                 place: Place { bytes: slice.bytes, ..whole.clone() },
                 beyond: Beyond::Nothing,
             };
-            self.add(view, layer.weight_leaf(), &tensor.name)?;
+            self.add(view, layer.weight_leaf(), tensor.name)?;
         }
         Ok(())
     }

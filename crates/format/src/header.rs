@@ -7,37 +7,9 @@
 //! fault. What the crate refuses becomes a [`Defect`], what the crate lets through although it should
 //! not becomes a [`Note`].
 
+use crate::tensors::{TensorInfo, Tensors};
 use quantscope_numeric::Dtype;
 use std::ops::Range;
-
-/// One tensor of a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Full name, exactly as the header spells it.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions, outermost first; empty for a scalar.
-    pub shape: Vec<u64>,
-    /// First byte, counted from the start of the file.
-    pub begin: u64,
-    /// One past the last byte, counted from the start of the file.
-    pub end: u64,
-}
-
-impl TensorInfo {
-    /// Bytes the tensor's span covers.
-    #[must_use]
-    pub fn byte_len(&self) -> u64 {
-        self.end.saturating_sub(self.begin)
-    }
-
-    /// Number of elements; `None` if the product overflows 64 bits.
-    #[must_use]
-    pub fn elements(&self) -> Option<u64> {
-        self.shape.iter().try_fold(1_u64, |n, &d| n.checked_mul(d))
-    }
-}
 
 /// A fault for which the reference parser refuses the shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +135,7 @@ pub enum Note {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShardHeader {
     /// Tensors in the order of their offsets. Spans may still be wrong if `defects` says so.
-    pub tensors: Vec<TensorInfo>,
+    pub tensors: Tensors,
     /// `__metadata__`, in header order.
     pub metadata: Vec<(String, String)>,
     /// Length of the JSON, without the 8 bytes before it.
@@ -191,7 +163,7 @@ impl ShardHeader {
 
     /// Whether the tensor's bytes can be read: its span is right in itself and inside the file.
     #[must_use]
-    pub fn is_readable(&self, tensor: &TensorInfo) -> bool {
+    pub fn is_readable(&self, tensor: TensorInfo<'_>) -> bool {
         tensor.begin <= tensor.end
             && tensor.end <= self.file_len
             && tensor.elements().and_then(|n| tensor.dtype.byte_len(n)) == Some(tensor.byte_len())

@@ -20,10 +20,12 @@ mod memory;
 mod natural;
 mod order;
 mod parse;
+mod place;
 mod plain_text;
 mod quick;
 mod read;
 mod spans;
+mod tensors;
 
 pub use buffer::Buffer;
 pub use config::{ConfigError, ModelConfig};
@@ -32,7 +34,7 @@ pub use declaration::{
 };
 pub use door::{Control, Progress, Sink, SinkError, Source, SourceError, Uncontrolled};
 pub use glob::{Glob, GlobError, GlobSet};
-pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorInfo, TensorSpec};
+pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorSpec};
 pub use index::{IndexEntry, IndexError, ShardIndex, leaves_folder};
 pub use layout::LayoutError;
 pub use limits::{Limit, Limits};
@@ -40,3 +42,4 @@ pub use memory::MemorySource;
 pub use natural::natural_cmp;
 pub use order::{Arrange, Gather};
 pub use read::{read_header, read_small};
+pub use tensors::{TensorInfo, Tensors};

@@ -144,7 +144,9 @@ impl<'de> Reading<'de> {
 
     fn tensor(&mut self, name: Cow<'de, str>, fields: Fields<'de>) {
         let name_len = name.len() as u64;
-        let too_long = name_len > self.limits.name_bytes;
+        // No name is kept of which the length takes more than 32 bits, whatever the limit.
+        let longest = self.limits.name_bytes.min(u64::from(u32::MAX));
+        let too_long = name_len > longest;
         // Made only for a message: most tensors need none.
         let shown = || if too_long { shortened(&name).into_owned() } else { name.clone().into_owned() };
         let at = self.at;
@@ -195,8 +197,7 @@ impl<'de> Reading<'de> {
         }
         if too_long {
             let what = format!("bytes of the name {}", shown());
-            let limit = self.limits.name_bytes;
-            self.report.defect(Defect::OverLimit { what, name: "name", limit, found: name_len });
+            self.report.defect(Defect::OverLimit { what, name: "name", limit: longest, found: name_len });
             // Kept for its span only; two such names are not compared.
             self.entries.push(Entry { name: Cow::Owned(shown()), form: None, span });
             return;

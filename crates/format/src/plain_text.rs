@@ -31,34 +31,42 @@ pub(crate) fn plain_len(text: &[u8]) -> usize {
 /// The number that the digits at the beginning of `text` make, and how many they are; `None` if there are none, or if
 /// it is more than 64 bits can count.
 pub(crate) fn digits(text: &[u8]) -> Option<(u64, usize)> {
+    const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let mut number = 0_u64;
     let mut count = 0;
-    while let Some(eight) =
-        text.get(count..).and_then(<[u8]>::first_chunk).and_then(|word| eight_digits(*word))
-    {
-        number = number.checked_mul(100_000_000)?.checked_add(eight)?;
-        count += 8;
+    loop {
+        let rest = text.get(count..).unwrap_or_default();
+        let eight = rest.first_chunk().copied().unwrap_or_else(|| {
+            // Zeros are no digits, so that what lies behind the end counts for nothing.
+            let mut last = [0; 8];
+            for (into, byte) in last.iter_mut().zip(rest) {
+                *into = *byte;
+            }
+            last
+        });
+        let (value, found) = up_to_eight_digits(eight);
+        number = number.checked_mul(*POWERS.get(found)?)?.checked_add(value)?;
+        count += found;
+        if found < 8 {
+            return (count > 0).then_some((number, count));
+        }
     }
-    while let Some(digit) = text.get(count).filter(|byte| byte.is_ascii_digit()) {
-        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-        count += 1;
-    }
-    (count > 0).then_some((number, count))
 }
 
-/// The number that eight digits make; `None` if not all are digits.
-fn eight_digits(text: [u8; 8]) -> Option<u64> {
+/// The number that the digits at the beginning of eight bytes make, and how many they are.
+fn up_to_eight_digits(text: [u8; 8]) -> (u64, usize) {
     let word = u64::from_le_bytes(text);
-    // A digit is 0x30 to 0x39: its upper half is 3, also if six are added.
-    let upper = (word & each(0xf0)) | (word.wrapping_add(each(6)) & each(0xf0)) >> 4;
-    if upper != each(0x33) {
-        return None;
-    }
+    // A digit is 0x30 to 0x39: its upper half is 3, also if six are added. A sum that overflows its byte is of no
+    // digit, and spoils only what follows.
+    let unlike =
+        ((word & each(0xf0)) ^ each(0x30)) | ((word.wrapping_add(each(6)) & each(0xf0)) ^ each(0x30));
+    let found = (unlike.trailing_zeros() / 8) as usize;
+    // The digits move to the end, behind zeros; of none nothing is left.
+    let ones = word.checked_shl(64 - unlike.trailing_zeros() / 8 * 8).unwrap_or(0) & each(0x0f);
     // Neighbours become pairs, pairs become fours, fours become the number; the first digit is the lowest byte.
-    let ones = word & each(0x0f);
     let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+    ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, found)
 }
 
 #[cfg(test)]

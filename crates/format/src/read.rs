@@ -3,7 +3,8 @@
 use crate::door::{Source, SourceError};
 use crate::header::ShardHeader;
 use crate::limits::Limits;
-use crate::spans::{length_fault, unreadable};
+use crate::quick::QuickReader;
+use crate::spans::{judged_header, length_fault, unreadable};
 
 /// Bytes asked for at first; from then on as many as have come, so that a length that lies about a sparse file costs
 /// memory only as bytes come.
@@ -13,7 +14,8 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// alone, or, in a browser, less than the program itself takes.
 const ROOM_BYTES: u64 = 16 << 20;
 
-/// Reads the header of a safetensors file: exactly its 8 bytes of length and the `n` bytes they announce.
+/// Reads the header of a safetensors file: exactly its 8 bytes of length and the `n` bytes they announce. Only of a
+/// header of more than a MiB that is spelled in no usual way, what was let go is read once more.
 /// `n` is compared with the file's length and with `limits` before anything is allocated.
 ///
 /// # Errors
@@ -30,8 +32,44 @@ pub async fn read_header(source: &dyn Source, limits: &Limits) -> Result<ShardHe
     if let Some(reason) = length_fault(header_len, file_len, limits) {
         return Ok(unreadable(header_len, file_len, reason, 0));
     }
-    let json = read_pieces(source, 8, header_len).await?;
-    Ok(ShardHeader::parse(&json, file_len, limits))
+    let mut reader = QuickReader::new(header_len, limits);
+    let (begin, window, is_usual) = read_usual(source, header_len, &mut reader).await?;
+    if is_usual && let Some(header) = reader.finish(header_len, file_len) {
+        return Ok(header);
+    }
+    let mut json = read_pieces(source, 8, begin).await?;
+    json.extend_from_slice(&window);
+    drop(window);
+    Ok(judged_header(&json, file_len, limits))
+}
+
+/// Hands the JSON to a reader a window at a time, so that only what is kept of a long header takes memory. Gives where in
+/// the JSON the last window begins, that window, and whether all was understood.
+async fn read_usual(
+    source: &dyn Source,
+    header_len: u64,
+    reader: &mut QuickReader,
+) -> Result<(u64, Vec<u8>, bool), SourceError> {
+    let mut window = Vec::new();
+    let (mut begin, mut understood) = (0_u64, 0);
+    loop {
+        window.drain(..understood);
+        begin = begin.saturating_add(understood as u64);
+        let held = window.len();
+        let read = begin.saturating_add(held as u64);
+        // What was not understood is looked at again with as much behind it.
+        let more = PIECE_BYTES.max(held as u64).min(header_len.saturating_sub(read));
+        window.resize(held.saturating_add(usize::try_from(more).unwrap_or(usize::MAX)), 0);
+        if let Some(buf) = window.get_mut(held..).filter(|buf| !buf.is_empty()) {
+            source.read(read.saturating_add(8), buf).await?;
+        }
+        understood = reader.read(&window);
+        if read.saturating_add(more) >= header_len {
+            break;
+        }
+    }
+    let is_usual = understood == window.len();
+    Ok((begin, window, is_usual))
 }
 
 /// Reads `len` bytes from `offset` on, growing the buffer as they arrive.

@@ -4,12 +4,12 @@
 //! each tensor judged instead of the first fault reported.
 
 use crate::faults::FaultList;
-use crate::header::{Defect, Note, ShardHeader, TensorInfo};
+use crate::header::{Defect, Note, ShardHeader};
 use crate::limits::Limits;
 use crate::order::Arrange as _;
 use crate::parse::{Entries, Entry, judged_entries};
 use crate::quick::quick_header;
-use quantscope_numeric::Dtype;
+use crate::tensors::{TensorInfo, Tensors};
 
 impl ShardHeader {
     /// Reads a header from its JSON, the bytes after the 8-byte length. Never fails: a header that
@@ -22,8 +22,8 @@ impl ShardHeader {
     /// let json = br#"{"w":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}"#;
     /// let header = ShardHeader::parse(json, 8 + json.len() as u64 + 12, &Limits::default());
     /// assert!(header.is_sound());
-    /// assert_eq!(header.tensors[0].shape, [2, 3]);
-    /// assert_eq!(header.tensors[0].byte_len(), 12);
+    /// let tensor = header.tensors.get(0).unwrap();
+    /// assert_eq!((tensor.name, tensor.shape, tensor.byte_len()), ("w", &[2, 3][..], 12));
     /// ```
     #[must_use]
     pub fn parse(json: &[u8], file_len: u64, limits: &Limits) -> Self {
@@ -59,7 +59,8 @@ pub(crate) fn unreadable(header_len: u64, file_len: u64, reason: String, at: u64
     ShardHeader { header_len, file_len, defects, ..ShardHeader::default() }
 }
 
-fn judge(parsed: Entries<'_>, header_len: u64, file_len: u64) -> ShardHeader {
+/// Judges what the entries of a header say about bytes.
+pub(crate) fn judge(parsed: Entries<'_>, header_len: u64, file_len: u64) -> ShardHeader {
     let Entries { mut entries, metadata, mut report, incomplete } = parsed;
     let data_start = header_len.saturating_add(8);
     // Entries without a span come first; none of them reaches `tensors`.
@@ -67,13 +68,13 @@ fn judge(parsed: Entries<'_>, header_len: u64, file_len: u64) -> ShardHeader {
     let end = tiling(&entries, incomplete, &mut report);
     end_of_file(&entries, end, incomplete, file_len.saturating_sub(data_start), &mut report);
 
-    let mut tensors = Vec::with_capacity(entries.len());
+    let mut tensors = Tensors::default();
     for entry in entries {
         let (Some((dtype, shape)), Some((begin, end))) = (entry.form, entry.span) else { continue };
         let tensor = TensorInfo {
-            name: entry.name.into_owned(),
+            name: &entry.name,
             dtype,
-            shape,
+            shape: &shape,
             begin: begin.saturating_add(data_start),
             end: end.saturating_add(data_start),
         };
@@ -82,10 +83,11 @@ fn judge(parsed: Entries<'_>, header_len: u64, file_len: u64) -> ShardHeader {
         }
         let element_bytes = dtype.bits() / 8;
         if element_bytes > 1 && begin < end && !tensor.begin.is_multiple_of(element_bytes) {
-            report.note(Note::Unaligned { tensor: tensor.name.clone(), begin: tensor.begin });
+            report.note(Note::Unaligned { tensor: tensor.name.to_owned(), begin: tensor.begin });
         }
         tensors.push(tensor);
     }
+    tensors.shrink();
     let (defects, notes) = report.finish();
     ShardHeader { tensors, metadata, header_len, file_len, defects, notes }
 }
@@ -128,7 +130,7 @@ fn end_of_file(entries: &[Entry<'_>], end: u64, incomplete: bool, data_len: u64,
 }
 
 /// Compares shape times width with the span.
-fn size(tensor: &TensorInfo, found: u64, report: &mut FaultList) {
+fn size(tensor: &TensorInfo<'_>, found: u64, report: &mut FaultList) {
     let bits = tensor.elements().and_then(|n| n.checked_mul(tensor.dtype.bits()));
     let needed = match bits {
         None => "more than 2^64 / 8".to_owned(),
@@ -136,8 +138,8 @@ fn size(tensor: &TensorInfo, found: u64, report: &mut FaultList) {
         Some(bits) if bits / 8 != found => (bits / 8).to_string(),
         Some(_) => return,
     };
-    let (shape, dtype): (_, Dtype) = (tensor.shape.clone(), tensor.dtype);
-    report.defect(Defect::Size { tensor: tensor.name.clone(), shape, dtype, needed, found });
+    let (shape, dtype) = (tensor.shape.to_vec(), tensor.dtype);
+    report.defect(Defect::Size { tensor: tensor.name.to_owned(), shape, dtype, needed, found });
 }
 
 /// Bits as bytes with a fraction: 12 is `1.5`. Types of 4 and 6 bits leave halves and quarters.

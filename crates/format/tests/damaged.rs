@@ -25,7 +25,7 @@ fn eights(names: &[&str]) -> String {
 }
 
 fn names(header: &ShardHeader) -> Vec<&str> {
-    header.tensors.iter().map(|t| t.name.as_str()).collect()
+    header.tensors.iter().map(|t| t.name).collect()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn truncation_names_the_bytes_and_the_tensors() {
         assert_eq!(header.defects, [expected], "{data_len} bytes of data");
         assert_eq!(names(&header), ["a", "b", "c", "d"], "all are listed");
         let readable: Vec<&str> =
-            header.tensors.iter().filter(|t| header.is_readable(t)).map(|t| t.name.as_str()).collect();
+            header.tensors.iter().filter(|t| header.is_readable(*t)).map(|t| t.name).collect();
         assert_eq!(readable, &["a", "b", "c", "d"][..4 - usize::try_from(affected).unwrap()]);
     }
 }
@@ -138,7 +138,7 @@ fn the_last_of_two_names_counts_and_keeps_its_place() {
     let header = ours(&file_of(json.as_bytes(), 4));
     assert!(header.is_sound(), "{:?}", header.defects);
     assert_eq!(names(&header), ["u", "v", "t"], "by offset, ties in the order of the header");
-    assert_eq!(header.tensors[2].shape, [2, 2]);
+    assert_eq!(header.tensors.get(2).unwrap().shape, [2, 2]);
     assert_eq!(header.metadata, [("k".into(), "3".into()), ("l".into(), "2".into())]);
     assert_eq!(header.notes, [Note::DuplicateMetadataKey("k".into()), Note::DuplicateName("t".into())]);
 }
@@ -216,8 +216,8 @@ fn a_nine_gigabyte_shard_costs_its_header() {
     let sparse = Sparse { len: header_bytes as u64 + nine, head, asked: RefCell::default() };
     let header = pollster::block_on(read_header(&sparse, &Limits::default())).unwrap();
     assert!(header.is_sound(), "{:?}", header.defects);
-    assert_eq!(header.tensors[0].byte_len(), six);
-    assert_eq!(header.tensors[1].begin, header.data_start() + six);
+    assert_eq!(header.tensors.get(0).unwrap().byte_len(), six);
+    assert_eq!(header.tensors.get(1).unwrap().begin, header.data_start() + six);
     assert!(header.tensors.iter().all(|t| header.is_readable(t)));
     assert_eq!(*sparse.asked.borrow(), [(0, 8), (8, header_bytes - 8)]);
 }
@@ -283,4 +283,37 @@ fn a_hundred_thousand_tensors_are_read_quickly() {
     // Tens of milliseconds when optimised; this build may be neither optimised nor alone on its machine.
     let most = if cfg!(debug_assertions) { 5_000 } else { 500 };
     assert!(taken.as_millis() < most, "{taken:?}");
+}
+
+/// A long header that turns out to be unusual late: what it says is what is said of it whole, and only what was let go
+/// on the way is read again.
+#[test]
+fn what_is_found_late_is_found_as_in_one_piece() {
+    let names: Vec<String> = (0..40_000).map(|i| format!("model.layers.{i}.weight")).collect();
+    let usual = eights(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let data = 8 * names.len();
+    assert!(usual.len() > 3 << 20, "several windows");
+    let twice = usual.replacen("layers.39999.", "layers.0.", 1);
+    let escaped = usual.replacen("layers.39998.", "layers\\u002e39998.", 1);
+    let broken = usual.replacen("layers.20000.weight\":", "layers.20000.weight\";", 1);
+    let hole = usual.replacen("[160000,160008]", "[160001,160008]", 1);
+    for (what, json, again) in [
+        ("usual", &usual, 0..1),
+        ("a hole", &hole, 0..1),
+        ("a name twice", &twice, 1..json_len(&usual)),
+        ("an escape", &escaped, 1..json_len(&usual)),
+        ("no JSON", &broken, 1..json_len(&usual)),
+    ] {
+        let file = file_of(json.as_bytes(), data);
+        let whole = ShardHeader::parse(json.as_bytes(), file.len() as u64, &Limits::default());
+        let source = MemorySource::new("x", file);
+        let header = pollster::block_on(read_header(&source, &Limits::default())).unwrap();
+        assert_eq!(header, whole, "{what}");
+        let more = source.bytes_read() - 8 - json_len(json);
+        assert!(again.contains(&more), "{what}: {more} bytes were read again");
+    }
+}
+
+fn json_len(json: &str) -> u64 {
+    json.len() as u64
 }

@@ -44,7 +44,7 @@ fn golden_headers_are_written_byte_for_byte() {
         let mut specs: Vec<TensorSpec> = header
             .tensors
             .iter()
-            .map(|t| TensorSpec { name: t.name.clone(), dtype: t.dtype, shape: t.shape.clone() })
+            .map(|t| TensorSpec { name: t.name.to_owned(), dtype: t.dtype, shape: t.shape.to_vec() })
             .collect();
         specs.reverse();
         let layout = HeaderLayout::new(&specs, &header.metadata).unwrap();
@@ -180,7 +180,7 @@ proptest! {
         prop_assert_eq!(header.tensors.len(), specs.len());
         for (spec, span) in specs.iter().zip(&layout.spans) {
             let tensor = header.tensors.iter().find(|t| t.name == spec.name).unwrap();
-            prop_assert_eq!((tensor.dtype, &tensor.shape), (spec.dtype, &spec.shape));
+            prop_assert_eq!((tensor.dtype, tensor.shape), (spec.dtype, spec.shape.as_slice()));
             prop_assert_eq!(tensor.begin..tensor.end, span.clone());
         }
     }

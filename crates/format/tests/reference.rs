@@ -10,7 +10,7 @@ use common::{compare, difference, dtypes, file_of, golden, ours};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
-use quantscope_format::{Defect, Note, ShardHeader};
+use quantscope_format::{Defect, Note, ShardHeader, TensorInfo};
 use std::cell::Cell;
 
 #[test]
@@ -41,11 +41,17 @@ fn the_comparison_sees_differences() {
         difference(&file, &header)
     };
     assert!(changed(|h| h.defects.push(Defect::Trailing { extra: 1 })).is_some());
-    assert!(changed(|h| h.tensors[0].shape[0] = 4).is_some());
-    assert!(changed(|h| h.tensors[0].end += 1).is_some());
-    assert!(changed(|h| h.tensors[0].name.push('x')).is_some());
-    assert!(changed(|h| h.tensors[0].dtype = quantscope_numeric::Dtype::I8).is_some());
-    assert!(changed(|h| h.tensors.push(h.tensors[0].clone())).is_some());
+    let tensor = header.tensors.get(0).unwrap();
+    for list in [
+        vec![TensorInfo { shape: &[4], ..tensor }],
+        vec![TensorInfo { end: tensor.end + 1, ..tensor }],
+        vec![TensorInfo { name: "tx", ..tensor }],
+        vec![TensorInfo { dtype: quantscope_numeric::Dtype::I8, ..tensor }],
+        vec![tensor, tensor],
+    ] {
+        let tensors = list.into_iter().collect();
+        assert!(difference(&file, &ShardHeader { tensors, ..header.clone() }).is_some());
+    }
     assert!(changed(|h| h.metadata.clear()).is_some());
     let refused = file_of(b"{", 0);
     assert!(difference(&refused, &header).is_some());

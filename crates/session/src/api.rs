@@ -20,7 +20,7 @@ pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};
 pub use crate::scope::AuditChoice;
 pub use crate::sweep::{Budget, Proposal};
 pub use crate::tree::{SchemeBytes, TreePage, TreeQuery, TreeRow};
-pub use quantscope_audit::report::{Finding, Report, Severity};
+pub use quantscope_audit::report::{Finding, Report, Severity, Summary};
 pub use quantscope_convert::Problem as ProofProblem;
 pub use quantscope_convert::diff::{Comparison, Difference, Picture};
 pub use quantscope_convert::trial::{

@@ -1,10 +1,10 @@
 //! Findings by rule, narrowed: by severity, rule, runtime and layer.
 
 use crate::Session;
-use crate::api::{Finding, FindingGroup, Severity};
+use crate::api::{FindingGroup, Severity};
 use crate::layers::Text;
-use crate::overview::finding_groups;
-use quantscope_audit::rule;
+use crate::overview::{SHOWN, finding_groups};
+use quantscope_audit::{FindingView, rule};
 use serde::{Deserialize, Serialize};
 
 /// Which findings are wanted.
@@ -27,15 +27,15 @@ impl FindingQuery {
         *self != Self::default()
     }
 
-    fn keeps(&self, finding: &Finding, rule_part: &str, layer: &Text) -> bool {
-        let title = || rule(&finding.rule).map_or("", |r| r.title).to_ascii_lowercase();
+    fn keeps(&self, finding: FindingView<'_>, rule_part: &str, layer: &Text) -> bool {
+        let title = || rule(finding.rule()).map_or("", |r| r.title).to_ascii_lowercase();
         let of_rule = rule_part.is_empty()
-            || finding.rule.to_ascii_lowercase().contains(rule_part)
+            || finding.rule().to_ascii_lowercase().contains(rule_part)
             || title().contains(rule_part);
         let of_layer =
-            || layer.matches(&finding.subject) || finding.layers.iter().any(|name| layer.matches(name));
-        self.severity.is_none_or(|severity| severity == finding.severity)
-            && self.target.as_ref().is_none_or(|target| finding.target.as_ref() == Some(target))
+            || layer.matches(&finding.subject()) || finding.layers().any(|name| layer.matches(name));
+        self.severity.is_none_or(|severity| severity == finding.severity())
+            && self.target.as_ref().is_none_or(|target| finding.target() == Some(target))
             && of_rule
             && of_layer()
     }
@@ -46,6 +46,6 @@ impl Session {
     #[must_use]
     pub fn findings_of(&self, query: &FindingQuery) -> Vec<FindingGroup> {
         let (rule_part, layer) = (query.rule.trim().to_ascii_lowercase(), Text::new(&query.layer));
-        finding_groups(self.findings.iter().filter(|f| query.keeps(f, &rule_part, &layer)))
+        finding_groups(self.findings.iter().filter(|f| query.keeps(*f, &rule_part, &layer)), SHOWN)
     }
 }

@@ -104,7 +104,7 @@ impl<'a> Matrix<'a> {
         }
         let layout = layer.scale_layout(&session.checkpoint);
         let part = layout.scale_leaf().and_then(|leaf| part(session, layer, leaf))?;
-        let (rows, cols) = sides(&part.tensor.shape)?;
+        let (rows, cols) = sides(part.tensor.shape)?;
         // Codes for scales are not drawn: their order says nothing.
         let drawn = !scale_values(layout, part.tensor.dtype, &[0; 8]).is_empty();
         drawn.then_some(Self::Scales { part, layout, rows, cols })

@@ -1,9 +1,8 @@
 //! Judging: from headers and configs to findings, at once or a family of rules at a time.
 
 use crate::Session;
-use quantscope_audit::report::Finding;
 use quantscope_audit::targets::target_findings;
-use quantscope_audit::{FAMILIES, HeaderContext, header_findings, sort_findings};
+use quantscope_audit::{FAMILIES, Findings, HeaderContext, LayerInfo, header_findings};
 use quantscope_format::natural_cmp;
 use std::rc::Rc;
 
@@ -30,7 +29,7 @@ impl Session {
     pub async fn judge_in_steps(&mut self, pause: impl AsyncFn()) {
         let (checkpoint, model) = (Rc::clone(&self.checkpoint), Rc::clone(&self.model));
         let context = HeaderContext { checkpoint: &checkpoint, model: &model };
-        let mut findings = Vec::new();
+        let mut findings = Findings::default();
         for family in FAMILIES {
             family(context, &mut findings);
             pause().await;
@@ -41,19 +40,19 @@ impl Session {
     /// Brings the findings together that are in scope.
     pub(crate) fn gather(&mut self) {
         // What was found before goes first: a checkpoint of a million faults has room for one list of them.
-        self.findings = Vec::new();
+        self.findings = Findings::default();
         let findings = header_findings(HeaderContext { checkpoint: &self.checkpoint, model: &self.model });
         self.take(findings);
     }
 
     /// Takes the findings of headers, and adds those of runtimes and of bytes.
-    fn take(&mut self, mut findings: Vec<Finding>) {
+    fn take(&mut self, mut findings: Findings) {
         let context = HeaderContext { checkpoint: &self.checkpoint, model: &self.model };
-        findings.extend(target_findings(context, &self.scope.targets));
-        findings.extend(self.byte_findings.iter().cloned());
+        for more in [&target_findings(context, &self.scope.targets), &self.byte_findings] {
+            findings.extend(more.iter().map(|finding| finding.to_finding()));
+        }
         self.scope.cut(&mut findings);
-        sort_findings(&mut findings);
-        findings.shrink_to_fit();
+        findings.sort();
         self.findings = findings;
         self.is_judged = true;
         self.index_findings();
@@ -61,14 +60,57 @@ impl Session {
 
     fn index_findings(&mut self) {
         self.explorer.forget_rows();
-        self.by_layer = vec![Vec::new(); self.model.layers.len()];
-        for (i, finding) in (0_u32..).zip(&self.findings) {
-            for name in &finding.layers {
-                let at = self.model.layers.binary_search_by(|l| natural_cmp(&l.name, name));
-                if let Some(list) = at.ok().and_then(|at| self.by_layer.get_mut(at)) {
-                    list.push(i);
+        self.by_layer = ByLayer::of(&self.findings, &self.model.layers);
+    }
+}
+
+/// The findings of each layer, by index.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ByLayer {
+    /// Where those of each layer end, among `findings`.
+    ends: Vec<usize>,
+    findings: Vec<u32>,
+}
+
+impl ByLayer {
+    fn of(findings: &Findings, layers: &[LayerInfo]) -> Self {
+        let mut pairs: Vec<(usize, u32)> = Vec::new();
+        let mut ends = vec![0_usize; layers.len()];
+        let mut near = 0_usize;
+        for (number, finding) in (0_u32..).zip(findings.iter()) {
+            for name in finding.layers() {
+                // Findings of a rule go through the layers in their order.
+                let is_it = |at: &usize| layers.get(*at).is_some_and(|layer| layer.name == name);
+                let at = [near, near.saturating_add(1)].into_iter().find(is_it);
+                let search = || layers.binary_search_by(|l| natural_cmp(&l.name, name)).ok();
+                let Some(at) = at.or_else(search) else { continue };
+                near = at;
+                pairs.push((at, number));
+                if let Some(count) = ends.get_mut(at) {
+                    *count += 1;
                 }
             }
         }
+        // Counts become beginnings; each moves to its end as places are taken.
+        let mut begin = 0;
+        for end in &mut ends {
+            let count = std::mem::replace(end, begin);
+            begin += count;
+        }
+        let mut own = vec![0; pairs.len()];
+        for (at, number) in pairs {
+            let Some(place) = ends.get_mut(at) else { continue };
+            if let Some(slot) = own.get_mut(*place) {
+                *slot = number;
+            }
+            *place += 1;
+        }
+        Self { ends, findings: own }
+    }
+
+    /// Those of one layer, in their order.
+    pub(crate) fn of_layer(&self, index: usize) -> &[u32] {
+        let begin = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(index).and_then(|end| self.findings.get(begin..*end)).unwrap_or_default()
     }
 }

@@ -1,8 +1,8 @@
 //! Which layers a query keeps, and one layer in full.
 
-use crate::api::{Finding, LayerDetail, LayerQuery, LayerRow, Severity, TensorView};
+use crate::api::{LayerDetail, LayerQuery, LayerRow, Severity, TensorView};
 use crate::{Session, count};
-use quantscope_audit::LayerInfo;
+use quantscope_audit::{FindingView, LayerInfo};
 use quantscope_format::{Arrange as _, Gather as _, Glob};
 use quantscope_schemes::{Family, Kind, WEIGHT_LEAF, role_of};
 use std::cmp::Ordering;
@@ -51,15 +51,14 @@ fn row(session: &Session, index: usize, layer: &LayerInfo) -> LayerRow {
         shape: layer.shape.clone(),
         bits_per_weight: layer.bits_per_weight(),
         bytes: layer.bytes,
-        worst: own.clone().map(|f| f.severity).min(),
+        worst: own.clone().map(|f| f.severity()).min(),
         findings: count(own.count()),
     }
 }
 
 /// The findings that touch a layer.
-pub(crate) fn own_findings(session: &Session, index: usize) -> impl Iterator<Item = &Finding> + Clone {
-    let own = session.by_layer.get(index).map(Vec::as_slice).unwrap_or_default();
-    own.iter().filter_map(|&i| session.findings.get(usize::try_from(i).ok()?))
+pub(crate) fn own_findings(session: &Session, index: usize) -> impl Iterator<Item = FindingView<'_>> + Clone {
+    session.by_layer.of_layer(index).iter().filter_map(|&i| session.findings.get(usize::try_from(i).ok()?))
 }
 
 /// Whether a name holds a text that is in lower case already. Only letters of ASCII have a case here: names have no
@@ -94,7 +93,7 @@ fn sort(session: &Session, key: &str, hits: &mut [usize]) {
         "findings" => {
             let key = |i: usize| {
                 let own = own_findings(session, i);
-                let worst = own.clone().map(|f| f.severity).min().map_or(0, |worst| u8::MAX - worst as u8);
+                let worst = own.clone().map(|f| f.severity()).min().map_or(0, |worst| u8::MAX - worst as u8);
                 let key = (worst, own.count());
                 if down { (u8::MAX - key.0, usize::MAX - key.1) } else { key }
             };
@@ -123,7 +122,7 @@ pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
     };
     let touched = |index: usize, severity: Option<Severity>, rule: Option<&str>| {
         own_findings(session, index)
-            .any(|f| severity.is_none_or(|s| f.severity == s) && rule.is_none_or(|r| f.rule == r))
+            .any(|f| severity.is_none_or(|s| f.severity() == s) && rule.is_none_or(|r| f.rule() == r))
     };
     let mut hits: Vec<usize> = called
         .into_iter()
@@ -175,11 +174,11 @@ pub(crate) fn detail(session: &Session, name: &str) -> Option<LayerDetail> {
     let tensor = |member: &quantscope_audit::Member| {
         let (shard, tensor) = session.checkpoint.tensor(member.shard, member.tensor)?;
         Some(TensorView {
-            leaf: member.leaf.clone(),
-            name: tensor.name.clone(),
+            leaf: member.leaf.to_string(),
+            name: tensor.name.to_owned(),
             role: role_of(layer.scheme, &member.leaf).1.into(),
             dtype: tensor.dtype.tag().into(),
-            shape: tensor.shape.clone(),
+            shape: tensor.shape.to_vec(),
             bytes: tensor.byte_len(),
             file: shard.file.clone(),
             begin: tensor.begin,
@@ -195,6 +194,6 @@ pub(crate) fn detail(session: &Session, name: &str) -> Option<LayerDetail> {
             ("NumPy".into(), crate::python::numpy(&tensors)),
         ],
         tensors,
-        findings: own_findings(session, index).cloned().collect(),
+        findings: own_findings(session, index).map(|f| f.to_finding()).collect(),
     })
 }

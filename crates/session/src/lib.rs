@@ -41,6 +41,7 @@ pub use quantscope_format::{
     Uncontrolled, natural_cmp,
 };
 pub use quantscope_kernels::{CpuEngine, DividedEngine, Engine, EngineError, EngineKind, Helpers, call};
+pub use report::{AuditView, ReportLayer};
 pub use sweep::parse_size;
 
 use api::{
@@ -48,10 +49,9 @@ use api::{
     SessionError, TieReport, TieView, VerifySummary,
 };
 use quantscope_audit::bytes::audit_bytes;
-use quantscope_audit::report::{Finding, Tie};
-use quantscope_audit::{Checkpoint, Model, ties};
+use quantscope_audit::report::Tie;
+use quantscope_audit::{Checkpoint, Findings, Model, ties};
 use quantscope_convert::{Calibration, Plan, Recipe, Ties};
-use render::AuditView;
 use std::rc::Rc;
 
 /// One open checkpoint. A clone shares what was read of the files, so that one can be verified while the other
@@ -62,9 +62,9 @@ pub struct Session {
     model: Rc<Model>,
     limits: Limits,
     /// Findings of headers and, once verified, of bytes, as far as they are in scope.
-    findings: Vec<Finding>,
+    findings: Findings,
     /// Findings of bytes, in scope or not.
-    byte_findings: Vec<Finding>,
+    byte_findings: Findings,
     scope: scope::Scope,
     ties: Vec<Tie>,
     /// The engine that verified the bytes, once they are.
@@ -74,7 +74,7 @@ pub struct Session {
     /// Maxima from files, for conversions.
     calibration: Calibration,
     /// For each layer of the model, by index: its findings, by index.
-    by_layer: Vec<Vec<u32>>,
+    by_layer: judging::ByLayer,
     /// Whether the headers were judged.
     is_judged: bool,
     explorer: tree::Explorer,
@@ -122,14 +122,14 @@ impl Session {
             checkpoint: Rc::new(checkpoint),
             model: Rc::new(model),
             limits,
-            findings: Vec::new(),
-            byte_findings: Vec::new(),
+            findings: Findings::default(),
+            byte_findings: Findings::default(),
             scope: scope::Scope::default(),
             ties,
             verified_by: None,
             scales_checked: false,
             calibration: Calibration::default(),
-            by_layer: Vec::new(),
+            by_layer: judging::ByLayer::default(),
             is_judged: false,
             explorer: tree::Explorer::default(),
         })
@@ -144,7 +144,7 @@ impl Session {
     /// Findings grouped by rule, the gravest first.
     #[must_use]
     pub fn findings(&self) -> Vec<FindingGroup> {
-        overview::finding_groups(self.findings.iter())
+        overview::finding_groups(self.findings.iter(), overview::SHOWN)
     }
 
     /// One layer, from headers only.
@@ -207,16 +207,19 @@ impl Session {
         Ok(summary)
     }
 
-    /// The whole report, as the JSON contract has it.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        self.audit_view().into_contract()
-    }
-
     /// What the renderings of the report are made of.
     #[must_use]
-    pub fn audit_view(&self) -> AuditView {
-        AuditView { overview: self.overview(), report: report::report(self) }
+    pub fn audit_view(&self) -> AuditView<'_> {
+        AuditView { overview: self.overview(), session: self }
+    }
+
+    /// The report as the JSON contract has it, read from its JSON: for programs that look into one.
+    ///
+    /// # Errors
+    /// If a number of it cannot be written as JSON.
+    pub fn report(&self) -> Result<Report, SessionError> {
+        let text = render::render(render::Form::Json, &[self.audit_view()])?;
+        serde_json::from_str(&text).map_err(|error| render::unwritable(&error))
     }
 
     /// Which runtimes the audit is for, and which rules it leaves out; every reply follows it from now on.

@@ -1,17 +1,17 @@
 //! The checkpoint at a glance: totals, scheme shares, the verdict in words, findings by rule.
 
-use crate::api::{Finding, FindingGroup, Overview, SchemeShare, Severity, ShardView, Verdict};
+use crate::api::{FindingGroup, Overview, SchemeShare, Severity, ShardView, Verdict};
 use crate::report::count_of;
 use crate::size_map::size_map;
 use crate::{Session, count};
-use quantscope_audit::{LayerInfo, Shard, rule};
+use quantscope_audit::{FindingView, LayerInfo, Shard, rule};
 use quantscope_format::Arrange as _;
 use quantscope_format::Defect;
 use quantscope_schemes::{Family, Scheme, by_id, effective_algo, schemes};
 use std::collections::BTreeMap;
 
 /// Findings shown per rule; the rest is reached through the layer list.
-const SHOWN: usize = 50;
+pub(crate) const SHOWN: usize = 50;
 
 fn shard_state(shard: &Shard) -> String {
     match shard.header.defects.first() {
@@ -149,17 +149,21 @@ fn writable(session: &Session) -> Vec<(String, String)> {
     written.chain(plain).map(|s| (s.id().to_string(), s.about().title.to_string())).collect()
 }
 
-/// Groups findings by rule; they are sorted by severity and rule already.
-pub(crate) fn finding_groups<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<FindingGroup> {
+/// Groups findings by rule and runtime, of each group the first `most` whole; they are sorted by severity and rule
+/// already.
+pub(crate) fn finding_groups<'a>(
+    findings: impl IntoIterator<Item = FindingView<'a>>,
+    most: usize,
+) -> Vec<FindingGroup> {
     let mut groups: Vec<FindingGroup> = Vec::new();
     for finding in findings {
-        let same = |g: &FindingGroup| g.rule == finding.rule && g.target == finding.target;
+        let same = |g: &FindingGroup| g.rule == finding.rule() && g.target.as_deref() == finding.target();
         if !groups.last().is_some_and(same) {
-            let known = rule(&finding.rule);
+            let known = rule(finding.rule());
             groups.push(FindingGroup {
-                rule: finding.rule.clone(),
-                severity: finding.severity,
-                target: finding.target.clone(),
+                rule: finding.rule().to_owned(),
+                severity: finding.severity(),
+                target: finding.target().map(str::to_owned),
                 title: known.map_or("", |r| r.title).into(),
                 why: known.map_or("", |r| r.why).into(),
                 count: 0,
@@ -168,8 +172,8 @@ pub(crate) fn finding_groups<'a>(findings: impl IntoIterator<Item = &'a Finding>
         }
         if let Some(group) = groups.last_mut() {
             group.count += 1;
-            if group.findings.len() < SHOWN {
-                group.findings.push(finding.clone());
+            if group.findings.len() < most {
+                group.findings.push(finding.to_finding());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Repair over the boundary: what would change, what stays and why, and what was done.
 
-use crate::api::SessionError;
+use crate::api::{Finding, SessionError};
 use crate::{Session, count};
 use quantscope_convert::repair::{self, RepairRequest};
 use quantscope_format::{Control, Sink};
@@ -43,8 +43,8 @@ pub struct RepairSummary {
 }
 
 impl Session {
-    fn repair_request<'a>(&'a self, rules: &'a [String]) -> RepairRequest<'a> {
-        RepairRequest { findings: &self.findings, rules, targets: &self.scope.targets }
+    fn repair_request<'a>(&'a self, rules: &'a [String], findings: &'a [Finding]) -> RepairRequest<'a> {
+        RepairRequest { findings, rules, targets: &self.scope.targets }
     }
 
     /// What a repair of these rules' findings would do; of all that can be mended, if `rules` is empty. Reads no
@@ -53,7 +53,8 @@ impl Session {
     /// # Errors
     /// If a rule is not known, a weight file is damaged, or a config cannot be read.
     pub async fn repair_plan(&self, rules: &[String]) -> Result<RepairView, SessionError> {
-        let request = self.repair_request(rules);
+        let findings = self.findings.to_vec();
+        let request = self.repair_request(rules, &findings);
         let plan = repair::plan(&self.checkpoint, &self.model, request, &self.limits).await?;
         Ok(RepairView {
             mends_all: plan.mends_all(),
@@ -78,7 +79,8 @@ impl Session {
         sink: &mut dyn Sink,
         control: &dyn Control,
     ) -> Result<RepairSummary, SessionError> {
-        let request = self.repair_request(rules);
+        let findings = self.findings.to_vec();
+        let request = self.repair_request(rules, &findings);
         let plan = repair::plan(&self.checkpoint, &self.model, request, &self.limits).await?;
         if plan.changes.is_empty() {
             let message = match plan.unmended.iter().find(|u| u.asked) {

@@ -53,7 +53,7 @@ pub(crate) fn failed(error: DecodeError) -> SessionError {
 
 impl<'a> Sampler<'a> {
     /// `None` where the tensors of the layer do not fit together, so that nothing can be decoded.
-    pub(crate) fn new(session: &'a Session, layer: &'a LayerInfo, weight: &TensorInfo) -> Option<Self> {
+    pub(crate) fn new(session: &'a Session, layer: &'a LayerInfo, weight: TensorInfo<'_>) -> Option<Self> {
         let decoded = DecodedLayer::new(&session.checkpoint, layer).ok()?;
         let codes = Codes::of(layer, layer.scale_layout(&session.checkpoint), weight.dtype);
         let [rows, cols] = decoded.decoder().extent();

@@ -1,8 +1,8 @@
 //! Which part of the audit is wanted: for which runtimes, without which rules.
 
-use crate::api::{Finding, SessionError};
-use quantscope_audit::rule;
+use crate::api::SessionError;
 use quantscope_audit::targets::{Profile, profile, profiles};
+use quantscope_audit::{Findings, rule};
 use serde::{Deserialize, Serialize};
 
 /// What an audit is for. Fields mirror the flags of `quantscope audit`.
@@ -51,7 +51,7 @@ impl Scope {
     }
 
     /// Leaves out what was switched off.
-    pub(crate) fn cut(&self, findings: &mut Vec<Finding>) {
-        findings.retain(|finding| !self.disabled.contains(&finding.rule.as_str()));
+    pub(crate) fn cut(&self, findings: &mut Findings) {
+        findings.leave_out(&self.disabled);
     }
 }

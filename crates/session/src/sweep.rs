@@ -108,7 +108,7 @@ impl Session {
             let message = "no layer was tried yet; let the sweep run first".into();
             return Err(SessionError { kind: "refused".into(), message });
         }
-        let tensors = self.checkpoint.shards.iter().flat_map(|s| &s.header.tensors);
+        let tensors = self.checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter());
         let all = tensors.map(TensorInfo::byte_len).fold(0, u64::saturating_add);
         let swept = rows.iter().map(|r| r.bytes_before).fold(0, u64::saturating_add);
         let weights = rows.iter().map(|r| r.weights).fold(0, u64::saturating_add);

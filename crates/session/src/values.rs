@@ -16,7 +16,7 @@ pub(crate) const SAMPLE_BYTES: u64 = 4 << 20;
 /// A tensor of a layer that can be read.
 pub(crate) struct Part<'a> {
     shard: &'a Shard,
-    pub(crate) tensor: &'a TensorInfo,
+    pub(crate) tensor: TensorInfo<'a>,
 }
 
 impl Part<'_> {
@@ -78,7 +78,7 @@ pub(crate) async fn read(
         if scalar.tensor.elements() == Some(1) && member.leaf != WEIGHT_LEAF {
             let bytes = scalar.read(0, scalar.tensor.byte_len()).await?;
             let value = floats(scalar.tensor.dtype, &bytes).first().map(|v| format!("{v:e}"));
-            reply.scalars.extend(value.map(|v| (member.leaf.clone(), v)));
+            reply.scalars.extend(value.map(|v| (member.leaf.to_string(), v)));
         }
     }
     let Some(weight) = principal(session, layer) else { return Ok(reply) };

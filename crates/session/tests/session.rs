@@ -61,7 +61,7 @@ fn the_small_vae_is_described() {
     let overview = session.overview();
     assert_eq!(overview.verdict.state, "sound", "{:?}", overview.verdict);
     assert_eq!(overview.declared, "NVFP4 (modelopt)");
-    let report = session.report();
+    let report = session.report().unwrap();
     assert_eq!(report.summary.by_scheme["nvfp4"], 43);
     // The class fixes the kernel, so the logical shape is known again: 3 channels in and out.
     let layer = session.layer("decoder.conv_out").unwrap();
@@ -183,7 +183,7 @@ fn the_saved_page_stands_alone() {
     bytes.extend([0; 8]);
     files.push(file("dropped/</code><b>.safetensors", bytes));
     let session = open(files);
-    let page = render(Form::Html, vec![session.audit_view()]).unwrap();
+    let page = render(Form::Html, &[session.audit_view()]).unwrap();
     assert!(
         page.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;\\u{202e}"),
         "the name is not there"

@@ -83,7 +83,7 @@ fn is_sound(files: &Files, what: &str) {
     let proof =
         pollster::block_on(session.check_manifest(None, &Uncontrolled)).expect("a manifest is written");
     assert!(proof.verified, "{what} wrote a manifest that says otherwise: {:?}", proof.problems);
-    let report = session.report();
+    let report = session.report().unwrap();
     let broken: Vec<_> =
         report.findings.iter().filter(|f| f.rule.starts_with("SH5") || f.rule == "ST001").collect();
     assert!(broken.is_empty(), "{what} wrote {broken:?}");
@@ -104,12 +104,12 @@ pub fn checkpoint(bytes: &[u8]) {
     let cpu = CpuEngine::new();
     let engines = || Engines { gpu: None, cpu: &cpu };
     let untouched = files.clone();
-    for row in session.report().layers.iter().take(4) {
+    for row in session.report().unwrap().layers.iter().take(4) {
         let _ = session.layer(&row.name);
         let _ = pollster::block_on(session.layer_values(&row.name, &Uncontrolled));
     }
     let _ = pollster::block_on(session.verify(engines(), &Uncontrolled));
-    assert!(session.report().findings.iter().all(|f| !f.message.is_empty()));
+    assert!(session.report().unwrap().findings.iter().all(|f| !f.message.is_empty()));
     let mut sink = Memory::default();
     match pollster::block_on(session.repair(&[], &mut sink, &Uncontrolled)) {
         Ok(_) => is_sound(&sink.finished.into_iter().collect(), "repair"),

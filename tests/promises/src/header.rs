@@ -127,8 +127,8 @@ fn last_end(header: &ShardHeader) -> Option<u64> {
 
 fn tensors_of(header: &ShardHeader) -> Tensors {
     let start = header.data_start();
-    let entry = |t: &TensorInfo| {
-        (t.name.clone(), (t.dtype.tag().to_owned(), t.shape.clone(), t.begin - start, t.end - start))
+    let entry = |t: TensorInfo<'_>| {
+        (t.name.to_owned(), (t.dtype.tag().to_owned(), t.shape.to_vec(), t.begin - start, t.end - start))
     };
     header.tensors.iter().map(entry).collect()
 }

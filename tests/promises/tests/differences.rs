@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+use quantscope_format::{TensorInfo, Tensors};
 use quantscope_promises::{Comparison, Difference, Mutator, cases, classes, compare, framed, judged};
 use std::collections::BTreeMap;
 
@@ -71,11 +72,12 @@ fn a_wrong_reading_is_seen() {
     file.extend([0; 3]);
     let right = judged(&file);
     assert_eq!(compare(&file, &right), Comparison::Accepted);
-    let mut wrong = [right.clone(), right.clone(), right.clone(), right.clone(), right];
+    let mut wrong = [0; 5].map(|_| right.clone());
     wrong[0].defects.push(quantscope_format::Defect::Trailing { extra: 1 });
-    wrong[1].tensors[0].shape[0] = 4;
-    wrong[2].tensors[0].end += 1;
-    wrong[3].tensors.clear();
+    let tensor = right.tensors.get(0).unwrap();
+    wrong[1].tensors = [TensorInfo { shape: &[4], ..tensor }].into_iter().collect();
+    wrong[2].tensors = [TensorInfo { end: tensor.end + 1, ..tensor }].into_iter().collect();
+    wrong[3].tensors = Tensors::default();
     wrong[4].metadata.clear();
     for header in wrong {
         assert!(matches!(compare(&file, &header), Comparison::Unexplained(_)), "{header:?}");

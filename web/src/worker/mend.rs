@@ -73,9 +73,10 @@ impl Desk {
     }
 
     pub(super) fn report(&self, form: Form) -> Answer {
-        let view = self.session()?.audit_view();
-        let name = view.report.checkpoint.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let text = render(form, vec![view])?;
+        let session = self.session()?;
+        let view = session.audit_view();
+        let name = view.overview.name.rsplit('/').next().unwrap_or_default().to_owned();
+        let text = render(form, &[view])?;
         let options = BlobPropertyBag::new();
         options.set_type(form.media_type());
         let blob = Blob::new_with_str_sequence_and_options(&js_sys::Array::of1(&text.into()), &options)

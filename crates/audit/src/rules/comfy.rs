@@ -4,10 +4,11 @@
 //! a descriptor tensor of each layer, and treats every layer without one as plain.
 
 use super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::names;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_schemes::{Naming, is_marker};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -79,7 +80,7 @@ fn entries(context: HeaderContext<'_>) -> BTreeMap<String, (Value, &str)> {
     entries
 }
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let entries = entries(context);
     let layers = &context.model.layers;
     let flagged = |map: &Map<String, Value>| map.get(FULL_PRECISION) == Some(&Value::Bool(true));
@@ -118,7 +119,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 
 /// Only where the file is plainly ComfyUI's: its prefix, or entries for other layers. The older form marks
 /// the whole file instead.
-fn missing(context: HeaderContext<'_>, described: u64, bare: &[&LayerInfo], findings: &mut Vec<Finding>) {
+fn missing(context: HeaderContext<'_>, described: u64, bare: &[&LayerInfo], findings: &mut Findings) {
     let marker = |l: &LayerInfo| {
         is_marker(&l.name) || l.members.iter().any(|m| is_marker(&Naming::Dotted.tensor(&l.name, &m.leaf)))
     };
@@ -138,7 +139,7 @@ fn missing(context: HeaderContext<'_>, described: u64, bare: &[&LayerInfo], find
     findings.push(finding);
 }
 
-fn misspelt(context: HeaderContext<'_>, unresolved: &[(&String, &str)], findings: &mut Vec<Finding>) {
+fn misspelt(context: HeaderContext<'_>, unresolved: &[(&String, &str)], findings: &mut Findings) {
     let Some((first, file)) = unresolved.first() else { return };
     // Paths by their endings, so that each name is looked up once.
     let mut endings: HashMap<&str, &str> = HashMap::new();

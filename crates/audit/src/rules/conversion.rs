@@ -1,8 +1,9 @@
 //! CV: what converters leave behind.
 
 use super::HeaderContext;
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Family, Role, role_of};
 
@@ -39,7 +40,7 @@ const CV902: Rule = Rule {
     ),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     codes(context, findings);
     let declared = &context.model.declared;
     let layers = &context.model.layers;
@@ -59,7 +60,7 @@ fn is_mask(leaf: &str) -> bool {
     leaf == "bias" || leaf.contains("mask")
 }
 
-fn codes(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn codes(context: HeaderContext<'_>, findings: &mut Findings) {
     let fp4_elsewhere = context.model.layers.iter().any(|l| l.scheme.family() == Family::Fp4);
     for layer in context.model.layers.iter().filter(|l| l.scheme.family() == Family::Plain) {
         // Scales beside it show that it is of a scheme that is not known here; that is no orphan.
@@ -88,7 +89,7 @@ fn codes(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
                 "`{}` is {} of {:?} with nothing that decodes it",
                 tensor.name, tensor.dtype, tensor.shape
             );
-            let finding = CV901.finding(tensor.name.as_str(), message).in_file(shard.file.as_str());
+            let finding = CV901.finding(tensor.name, message).in_file(shard.file.as_str());
             findings.push(finding.expecting("scales beside the codes", "none").touching(&layer.name));
         }
     }

@@ -2,6 +2,7 @@
 
 use super::HeaderContext;
 use super::values::Observed;
+use crate::findings::Findings;
 use crate::model::{LayerInfo, Model};
 use crate::names::{FusedGroup, fused_groups, last_segment};
 use crate::registry::{Example, FindingExt, Rule};
@@ -46,7 +47,7 @@ fn storage(context: HeaderContext<'_>, layer: &LayerInfo) -> (Family, ScaleLayou
     (layer.scheme.family(), layer.scale_layout(context.checkpoint))
 }
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     for group in fused_groups(context.model) {
         let Some((first, rest)) = group.members.split_first() else { continue };
         if rest.iter().all(|l| storage(context, l) == storage(context, first)) {
@@ -66,7 +67,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Compares the global scales that were read.
-pub(crate) fn judge_globals(model: &Model, observed: &Observed, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_globals(model: &Model, observed: &Observed, findings: &mut Findings) {
     for group in fused_groups(model) {
         let scale = |l: &&LayerInfo| Some((l.name.clone(), observed.get(&l.name, Role::GlobalScale)?));
         let scales: Vec<(String, f32)> = group.members.iter().filter_map(scale).collect();

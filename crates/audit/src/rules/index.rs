@@ -1,8 +1,9 @@
 //! IX: the index and the shards disagree.
 
 use super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::Arrange as _;
 use quantscope_format::{ShardIndex, TensorInfo};
 use quantscope_schemes::split_name;
@@ -120,7 +121,7 @@ const IX809: Rule = index_rule(
     },
 );
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     for (name, shards) in &context.model.repeated {
         let place = |&s: &u32| context.checkpoint.shards.get(usize::try_from(s).ok()?);
         let files: Vec<&str> = shards.iter().filter_map(place).map(|s| s.file.as_str()).collect();
@@ -139,7 +140,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn split_companions(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn split_companions(context: HeaderContext<'_>, findings: &mut Findings) {
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let mut shards: Vec<u32> = layer.members.iter().map(|m| m.shard).collect();
         shards.arrange();
@@ -155,17 +156,10 @@ fn split_companions(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_entries(
-    context: HeaderContext<'_>,
-    index_file: &str,
-    index: &ShardIndex,
-    findings: &mut Vec<Finding>,
-) {
+fn check_entries(context: HeaderContext<'_>, index_file: &str, index: &ShardIndex, findings: &mut Findings) {
     let shards = &context.checkpoint.shards;
-    let names: HashMap<&str, HashSet<&str>> = shards
-        .iter()
-        .map(|s| (s.file.as_str(), s.header.tensors.iter().map(|t| t.name.as_str()).collect()))
-        .collect();
+    let names: HashMap<&str, HashSet<&str>> =
+        shards.iter().map(|s| (s.file.as_str(), s.header.tensors.iter().map(|t| t.name).collect())).collect();
     // A shard whose header cannot be read is reported as such, not once more for each of its tensors.
     let readable: HashMap<&str, bool> =
         shards.iter().map(|s| (s.file.as_str(), s.header.header_len > 0)).collect();
@@ -210,10 +204,10 @@ fn names_of_file_with<'a>(context: HeaderContext<'a>, tensor: &str) -> Option<&'
     layer.tensor(context.checkpoint, split_name(tensor).1).map(|(shard, _)| shard.file.as_str())
 }
 
-fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut Vec<Finding>) {
+fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut Findings) {
     let mapped = context.checkpoint.index_map();
     for shard in &context.checkpoint.shards {
-        let mut stray = shard.header.tensors.iter().filter(|t| !mapped.contains_key(t.name.as_str()));
+        let mut stray = shard.header.tensors.iter().filter(|t| !mapped.contains_key(t.name));
         let Some(first) = stray.next() else { continue };
         let count = stray.count() + 1;
         let message = format!(
@@ -225,17 +219,12 @@ fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut V
             IX803
                 .finding(shard.file.as_str(), message)
                 .in_file(index_file)
-                .touching(split_name(&first.name).0),
+                .touching(split_name(first.name).0),
         );
     }
 }
 
-fn check_total(
-    context: HeaderContext<'_>,
-    index_file: &str,
-    index: &ShardIndex,
-    findings: &mut Vec<Finding>,
-) {
+fn check_total(context: HeaderContext<'_>, index_file: &str, index: &ShardIndex, findings: &mut Findings) {
     let spans =
         context.checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter().map(TensorInfo::byte_len));
     let sum = spans.fold(0_u64, u64::saturating_add);

@@ -2,9 +2,10 @@
 
 use super::{HeaderContext, number};
 use crate::checkpoint::ConfigFile;
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::QuantDeclaration;
 use quantscope_schemes::{Family, Role, leak, role_of, schemes};
 use std::collections::HashSet;
@@ -56,7 +57,7 @@ const LK403: Rule = Rule {
     ),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     orphans(context, findings);
     kv_cache(context, findings);
     for layer in &context.model.layers {
@@ -73,7 +74,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
             LK401
                 .finding(&layer.name, message)
                 .in_file(&shard.file)
-                .expecting("no quantizer state in a finished checkpoint", tensor.name.as_str())
+                .expecting("no quantizer state in a finished checkpoint", tensor.name)
                 .touching(&layer.name),
         );
     }
@@ -88,6 +89,10 @@ fn scale_leaves() -> HashSet<&'static str> {
 
 /// Names of one word that say enough together: scales and another companion of the same scheme.
 fn companions_of_a_scheme(layer: &LayerInfo) -> Vec<&'static str> {
+    // One tensor alone says too little, whatever it is called.
+    if layer.members.len() < 2 {
+        return Vec::new();
+    }
     let found = schemes().iter().filter_map(|scheme| {
         let about = scheme.about();
         let has = |leaf: &str| layer.member(leaf).is_some();
@@ -100,7 +105,7 @@ fn companions_of_a_scheme(layer: &LayerInfo) -> Vec<&'static str> {
     found.take(1).flatten().collect()
 }
 
-fn orphans(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn orphans(context: HeaderContext<'_>, findings: &mut Findings) {
     let leaves = scale_leaves();
     let floats = ["bf16", "f16", "f32", "f64"];
     for layer in context.model.layers.iter().filter(|l| l.scheme.family() == Family::Plain) {
@@ -129,7 +134,7 @@ fn orphans(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         let others = scales.len().saturating_sub(1);
         let more = if others > 0 { format!(" and {others} more of this layer") } else { String::new() };
         let message = format!("orphan `{}`{more}: {beside}", tensor.name);
-        let finding = LK402.finding(tensor.name.as_str(), message).in_file(shard.file.as_str());
+        let finding = LK402.finding(tensor.name, message).in_file(shard.file.as_str());
         findings.push(finding.expecting("a quantized weight", beside).touching(&layer.name));
     }
 }
@@ -145,7 +150,7 @@ fn declared_cache(context: HeaderContext<'_>) -> Option<(bool, &str)> {
     file.map(|c| (true, c.file.as_str())).or_else(|| files.first().map(|c| (false, c.file.as_str())))
 }
 
-fn kv_cache(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn kv_cache(context: HeaderContext<'_>, findings: &mut Findings) {
     let scales = |l: &LayerInfo| l.member_of(Role::KvScale).map(|m| (m.shard, m.tensor));
     let with: Vec<&LayerInfo> = context.model.layers.iter().filter(|l| scales(l).is_some()).collect();
     let Some((declares, file)) = declared_cache(context) else { return };
@@ -157,7 +162,7 @@ fn kv_cache(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
                 number(with.len(), "layer has", "layers have"),
                 tensor.name
             );
-            let finding = LK403.finding(tensor.name.as_str(), message).in_file(file);
+            let finding = LK403.finding(tensor.name, message).in_file(file);
             let mut finding = finding.expecting("a declared KV cache algorithm", "none");
             finding.layers = with.iter().map(|l| l.name.clone()).collect();
             findings.push(finding);

@@ -17,9 +17,8 @@ pub(crate) mod values;
 pub(crate) mod widths;
 
 use crate::checkpoint::{Checkpoint, ConfigFile};
+use crate::findings::Findings;
 use crate::model::Model;
-use crate::report::Finding;
-use quantscope_format::Arrange as _;
 use quantscope_format::QuantDeclaration;
 use std::collections::HashSet;
 
@@ -54,7 +53,7 @@ impl<'a> HeaderContext<'a> {
 }
 
 /// A family of rules over headers and configs: adds what it finds.
-pub type RuleFamily = fn(HeaderContext<'_>, &mut Vec<Finding>);
+pub type RuleFamily = fn(HeaderContext<'_>, &mut Findings);
 
 /// The families, for who does something else between them: with 100,000 tensors each takes some ten milliseconds.
 pub const FAMILIES: &[RuleFamily] = &[
@@ -75,26 +74,13 @@ pub const FAMILIES: &[RuleFamily] = &[
 
 /// Every finding that needs headers and configs only.
 #[must_use]
-pub fn header_findings(context: HeaderContext<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+pub fn header_findings(context: HeaderContext<'_>) -> Findings {
+    let mut findings = Findings::default();
     for family in FAMILIES {
         family(context, &mut findings);
     }
-    sort_findings(&mut findings);
-    findings.shrink_to_fit();
+    findings.sort();
     findings
-}
-
-/// Orders findings by severity, then rule, then runtime, then subject, subjects in natural order.
-pub fn sort_findings(findings: &mut [Finding]) {
-    findings.arrange_by(|a, b| {
-        let grave = a
-            .severity
-            .cmp(&b.severity)
-            .then_with(|| a.rule.cmp(&b.rule))
-            .then_with(|| a.target.cmp(&b.target));
-        grave.then_with(|| quantscope_format::natural_cmp(&a.subject, &b.subject))
-    });
 }
 
 /// A number and what is counted, with its verb: `1 layer has`, `2 layers have`.

@@ -1,9 +1,10 @@
 //! SN: names of scales that disagree with each other or with the config.
 
 use super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::Arrange as _;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Match, Role, ScaleLayout, Scheme, algo_scheme, by_id, role_of};
@@ -41,7 +42,7 @@ const SN203: Rule = Rule {
     ),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     spellings(context, findings);
     declared(context, findings);
     tiles_in_a_group(context, findings);
@@ -80,7 +81,7 @@ fn grid(context: HeaderContext<'_>, layer: &LayerInfo, weight: &[u64], scale: &[
     }
 }
 
-fn spellings(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn spellings(context: HeaderContext<'_>, findings: &mut Findings) {
     type Spellings<'a> = BTreeMap<&'a str, Vec<&'a LayerInfo>>;
     let mut alike: BTreeMap<(Dtype, Grid), Spellings<'_>> = BTreeMap::new();
     for layer in &context.model.layers {
@@ -91,7 +92,7 @@ fn spellings(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
         }
         for member in layer.members.iter().filter(|m| role_of(layer.scheme, &m.leaf).0 == Role::WeightScale) {
             let Some((_, scale)) = context.checkpoint.tensor(member.shard, member.tensor) else { continue };
-            if let Some(grid) = grid(context, layer, &weight.shape, &scale.shape) {
+            if let Some(grid) = grid(context, layer, weight.shape, scale.shape) {
                 alike.entry((weight.dtype, grid)).or_default().entry(&member.leaf).or_default().push(layer);
             }
         }
@@ -125,7 +126,7 @@ fn agrees(declared: &dyn Scheme, found: &dyn Scheme) -> bool {
         || a.algos.iter().any(|algo| b.algos.contains(algo))
 }
 
-fn declared(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn declared(context: HeaderContext<'_>, findings: &mut Findings) {
     let declared = &context.model.declared;
     let mut wrong: BTreeMap<(&str, &str), Vec<&LayerInfo>> = BTreeMap::new();
     for layer in context.model.layers.iter().filter(|l| l.is_quantized() && l.is_complete) {
@@ -157,7 +158,7 @@ fn declared(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 
 /// The reference writes FP8 tiles of a mixed model under the name of the native form, but declares them by a
 /// group whose readers look for the other name. A warning: every such export has it.
-fn tiles_in_a_group(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn tiles_in_a_group(context: HeaderContext<'_>, findings: &mut Findings) {
     let Some(declaration) = context.checkpoint.declaration() else { return };
     let group = declaration.groups.iter().find(|g| {
         let weights = g.weights.as_ref();

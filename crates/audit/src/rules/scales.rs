@@ -1,6 +1,7 @@
 //! SC: scales that are missing. Loaders fill the gap with uninitialised memory or a one, and say nothing.
 
 use super::HeaderContext;
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -40,7 +41,7 @@ const SC002: Rule = Rule {
     ),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let fp4_elsewhere = context.model.layers.iter().any(|l| l.scheme.family() == Family::Fp4);
     for layer in &context.model.layers {
         let view = layer.view(context.checkpoint);

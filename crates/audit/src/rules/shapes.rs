@@ -1,6 +1,7 @@
 //! SH and BK: companions whose dtype or shape does not fit the weight.
 
 use super::{HeaderContext, shape_text};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -79,7 +80,7 @@ const BK951: Rule = Rule {
     ),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     findings.extend(context.model.layers.iter().filter_map(|layer| wrong_axis(context, layer)));
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         let view = layer.view(context.checkpoint);
@@ -209,7 +210,7 @@ fn check_tile_scale(
     context: HeaderContext<'_>,
     layer: &LayerInfo,
     view: &LayerView<'_>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     let ScaleLayout::Fp8Tiles { scale, .. } = layer.scheme.scale_layout_of(view) else { return };
     if !view.has(scale) {

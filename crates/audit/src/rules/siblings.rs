@@ -1,10 +1,11 @@
 //! SC003 and SC004: what a layer or a file lacks that its siblings have.
 
 use super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::names::{expert, without_numbers};
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::Gather as _;
 use quantscope_schemes::{INPUT_SCALE_LEAF, Role, role_of, split_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -49,7 +50,7 @@ const SC004: Rule = Rule {
 /// Ids or names that a message lists.
 const LISTED: usize = 12;
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     experts(context, findings);
     blocks(context, findings);
     files(context, findings);
@@ -93,7 +94,7 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     format!("{}{more}", items.join(", "))
 }
 
-fn experts(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn experts(context: HeaderContext<'_>, findings: &mut Findings) {
     let mut blocks: BTreeMap<&str, BTreeMap<&str, Split<'_>>> = BTreeMap::new();
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         if let Some((block, _, rest)) = expert(&layer.name) {
@@ -124,7 +125,7 @@ fn experts(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// The same layer of several blocks, stored alike but for the activation scale.
-fn blocks(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn blocks(context: HeaderContext<'_>, findings: &mut Findings) {
     let mut names: BTreeMap<(String, &str), Split<'_>> = BTreeMap::new();
     let calibrated = |l: &&LayerInfo| {
         l.is_quantized() && l.scheme.about().quantizes_activations && expert(&l.name).is_none()
@@ -146,7 +147,7 @@ fn blocks(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Files that hold mostly the same tensors are copies of one model.
-fn files(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn files(context: HeaderContext<'_>, findings: &mut Findings) {
     let mut common: BTreeMap<(u32, u32), usize> = BTreeMap::new();
     for shards in context.model.repeated.values() {
         // Against the first alone: files by files would be quadratic in a folder of many copies.
@@ -163,10 +164,8 @@ fn files(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
             continue;
         }
         for (poor, rich) in [(a, b), (b, a)] {
-            let has: HashMap<&str, _> =
-                poor.header.tensors.iter().map(|t| (t.name.as_str(), t.dtype)).collect();
-            let weights: HashMap<&str, _> =
-                rich.header.tensors.iter().map(|t| (t.name.as_str(), t.dtype)).collect();
+            let has: HashMap<&str, _> = poor.header.tensors.iter().map(|t| (t.name, t.dtype)).collect();
+            let weights: HashMap<&str, _> = rich.header.tensors.iter().map(|t| (t.name, t.dtype)).collect();
             // A layer stored in another form lacks nothing: a plain weight needs no scales.
             let other_form = |name: &str| {
                 let (module, _) = split_name(name);
@@ -175,7 +174,7 @@ fn files(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
                 weight
                     .is_some_and(|w| has.get(w.as_str()).is_some_and(|d| weights.get(w.as_str()) != Some(d)))
             };
-            let names = rich.header.tensors.iter().map(|t| t.name.as_str());
+            let names = rich.header.tensors.iter().map(|t| t.name);
             let lacking: Vec<&str> =
                 names.filter(|name| !has.contains_key(name) && !other_form(name)).collect();
             let Some(first) = lacking.first() else { continue };

@@ -4,6 +4,7 @@
 
 use super::{HeaderContext, number};
 use crate::checkpoint::Shard;
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
 use quantscope_format::{Defect, Note, TensorInfo};
@@ -149,7 +150,7 @@ const IX804: Rule = Rule {
     ),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     for shard in &context.checkpoint.shards {
         findings.extend(shard.header.defects.iter().map(|d| defect(shard, d)));
         findings.extend(shard.header.notes.iter().filter_map(|n| note(shard, n)));
@@ -210,7 +211,7 @@ fn sizes(shard: &Shard) -> Vec<Finding> {
         let finding = ST004.finding(file, message).in_file(file);
         findings.push(finding.expecting(format!("at most {cap} bytes"), format!("{length} bytes")));
     }
-    let large = |t: &&TensorInfo| t.byte_len() >= LARGEST_TENSOR || t.end > LAST_OFFSET;
+    let large = |t: &TensorInfo<'_>| t.byte_len() >= LARGEST_TENSOR || t.end > LAST_OFFSET;
     let mut affected = shard.header.tensors.iter().filter(large);
     if let Some(first) = affected.next() {
         let message = format!(

@@ -1,6 +1,7 @@
 //! TI: weights that are shared, said to be shared, or stand in the file more than once.
 
 use super::HeaderContext;
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity, Tie};
@@ -81,7 +82,7 @@ fn generates(config: &Value) -> bool {
     )
 }
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let Some(config) = context.checkpoint.model_config().filter(|_| context.is_whole()) else { return };
     let weighs = |l: &&LayerInfo| l.member(l.weight_leaf()).is_some();
     let layers = &context.model.layers;
@@ -104,7 +105,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
                 let (alias, canonical) =
                     (context.model.layer(&tie.alias)?, context.model.layer(&tie.canonical)?);
                 let form = |l: &LayerInfo| {
-                    l.tensor(context.checkpoint, l.weight_leaf()).map(|(_, t)| (t.dtype, t.shape.clone()))
+                    l.tensor(context.checkpoint, l.weight_leaf()).map(|(_, t)| (t.dtype, t.shape))
                 };
                 // A pair of which one side is quantized is kept apart by the converters of the reference.
                 let apart = form(alias).is_some() && form(alias) != form(canonical);

@@ -4,6 +4,7 @@
 
 use super::number;
 use super::shapes::SH505;
+use crate::findings::Findings;
 use crate::forensics::looks_reciprocal;
 use crate::model::{LayerInfo, ratio};
 use crate::registry::{Example, FindingExt, Rule};
@@ -127,7 +128,7 @@ impl Subject<'_> {
 }
 
 /// Judges F32 scales.
-pub(crate) fn judge_scales(subject: &Subject<'_>, census: &ScaleCensus, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_scales(subject: &Subject<'_>, census: &ScaleCensus, findings: &mut Findings) {
     let bad = census.not_finite.saturating_add(census.negative);
     if bad == 0 {
         return;
@@ -144,7 +145,7 @@ pub(crate) fn judge_scales(subject: &Subject<'_>, census: &ScaleCensus, findings
 }
 
 /// Judges a global scale against the codes it governs.
-pub(crate) fn judge_zero_scale(subject: &Subject<'_>, any_code: bool, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_zero_scale(subject: &Subject<'_>, any_code: bool, findings: &mut Findings) {
     if any_code {
         let message = format!("`{}` is 0 although the layer has codes that are not", subject.tensor());
         let finding = SV102.finding(subject.layer.name.as_str(), message);
@@ -168,7 +169,7 @@ pub(crate) fn judge_zero_tiles(
     scale: &str,
     zero_scales: u64,
     census: &Fp8Census,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     if census.nonzero_under_zero_scale == 0 {
         findings.extend(zero_blocks(subject, scale, zero_scales));
@@ -180,7 +181,7 @@ pub(crate) fn judge_global(
     subject: &Subject<'_>,
     global: f32,
     largest_scale: Option<f32>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     let divides = subject.layer.scheme.global_scale_divides();
     let factor = if divides { global.recip() } else { global };
@@ -228,7 +229,7 @@ fn judge_range(subject: &Subject<'_>, census: &Nvfp4Census) -> Option<Finding> {
 }
 
 /// Judges the codes and block scales of an NVFP4 layer.
-pub(crate) fn judge_nvfp4(subject: &Subject<'_>, census: &Nvfp4Census, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_nvfp4(subject: &Subject<'_>, census: &Nvfp4Census, findings: &mut Findings) {
     let leaf = subject.layer.scheme.scale_layout().scale_leaf().unwrap_or_default();
     let scale = format!("{}.{leaf}", subject.layer.name);
     let at = |byte: usize| census.scales.get(byte).copied().unwrap_or(0);
@@ -276,7 +277,7 @@ pub(crate) fn judge_nvfp4(subject: &Subject<'_>, census: &Nvfp4Census, findings:
 }
 
 /// Judges the codes of an FP8 layer.
-pub(crate) fn judge_fp8(subject: &Subject<'_>, census: &Fp8Census, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_fp8(subject: &Subject<'_>, census: &Fp8Census, findings: &mut Findings) {
     let at = |byte: usize| census.codes.get(byte).copied().unwrap_or(0);
     let nan = at(0x7f).saturating_add(at(0xff));
     if nan > 0 {
@@ -297,7 +298,7 @@ pub(crate) fn judge_fp8(subject: &Subject<'_>, census: &Fp8Census, findings: &mu
 }
 
 /// Judges E8M0 scales: powers of two, of which byte 255 is NaN.
-pub(crate) fn judge_powers(subject: &Subject<'_>, census: &ByteCensus, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_powers(subject: &Subject<'_>, census: &ByteCensus, findings: &mut Findings) {
     let (nan, first) = (count(census, 0xff), census.first.get(0xff).copied().unwrap_or(NONE));
     if nan > 0 {
         let message = format!("scale `{}` has {nan} NaN values (first at {first})", subject.tensor());
@@ -309,7 +310,7 @@ pub(crate) fn judge_powers(subject: &Subject<'_>, census: &ByteCensus, findings:
 }
 
 /// Judges E4M3 codes that lie under scales that cannot be zero.
-pub(crate) fn judge_e4m3_codes(subject: &Subject<'_>, census: &ByteCensus, findings: &mut Vec<Finding>) {
+pub(crate) fn judge_e4m3_codes(subject: &Subject<'_>, census: &ByteCensus, findings: &mut Findings) {
     let first = [0x7f, 0xff].into_iter().filter_map(|byte: usize| census.first.get(byte)).min();
     let codes = Fp8Census {
         codes: census.counts.clone(),

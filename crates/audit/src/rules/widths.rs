@@ -1,6 +1,7 @@
 //! SH503 and LY603: what the sizes of tensors tell of labels and padding.
 
 use super::{HeaderContext, shape_text};
+use crate::findings::Findings;
 use crate::model::{LayerInfo, ratio};
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -47,7 +48,7 @@ fn widest(family: Family) -> Option<f64> {
     }
 }
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     label(context, findings);
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
         findings.extend(padding(context, layer));
@@ -78,7 +79,7 @@ fn bits_of(context: HeaderContext<'_>, layer: &LayerInfo) -> u64 {
     }
 }
 
-fn label(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn label(context: HeaderContext<'_>, findings: &mut Findings) {
     let Some((label, family, by_config)) = label_of(context) else { return };
     let Some(limit) = widest(family) else { return };
     let covered = |l: &&LayerInfo| {
@@ -109,9 +110,9 @@ fn label(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 /// Rows beyond the bias, or scales beyond the blocks of the weight.
 fn padding(context: HeaderContext<'_>, layer: &LayerInfo) -> Option<Finding> {
     let (_, weight) = layer.tensor(context.checkpoint, layer.weight_leaf())?;
-    let &[rows, cols] = weight.shape.as_slice() else { return None };
+    let &[rows, cols] = weight.shape else { return None };
     let bias = layer.member_of(Role::Bias).and_then(|m| context.checkpoint.tensor(m.shard, m.tensor));
-    if let Some(&[logical]) = bias.map(|(_, t)| t.shape.as_slice())
+    if let Some(&[logical]) = bias.map(|(_, t)| t.shape)
         && logical < rows
         && logical.div_ceil(16).saturating_mul(16) == rows
     {
@@ -126,15 +127,18 @@ fn padding(context: HeaderContext<'_>, layer: &LayerInfo) -> Option<Finding> {
     };
     let (_, scales) = layer.tensor(context.checkpoint, scale)?;
     let blocks = cols.saturating_mul(2).div_ceil(u64::from(block.max(1)));
-    let larger = match *scales.shape.as_slice() {
+    let larger = match *scales.shape {
         [r, c] => r >= rows && c >= blocks && (r, c) != (rows, blocks),
         _ => false,
     };
     let legal = layer.scheme.legal_shapes(scale, &layer.view(context.checkpoint))?;
-    if !larger || !legal.contains(&scales.shape) || role_of(layer.scheme, scale).0 != Role::WeightScale {
+    if !larger
+        || !legal.iter().any(|shape| shape == scales.shape)
+        || role_of(layer.scheme, scale).0 != Role::WeightScale
+    {
         return None;
     }
-    let (plain, padded) = (shape_text(&[rows, blocks]), shape_text(&scales.shape));
+    let (plain, padded) = (shape_text(&[rows, blocks]), shape_text(scales.shape));
     let message = format!("the scales of `{}` are padded from {plain} to {padded}", layer.name);
     Some(LY603.finding(&layer.name, message).expecting(plain, padded).touching(&layer.name))
 }

@@ -1,6 +1,7 @@
 //! SN202, SN204, TI705: names, ranks, schemes and copies that one runtime needs.
 
 use super::{Profile, load_of, method_of};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::{Finding, Severity};
@@ -54,7 +55,7 @@ pub(crate) const TI705: Rule = Rule {
     ),
 };
 
-pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Findings) {
     check_algo(context, profile, findings);
     check_schemes(context, profile, findings);
     let method = method_of(context.checkpoint);
@@ -71,7 +72,7 @@ pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mu
 }
 
 /// The algorithm that the config declares, by name.
-fn check_algo(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
+fn check_algo(context: HeaderContext<'_>, profile: &Profile, findings: &mut Findings) {
     let (Some(method), Some(declaration)) = (method_of(context.checkpoint), context.checkpoint.declaration())
     else {
         return;
@@ -90,7 +91,7 @@ fn check_algo(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<
 }
 
 /// Schemes and kinds without a loader, one finding for each.
-fn check_schemes(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
+fn check_schemes(context: HeaderContext<'_>, profile: &Profile, findings: &mut Findings) {
     let method = method_of(context.checkpoint);
     let mut strangers: BTreeMap<(&str, &str), Vec<&LayerInfo>> = BTreeMap::new();
     for layer in context.model.layers.iter().filter(|l| l.is_quantized()) {
@@ -192,7 +193,7 @@ fn applies(context: HeaderContext<'_>, physical: &Physical) -> bool {
     of_type && untied && flagged
 }
 
-fn check_physical(context: HeaderContext<'_>, physical: &Physical, findings: &mut Vec<Finding>) {
+fn check_physical(context: HeaderContext<'_>, physical: &Physical, findings: &mut Findings) {
     if !applies(context, physical) {
         return;
     }

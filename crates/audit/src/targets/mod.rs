@@ -11,9 +11,9 @@ mod profile;
 pub use profile::{Algos, Load, Parallel, Physical, Profile, Scale, Source};
 
 use crate::checkpoint::Checkpoint;
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::Rule;
-use crate::report::Finding;
 use crate::rules::HeaderContext;
 use std::sync::LazyLock;
 
@@ -38,15 +38,13 @@ pub fn profile(id: &str) -> Option<&'static Profile> {
 
 /// What is wrong with a checkpoint for some runtimes. Headers and configs only.
 #[must_use]
-pub fn target_findings(context: HeaderContext<'_>, targets: &[&Profile]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+pub fn target_findings(context: HeaderContext<'_>, targets: &[&Profile]) -> Findings {
+    let mut findings = Findings::default();
     for profile in targets {
         let from = findings.len();
         loads::check(context, profile, &mut findings);
         parallel::check(context, profile, &mut findings);
-        for finding in findings.iter_mut().skip(from) {
-            finding.target = Some(profile.id.clone());
-        }
+        findings.aim(from, &profile.id);
     }
     findings
 }

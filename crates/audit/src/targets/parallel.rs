@@ -4,9 +4,10 @@
 //! runtime merges into one must be whole blocks in rows even uncut, the last part excepted.
 
 use super::{Profile, load_of, method_of};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use crate::rules::HeaderContext;
 use crate::targets::profile::Parallel;
 use quantscope_format::Arrange as _;
@@ -34,7 +35,7 @@ struct Cut {
     others: u64,
 }
 
-pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, profile: &Profile, findings: &mut Findings) {
     let Some(parallel) = &profile.parallel else { return };
     let method = method_of(context.checkpoint);
     let kv_heads = kv_heads(context);

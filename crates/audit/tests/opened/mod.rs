@@ -32,10 +32,14 @@ pub(crate) fn findings_of(files: Vec<(String, Vec<u8>)>) -> Vec<Finding> {
         let files = files.into_iter().map(source).collect();
         let checkpoint = Checkpoint::open("golden", files, &limits, &Uncontrolled).await.unwrap();
         let model = Model::of(&checkpoint);
-        let mut findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model });
+        let mut findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model }).to_vec();
         let engines = Engines { gpu: None, cpu: &engine };
         findings.extend(
-            audit_bytes(&checkpoint, &model, engines, &limits, &Uncontrolled).await.unwrap().findings,
+            audit_bytes(&checkpoint, &model, engines, &limits, &Uncontrolled)
+                .await
+                .unwrap()
+                .findings
+                .to_vec(),
         );
         findings
     })

@@ -7,8 +7,7 @@ use crate::exit::{Failure, Status};
 use crate::files::checkpoints;
 use crate::text;
 use quantscope_format::Limits;
-use quantscope_session::api::{AuditChoice, Report};
-use quantscope_session::render::render;
+use quantscope_session::api::AuditChoice;
 
 pub(crate) async fn run(command: &Audit, limits: &Limits) -> Result<Status, Failure> {
     let choice = AuditChoice { targets: command.target.clone(), disabled: command.disable.clone() };
@@ -20,7 +19,7 @@ pub(crate) async fn run(command: &Audit, limits: &Limits) -> Result<Status, Fail
         true => None,
         false => Some(EngineSet::open(command.engine.into()).await?),
     };
-    let mut views = Vec::new();
+    let (mut sessions, mut fails) = (Vec::new(), false);
     for checkpoint in checkpoints(&command.paths, limits)? {
         let mut session = super::open(checkpoint, limits, &bars).await?;
         session.choose(&choice)?;
@@ -30,20 +29,21 @@ pub(crate) async fn run(command: &Audit, limits: &Limits) -> Result<Status, Fail
         };
         bars.clear();
         let view = session.audit_view();
+        let summary = view.summary();
+        fails |= match command.fail_on {
+            FailOn::Error => summary.errors > 0,
+            FailOn::Warning => summary.errors > 0 || summary.warnings > 0,
+            FailOn::Never => false,
+        };
         if form.is_none() {
             let groups = session.findings();
-            text::out(&text::findings::describe(&view.overview, &view.report, &groups, verified.as_ref()))?;
+            text::out(&text::findings::describe(&view.overview, &summary, &groups, verified.as_ref()))?;
+        } else {
+            sessions.push(session);
         }
-        views.push(view);
     }
-    let fails = |report: &Report| match command.fail_on {
-        FailOn::Error => report.summary.errors > 0,
-        FailOn::Warning => report.summary.errors > 0 || report.summary.warnings > 0,
-        FailOn::Never => false,
-    };
-    let status = if views.iter().any(|view| fails(&view.report)) { Status::Findings } else { Status::Fine };
     if let Some(form) = form {
-        text::out(&render(form, views)?)?;
+        text::report(form, &sessions)?;
     }
-    Ok(status)
+    Ok(if fails { Status::Findings } else { Status::Fine })
 }

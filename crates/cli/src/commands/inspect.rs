@@ -6,22 +6,20 @@ use crate::exit::{Failure, Status};
 use crate::files::checkpoints;
 use crate::text;
 use quantscope_format::Limits;
-use quantscope_session::render::render;
 
 pub(crate) async fn run(command: &Inspect, limits: &Limits) -> Result<Status, Failure> {
     let form = command.format.form(command.json);
     let bars = Bars::new();
-    let mut views = Vec::new();
+    let mut sessions = Vec::new();
     for checkpoint in checkpoints(&command.paths, limits)? {
         let session = super::open(checkpoint, limits, &bars).await?;
-        let view = session.audit_view();
-        if form.is_none() {
-            text::out(&text::overview::describe(&view.overview, &view.report))?;
+        match form {
+            Some(_) => sessions.push(session),
+            None => text::out(&text::overview::describe(&session.audit_view()))?,
         }
-        views.push(view);
     }
     if let Some(form) = form {
-        text::out(&render(form, views)?)?;
+        text::report(form, &sessions)?;
     }
     Ok(Status::Fine)
 }

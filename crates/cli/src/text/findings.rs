@@ -2,7 +2,7 @@
 
 use super::{Cell, Paint, bytes, overview::headline, paint, plural, printable, table};
 use quantscope_session::Rule;
-use quantscope_session::api::{Finding, FindingGroup, Overview, Report, Severity, VerifySummary};
+use quantscope_session::api::{Finding, FindingGroup, Overview, Severity, Summary, VerifySummary};
 use std::fmt::Write as _;
 
 /// Findings of one rule that are spelled out; `--json` has all.
@@ -10,13 +10,12 @@ const SPELLED_OUT: usize = 10;
 
 pub(crate) fn describe(
     overview: &Overview,
-    report: &Report,
+    summary: &Summary,
     groups: &[FindingGroup],
     verified: Option<&VerifySummary>,
 ) -> String {
     let mut text = headline(overview);
     let _ = writeln!(text, "{}", how(verified));
-    let summary = &report.summary;
     let counts = [(summary.errors, "error"), (summary.warnings, "warning"), (summary.infos, "note")];
     let counts: Vec<String> =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| plural(*n, noun)).collect();

@@ -12,12 +12,25 @@ pub(crate) mod repair;
 
 use crate::exit::Failure;
 use comfy_table::{Attribute, Cell as TableCell, CellAlignment, Color, ContentArrangement, Table, presets};
+use quantscope_session::Session;
+use quantscope_session::render::{Form, write};
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
-/// Prints to standard output. A reader that closed the pipe has had enough; that is no failure.
+/// Prints to standard output.
 pub(crate) fn out(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    printed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// Prints the report of some checkpoints in a form, as it is made.
+pub(crate) fn report(form: Form, sessions: &[Session]) -> Result<(), Failure> {
+    let views: Vec<_> = sessions.iter().map(Session::audit_view).collect();
+    printed(write(form, &views, &mut io::stdout().lock()))
+}
+
+/// A reader that closed the pipe has had enough; that is no failure.
+fn printed(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new("sink", format!("cannot print: {error}")))
         }

@@ -1,17 +1,19 @@
 //! `inspect` for people: the verdict, the totals, the layers folded by scheme, the files.
 
 use super::{Cell, Paint, bytes, count, decimal, paint, plural, printable, table};
-use quantscope_session::api::{Overview, Report, ShardView};
+use quantscope_session::AuditView;
+use quantscope_session::api::{Overview, ShardView};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Shards listed one by one; of more only those with something wrong.
 const LISTED_SHARDS: usize = 8;
 
-pub(crate) fn describe(overview: &Overview, report: &Report) -> String {
+pub(crate) fn describe(view: &AuditView<'_>) -> String {
+    let overview = &view.overview;
     let mut text = headline(overview);
     text.push('\n');
-    text.push_str(&schemes(overview, report));
+    text.push_str(&schemes(view));
     text.push('\n');
     text.push_str(&shards(&overview.shards));
     if overview.errors + overview.warnings > 0 {
@@ -53,12 +55,12 @@ pub(crate) fn headline(overview: &Overview) -> String {
 }
 
 /// One row per scheme: how many layers of which kinds, how large.
-fn schemes(overview: &Overview, report: &Report) -> String {
+fn schemes(view: &AuditView<'_>) -> String {
     let mut folds: BTreeMap<&str, Fold<'_>> = BTreeMap::new();
-    for layer in &report.layers {
-        folds.entry(&layer.scheme).or_default().add(&layer.kind, &layer.shape, layer.bits_per_weight);
+    for layer in view.layers() {
+        folds.entry(layer.scheme).or_default().add(layer.kind, layer.shape, layer.bits_per_weight);
     }
-    let rows = overview.schemes.iter().map(|share| {
+    let rows = view.overview.schemes.iter().map(|share| {
         let fold = folds.get(share.scheme.as_str());
         vec![
             printable(&share.scheme).into(),

@@ -10,7 +10,7 @@ use crate::plan::Place;
 use crate::trial::ErrorMap;
 use crate::trial::errors::ErrorCells;
 use crate::views::View;
-use quantscope_audit::{LayerInfo, Member};
+use quantscope_audit::{LayerInfo, Leaf, Member};
 use quantscope_format::Arrange as _;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Role, leak, role_of};
@@ -55,7 +55,7 @@ fn stored<'a>(
         });
     }
     let place = Place { shard: member.shard, tensor: member.tensor, bytes: 0..tensor.byte_len() };
-    Some(Stored { side, place, dtype: tensor.dtype, shape: tensor.shape.clone() })
+    Some(Stored { side, place, dtype: tensor.dtype, shape: tensor.shape.to_vec() })
 }
 
 /// What is gathered of a pair.
@@ -192,7 +192,7 @@ impl<'a> Job<'a> {
 
     /// Whether all tensors that store the weight have the same bytes.
     async fn all_same(&mut self, pair: &Pair, a: &LayerInfo, b: &LayerInfo) -> Result<bool, ConvertError> {
-        let of_weight = |layer: &LayerInfo| -> Vec<String> {
+        let of_weight = |layer: &LayerInfo| -> Vec<Leaf> {
             let leaves = layer.members.iter().map(|m| m.leaf.clone());
             let principal = layer.weight_leaf();
             leaves.filter(|l| l == principal || is_of_weight(role_of(layer.scheme, l).0)).collect()
@@ -251,7 +251,7 @@ impl<'a> Job<'a> {
                     found.notes.push(format!("`{leaf}` is gone with its scheme"));
                 }
                 None if pair.is_split()
-                    && pairs.pairs.iter().any(|p| p.a == pair.a && p.parts.contains_key(leaf)) => {}
+                    && pairs.pairs.iter().any(|p| p.a == pair.a && p.parts.contains_key(leaf.as_str())) => {}
                 None => {
                     found.causes.insert(Cause::Missing);
                     found.unexplained.push(format!("`{leaf}` is missing"));

@@ -54,9 +54,14 @@ impl Cut {
     ///
     /// # Errors
     /// Why it cannot be cut so that each part means what it meant in the whole.
-    pub(crate) fn slices(&self, role: Role, leaf: &str, tensor: &TensorInfo) -> Result<Vec<Slice>, String> {
+    pub(crate) fn slices(
+        &self,
+        role: Role,
+        leaf: &str,
+        tensor: TensorInfo<'_>,
+    ) -> Result<Vec<Slice>, String> {
         let experts = self.experts.unwrap_or(1);
-        let is_scalar = matches!(tensor.shape.as_slice(), [] | [1]);
+        let is_scalar = matches!(tensor.shape, [] | [1]);
         // A single number serves all experts, unless there is but one.
         let stacked = self.experts.is_some() && !is_scalar;
         let own: &[u64] = match (stacked, tensor.shape.split_first()) {
@@ -64,10 +69,10 @@ impl Cut {
             (true, _) => {
                 return Err(format!(
                     "has `{leaf}` {} beside {experts} experts, which is not one for each",
-                    shape_text(&tensor.shape)
+                    shape_text(tensor.shape)
                 ));
             }
-            (false, _) => &tensor.shape,
+            (false, _) => tensor.shape,
         };
         let shares = if stacked { experts } else { 1 };
         let (pieces, shape) = match self.along(role, leaf, own)? {
@@ -78,7 +83,7 @@ impl Cut {
         };
         let length = shares.checked_mul(pieces).filter(|&n| n > 0 && tensor.byte_len().is_multiple_of(n));
         let Some(length) = length.map(|n| tensor.byte_len() / n) else {
-            return Err(format!("has `{leaf}` {}, which cannot be divided", shape_text(&tensor.shape)));
+            return Err(format!("has `{leaf}` {}, which cannot be divided", shape_text(tensor.shape)));
         };
         let slices = (0..experts).flat_map(|expert| (0..self.parts).map(move |part| (expert, part)));
         Ok(slices
@@ -172,10 +177,10 @@ mod tests {
     use super::*;
     use quantscope_numeric::Dtype;
 
-    fn tensor(dtype: Dtype, shape: &[u64]) -> TensorInfo {
+    fn tensor(dtype: Dtype, shape: &[u64]) -> TensorInfo<'_> {
         let elements: u64 = shape.iter().product();
         let length = elements * dtype.bits() / 8;
-        TensorInfo { name: "t".into(), dtype, shape: shape.to_vec(), begin: 1000, end: 1000 + length }
+        TensorInfo { name: "t", dtype, shape, begin: 1000, end: 1000 + length }
     }
 
     fn cut(rows: u64, parts: u64, scale_rows: Option<u64>) -> Cut {
@@ -185,31 +190,31 @@ mod tests {
     /// Shapes and bytes of the parts of a tensor, by hand.
     #[test]
     fn rows_are_cut_and_numbers_copied() {
-        let halves = |role, t: &TensorInfo| {
+        let halves = |role, t: TensorInfo<'_>| {
             let slices = cut(96, 2, Some(1)).slices(role, "x", t).unwrap();
             slices.into_iter().map(|s| (s.shape, s.bytes)).collect::<Vec<_>>()
         };
         let weight = tensor(Dtype::U8, &[96, 16]);
-        assert_eq!(halves(Role::Weight, &weight), [(vec![48, 16], 0..768), (vec![48, 16], 768..1536)]);
+        assert_eq!(halves(Role::Weight, weight), [(vec![48, 16], 0..768), (vec![48, 16], 768..1536)]);
         let packed = tensor(Dtype::U8, &[48, 32]);
-        assert_eq!(halves(Role::Weight, &packed), [(vec![24, 32], 0..768), (vec![24, 32], 768..1536)]);
+        assert_eq!(halves(Role::Weight, packed), [(vec![24, 32], 0..768), (vec![24, 32], 768..1536)]);
         let scale = tensor(Dtype::F8_E4M3, &[96, 2]);
-        assert_eq!(halves(Role::WeightScale, &scale), [(vec![48, 2], 0..96), (vec![48, 2], 96..192)]);
+        assert_eq!(halves(Role::WeightScale, scale), [(vec![48, 2], 0..96), (vec![48, 2], 96..192)]);
         let number = tensor(Dtype::F32, &[]);
         for role in [Role::GlobalScale, Role::InputScale, Role::WeightScale, Role::Other] {
-            assert_eq!(halves(role, &number), [(vec![], 0..4), (vec![], 0..4)]);
+            assert_eq!(halves(role, number), [(vec![], 0..4), (vec![], 0..4)]);
         }
         let factors = tensor(Dtype::BF16, &[32]);
-        assert_eq!(halves(Role::Correction, &factors), [(vec![32], 0..64), (vec![32], 0..64)]);
+        assert_eq!(halves(Role::Correction, factors), [(vec![32], 0..64), (vec![32], 0..64)]);
         let low_rank = tensor(Dtype::BF16, &[96, 4]);
-        assert_eq!(halves(Role::Correction, &low_rank), [(vec![48, 4], 0..384), (vec![48, 4], 384..768)]);
-        assert_eq!(halves(Role::Bias, &tensor(Dtype::BF16, &[96]))[1], (vec![48], 96..192));
+        assert_eq!(halves(Role::Correction, low_rank), [(vec![48, 4], 0..384), (vec![48, 4], 384..768)]);
+        assert_eq!(halves(Role::Bias, tensor(Dtype::BF16, &[96]))[1], (vec![48], 96..192));
     }
 
     #[test]
     fn what_a_cut_would_break_is_refused() {
         let refused =
-            |cut: Cut, role, shape: &[u64]| cut.slices(role, "x", &tensor(Dtype::U8, shape)).unwrap_err();
+            |cut: Cut, role, shape: &[u64]| cut.slices(role, "x", tensor(Dtype::U8, shape)).unwrap_err();
         assert!(refused(cut(7, 2, Some(1)), Role::Weight, &[7, 8]).contains("7 rows"));
         // Two tiles of 128 rows, cut after row 96.
         let tiles = refused(cut(192, 2, Some(128)), Role::WeightScale, &[2, 1]);
@@ -224,27 +229,27 @@ mod tests {
         assert!(refused(cut(96, 2, Some(1)), Role::Layout, &[2]).contains("means nothing"));
         for hostile in [0, 1, u64::MAX] {
             let hostile = Cut { experts: Some(hostile), ..cut(u64::MAX, 2, Some(0)) };
-            assert!(hostile.slices(Role::WeightScale, "x", &tensor(Dtype::U8, &[2, 3])).is_err());
+            assert!(hostile.slices(Role::WeightScale, "x", tensor(Dtype::U8, &[2, 3])).is_err());
         }
     }
 
     #[test]
     fn experts_take_their_own() {
         let stack = Cut { experts: Some(3), parts: 2, rows: 256, cols: 32, scale_rows: Some(128) };
-        let bytes = |role, t: &TensorInfo| {
+        let bytes = |role, t: TensorInfo<'_>| {
             let slices = stack.slices(role, "x", t).unwrap();
             slices.into_iter().map(|s| (s.expert, s.part, s.shape, s.bytes)).collect::<Vec<_>>()
         };
-        let weight = bytes(Role::Weight, &tensor(Dtype::F8_E4M3, &[3, 256, 32]));
+        let weight = bytes(Role::Weight, tensor(Dtype::F8_E4M3, &[3, 256, 32]));
         assert_eq!(weight.len(), 6);
         assert_eq!(weight[3], (1, 1, vec![128, 32], 3 * 4096..4 * 4096));
-        let scale = bytes(Role::WeightScale, &tensor(Dtype::F32, &[3, 2, 1]));
+        let scale = bytes(Role::WeightScale, tensor(Dtype::F32, &[3, 2, 1]));
         assert_eq!(scale[4], (2, 0, vec![1, 1], 16..20));
         // A number for each expert, and one for all.
-        assert_eq!(bytes(Role::GlobalScale, &tensor(Dtype::F32, &[3]))[3], (1, 1, vec![], 4..8));
-        assert_eq!(bytes(Role::GlobalScale, &tensor(Dtype::F32, &[3, 1, 1]))[5], (2, 1, vec![], 8..12));
-        assert_eq!(bytes(Role::InputScale, &tensor(Dtype::F32, &[]))[3], (1, 1, vec![], 0..4));
-        let error = stack.slices(Role::Weight, "x", &tensor(Dtype::U8, &[4, 256, 16])).unwrap_err();
+        assert_eq!(bytes(Role::GlobalScale, tensor(Dtype::F32, &[3]))[3], (1, 1, vec![], 4..8));
+        assert_eq!(bytes(Role::GlobalScale, tensor(Dtype::F32, &[3, 1, 1]))[5], (2, 1, vec![], 8..12));
+        assert_eq!(bytes(Role::InputScale, tensor(Dtype::F32, &[]))[3], (1, 1, vec![], 0..4));
+        let error = stack.slices(Role::Weight, "x", tensor(Dtype::U8, &[4, 256, 16])).unwrap_err();
         assert!(error.contains("3 experts"), "{error}");
     }
 }

@@ -24,10 +24,10 @@ fn made(rules: &Rules, name: &str, shape: &[u64]) -> BTreeMap<String, Vec<u64>> 
         return BTreeMap::from([(rules.tensor(name), shape.to_vec())]);
     };
     let end = 4 * shape.iter().product::<u64>();
-    let tensor = TensorInfo { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec(), begin: 0, end };
+    let tensor = TensorInfo { name, dtype: Dtype::F32, shape, begin: 0, end };
     let cut = Cut { experts: None, parts: parts.len() as u64, rows: 6, cols: 4, scale_rows: Some(1) };
     let role = role_of(quantscope_schemes::unrecognised(), leaf).0;
-    let slices = cut.slices(role, leaf, &tensor).unwrap();
+    let slices = cut.slices(role, leaf, tensor).unwrap();
     let name = |part: u64| rules.tensor(&format!("{}.{leaf}", parts[usize::try_from(part).unwrap()]));
     slices.into_iter().map(|slice| (name(slice.part), slice.shape)).collect()
 }

@@ -47,14 +47,14 @@ impl<'a> Draft<'a> {
         let mut names: BTreeMap<String, u64> = BTreeMap::new();
         let mut metadata = Vec::new();
         for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
-            for (t, tensor) in (0_u32..).zip(&shard.header.tensors) {
+            for (t, tensor) in (0_u32..).zip(shard.header.tensors.iter()) {
                 let spec = TensorSpec {
-                    name: tensor.name.clone(),
+                    name: tensor.name.to_owned(),
                     dtype: tensor.dtype,
-                    shape: tensor.shape.clone(),
+                    shape: tensor.shape.to_vec(),
                 };
-                places.entry(&tensor.name).or_default().push((s, t));
-                *names.entry(tensor.name.clone()).or_default() += 1;
+                places.entry(tensor.name).or_default().push((s, t));
+                *names.entry(tensor.name.to_owned()).or_default() += 1;
                 fates.insert((s, t), Some(Fate { spec, origin: Origin::Splice }));
             }
             metadata.push(last_of_each(&shard.header.metadata));

@@ -33,7 +33,7 @@ pub(super) fn mend(draft: &mut Draft<'_>, files: &[RepairFile]) -> Result<(), Co
             .checkpoint
             .shards
             .iter()
-            .flat_map(|shard| shard.header.tensors.iter().map(|tensor| tensor.name.as_str()))
+            .flat_map(|shard| shard.header.tensors.iter().map(|tensor| tensor.name))
             .gather_set();
         for entry in index.entries.iter().filter(|e| e.leaves_folder.is_none()) {
             if !source.contains(entry.tensor.as_str()) {

@@ -99,8 +99,8 @@ pub(super) async fn judge(
     let output = open(checkpoint, plan, limits).await?;
     let model = Model::of(&output);
     let context = HeaderContext { checkpoint: &output, model: &model };
-    let mut after = header_findings(context);
-    after.extend(target_findings(context, request.targets));
+    let mut after = header_findings(context).to_vec();
+    after.extend(target_findings(context, request.targets).to_vec());
     let left: BTreeSet<Key> = after.iter().map(key).gather_set();
     let before: BTreeSet<Key> = request.findings.iter().map(key).gather_set();
     let refusals = std::mem::take(&mut plan.unmended);

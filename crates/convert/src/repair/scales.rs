@@ -43,7 +43,7 @@ fn spellings(draft: &mut Draft<'_>) {
         for layer in model.layers.iter().filter(|l| !rare.contains(l.name.as_str())) {
             let (Some(form), Some(member)) = (form(draft, layer), weight_scale(layer)) else { continue };
             let rank = draft.at((member.shard, member.tensor)).map_or(0, |fate| fate.spec.shape.len());
-            usual.entry(form).or_insert_with(|| (member.leaf.clone(), rank));
+            usual.entry(form).or_insert_with(|| (member.leaf.to_string(), rank));
         }
         for layer in rare.iter().filter_map(|name| model.layer(name)) {
             let found =
@@ -121,7 +121,7 @@ fn fit_scale(
             format!("{:?} cannot be written with the rank that {} reads", fate.spec.shape, profile.title)
         })?
     };
-    let leaf = if named(&member.leaf) { &member.leaf } else { &scale.leaf };
+    let leaf = if named(&member.leaf) { member.leaf.as_str() } else { &scale.leaf };
     let name = layer.naming.tensor(&layer.name, leaf);
     let what = if name == fate.spec.name { "reshape" } else { "rename" };
     let spec = TensorSpec { name: name.clone(), dtype: fate.spec.dtype, shape };

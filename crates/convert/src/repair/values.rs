@@ -54,8 +54,7 @@ fn zero_scales(draft: &mut Draft<'_>, finding: &Finding) -> Result<(), String> {
     let origin = match layout {
         ScaleLayout::Fp4Blocks { block, .. } => {
             let block_bytes = u64::from(block) / 2;
-            let shape =
-                |m: &Member| draft.checkpoint.tensor(m.shard, m.tensor).map(|(_, t)| t.shape.as_slice());
+            let shape = |m: &Member| draft.checkpoint.tensor(m.shard, m.tensor).map(|(_, t)| t.shape);
             // Padded or tiled scales lie elsewhere than beside their codes.
             let beside = match (shape(codes), shape(scales)) {
                 (Some(&[rows, bytes]), Some(&[down, across])) => {

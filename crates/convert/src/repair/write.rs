@@ -129,11 +129,11 @@ impl Job<'_> {
             else {
                 continue;
             };
-            let first = self.passage.hash_range(shard.source.as_ref(), &a.name, a.begin..a.end).await?;
-            let second = self.passage.hash_range(other.source.as_ref(), &b.name, b.begin..b.end).await?;
+            let first = self.passage.hash_range(shard.source.as_ref(), a.name, a.begin..a.end).await?;
+            let second = self.passage.hash_range(other.source.as_ref(), b.name, b.begin..b.end).await?;
             if first != second {
                 return Err(ConvertError::Tensor {
-                    tensor: a.name.clone(),
+                    tensor: a.name.to_owned(),
                     reason: format!("has other bytes in {} than in {}", shard.file, other.file),
                     remedy: "remove the wrong copy by hand, or leave IX806 out of the repair".into(),
                 });
@@ -253,7 +253,7 @@ impl Job<'_> {
         let mut tensors = Vec::new();
         for file in &self.plan.files {
             for tensor in &file.tensors {
-                let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| &t.name);
+                let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| t.name);
                 tensors.push(json!({
                     "name": tensor.spec.name,
                     "file": file.name,

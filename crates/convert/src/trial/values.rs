@@ -77,13 +77,12 @@ impl<'a> Values<'a> {
             return Ok(Self { origin, dtype: FloatType::F32, rows, cols, part_rows: rows, kind: layer.kind });
         }
         let weight = layer.tensor(checkpoint, layer.weight_leaf());
-        let weight = weight.filter(|(shard, tensor)| shard.header.is_readable(tensor));
+        let weight = weight.filter(|(shard, tensor)| shard.header.is_readable(*tensor));
         let Some((shard, tensor)) = weight else { return Err(refuse("has no weight that can be read")) };
         let Some(dtype) = float_type(tensor.dtype) else {
             return Err(refuse(&format!("has a weight of {}, not of floats", tensor.dtype)));
         };
-        let (part_rows, rows, cols) = match (experts::form(checkpoint, model, layer), tensor.shape.as_slice())
-        {
+        let (part_rows, rows, cols) = match (experts::form(checkpoint, model, layer), tensor.shape) {
             (Some(experts::Form::Apart), &[experts, middle, cols]) => {
                 (Some(middle), experts.checked_mul(middle), Some(cols))
             }

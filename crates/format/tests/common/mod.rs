@@ -88,8 +88,8 @@ pub(crate) fn difference(file: &[u8], header: &ShardHeader) -> Option<String> {
                 .iter()
                 .map(|t| {
                     (
-                        t.name.clone(),
-                        (t.dtype.tag().to_owned(), t.shape.clone(), (t.begin - start, t.end - start)),
+                        t.name.to_owned(),
+                        (t.dtype.tag().to_owned(), t.shape.to_vec(), (t.begin - start, t.end - start)),
                     )
                 })
                 .collect();

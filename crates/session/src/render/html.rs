@@ -3,9 +3,10 @@
 //! Every text that is not ours passes `text`, which leaves no character that HTML reads as markup; nothing from
 //! a file is ever put into an attribute, a style or an address. A content policy in the page forbids the rest.
 
-use super::{AuditView, words};
-use crate::api::Finding;
-use quantscope_audit::rule;
+use super::words;
+use crate::api::FindingGroup;
+use crate::overview::finding_groups;
+use crate::report::AuditView;
 use std::fmt::Write as _;
 
 /// Findings of one rule that are listed; the JSON report has all.
@@ -16,7 +17,7 @@ const LISTED_LAYERS: usize = 5000;
 const STYLE: &str = include_str!("page.css");
 
 /// The whole document.
-pub(super) fn document(views: &[AuditView]) -> String {
+pub(super) fn document(views: &[AuditView<'_>]) -> String {
     let mut page = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -28,8 +29,8 @@ pub(super) fn document(views: &[AuditView]) -> String {
     for view in views {
         section(&mut page, view);
     }
-    if let Some(view) = views.first() {
-        let tool = &view.report.tool;
+    if !views.is_empty() {
+        let tool = AuditView::tool();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(page, "<footer>{} {}</footer>", text(&tool.name), text(&tool.version));
     }
@@ -37,9 +38,9 @@ pub(super) fn document(views: &[AuditView]) -> String {
     page
 }
 
-fn section(page: &mut String, view: &AuditView) {
+fn section(page: &mut String, view: &AuditView<'_>) {
     let overview = &view.overview;
-    let summary = &view.report.summary;
+    let summary = view.summary();
     let tone = match overview.verdict.state.as_str() {
         "broken" => "bad",
         "warnings" => "doubtful",
@@ -62,29 +63,27 @@ fn section(page: &mut String, view: &AuditView) {
     );
     let counts = words::counts(summary.errors, summary.warnings, summary.infos);
     let _ = writeln!(page, "<p>{}.</p>", if counts.is_empty() { "Nothing found".to_owned() } else { counts });
-    for group in words::groups(&view.report.findings) {
-        findings(page, group);
+    for group in finding_groups(view.findings().iter(), LISTED) {
+        findings(page, &group);
     }
     layers(page, view);
     page.push_str("</section>\n");
 }
 
-fn findings(page: &mut String, group: &[Finding]) {
-    let Some(first) = group.first() else { return };
-    let known = rule(&first.rule);
-    let word = words::severity(first.severity);
-    let target = first.target.as_ref().map(|target| format!(" for {}", text(target))).unwrap_or_default();
+fn findings(page: &mut String, group: &FindingGroup) {
+    let word = words::severity(group.severity);
+    let target = group.target.as_ref().map(|target| format!(" for {}", text(target))).unwrap_or_default();
     let _ = writeln!(
         page,
         "<details{}>\n<summary><span class=\"{word}\">{word}</span> {} {}{target} <span class=\"count\">{}</span></summary>\n\
          <p>{}</p>\n<ul>",
         if word == "error" { " open" } else { "" },
-        text(&first.rule),
-        text(known.map_or("", |rule| rule.title)),
-        group.len(),
-        text(known.map_or("", |rule| rule.why)),
+        text(&group.rule),
+        text(&group.title),
+        group.count,
+        text(&group.why),
     );
-    for finding in group.iter().take(LISTED) {
+    for finding in &group.findings {
         let file = finding.file.as_deref().filter(|file| *file != finding.subject);
         let file = file.map(|file| format!(" <small>{}</small>", text(file))).unwrap_or_default();
         let _ =
@@ -99,34 +98,37 @@ fn findings(page: &mut String, group: &[Finding]) {
         }
         page.push_str("</li>\n");
     }
-    if group.len() > LISTED {
-        let _ = writeln!(page, "<li>and {} more, which the JSON report lists</li>", group.len() - LISTED);
+    let more = group.count.saturating_sub(crate::count(group.findings.len()));
+    if more > 0 {
+        let _ = writeln!(page, "<li>and {more} more, which the JSON report lists</li>");
     }
-    let _ = writeln!(page, "</ul>\n<p><strong>What to do.</strong> {}</p>\n</details>", text(&first.fix));
+    let fix = group.findings.first().map_or("", |first| first.fix.as_ref());
+    let _ = writeln!(page, "</ul>\n<p><strong>What to do.</strong> {}</p>\n</details>", text(fix));
 }
 
-fn layers(page: &mut String, view: &AuditView) {
-    let all = &view.report.layers;
+fn layers(page: &mut String, view: &AuditView<'_>) {
+    let all = view.layers();
+    let count = all.len();
     let _ = writeln!(
         page,
         "<details>\n<summary>Layers <span class=\"count\">{}</span></summary>\n<div class=\"wide\"><table>\n\
          <thead><tr><th>name</th><th>kind</th><th>scheme</th><th>shape</th><th>bits per weight</th></tr></thead>\n<tbody>",
-        all.len()
+        count
     );
-    for layer in all.iter().take(LISTED_LAYERS) {
+    for layer in all.take(LISTED_LAYERS) {
         let _ = writeln!(
             page,
             "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{:?}</td><td>{:.3}</td></tr>",
-            text(&layer.name),
-            text(&layer.kind),
-            text(&layer.scheme),
+            text(layer.name),
+            text(layer.kind),
+            text(layer.scheme),
             layer.shape,
             layer.bits_per_weight
         );
     }
     page.push_str("</tbody>\n</table></div>\n");
-    if all.len() > LISTED_LAYERS {
-        let _ = writeln!(page, "<p>and {} more, which the JSON report lists</p>", all.len() - LISTED_LAYERS);
+    if count > LISTED_LAYERS {
+        let _ = writeln!(page, "<p>and {} more, which the JSON report lists</p>", count - LISTED_LAYERS);
     }
     page.push_str("</details>\n");
 }

@@ -3,16 +3,17 @@
 //! Names are set as code with a fence longer than any run of backticks in them, so that none of them closes it
 //! and none is read as markup, a mention or a link. Sentences, which quote names, are escaped.
 
-use super::{AuditView, words};
-use crate::api::Finding;
-use quantscope_audit::rule;
+use super::words;
+use crate::api::FindingGroup;
+use crate::overview::finding_groups;
+use crate::report::AuditView;
 use std::fmt::Write as _;
 
 /// Findings of one rule that are spelled out; a comment has a largest length.
 const SPELLED_OUT: usize = 20;
 
 /// The whole document.
-pub(super) fn document(views: &[AuditView]) -> String {
+pub(super) fn document(views: &[AuditView<'_>]) -> String {
     let mut text = String::new();
     for (i, view) in views.iter().enumerate() {
         if i > 0 {
@@ -24,9 +25,9 @@ pub(super) fn document(views: &[AuditView]) -> String {
 }
 
 // Writing to a String cannot fail, here and below.
-fn section(text: &mut String, view: &AuditView) {
+fn section(text: &mut String, view: &AuditView<'_>) {
     let overview = &view.overview;
-    let summary = &view.report.summary;
+    let summary = view.summary();
     let mark = match overview.verdict.state.as_str() {
         "broken" => "❌",
         "warnings" => "⚠️",
@@ -47,56 +48,56 @@ fn section(text: &mut String, view: &AuditView) {
     );
     let counts = words::counts(summary.errors, summary.warnings, summary.infos);
     let _ = writeln!(text, "\n{}.", if counts.is_empty() { "Nothing found".to_owned() } else { counts });
-    let groups = words::groups(&view.report.findings);
+    let groups = finding_groups(view.findings().iter(), SPELLED_OUT);
     if groups.is_empty() {
         return;
     }
     let _ = writeln!(text, "\n| | rule | about | findings |\n|---|---|---|---:|");
     for group in &groups {
-        let Some(first) = group.first() else { continue };
-        let title = rule(&first.rule).map_or("", |rule| rule.title);
         let _ = writeln!(
             text,
             "| {} | {} | {}{} | {} |",
-            words::severity(first.severity),
-            escaped(&first.rule),
-            escaped(title),
-            target(first),
-            group.len()
+            words::severity(group.severity),
+            escaped(&group.rule),
+            escaped(&group.title),
+            target(group),
+            group.count
         );
     }
     for group in groups {
-        findings(text, group);
+        findings(text, &group);
     }
 }
 
-fn target(finding: &Finding) -> String {
-    finding.target.as_ref().map(|target| format!(" ({})", escaped(target))).unwrap_or_default()
+fn target(group: &FindingGroup) -> String {
+    group.target.as_ref().map(|target| format!(" ({})", escaped(target))).unwrap_or_default()
 }
 
-fn findings(text: &mut String, group: &[Finding]) {
-    let Some(first) = group.first() else { return };
-    let known = rule(&first.rule);
-    let title = known.map_or("", |rule| rule.title);
+fn findings(text: &mut String, group: &FindingGroup) {
     let _ = writeln!(
         text,
         "\n<details><summary>{} {}{} ({})</summary>\n\n{}\n",
-        escaped(&first.rule),
-        escaped(title),
-        target(first),
-        group.len(),
-        escaped(known.map_or("", |rule| rule.why))
+        escaped(&group.rule),
+        escaped(&group.title),
+        target(group),
+        group.count,
+        escaped(&group.why)
     );
-    for finding in group.iter().take(SPELLED_OUT) {
+    for finding in &group.findings {
         let _ = writeln!(text, "- {}: {}", code(&finding.subject), escaped(&finding.message));
         if let (Some(expected), Some(found)) = (&finding.expected, &finding.found) {
             let _ = writeln!(text, "  expected {}, found {}", code(expected), code(found));
         }
     }
-    if group.len() > SPELLED_OUT {
-        let _ = writeln!(text, "- and {} more", group.len() - SPELLED_OUT);
+    let more = group.count.saturating_sub(crate::count(group.findings.len()));
+    if more > 0 {
+        let _ = writeln!(text, "- and {more} more");
     }
-    let _ = writeln!(text, "\n**What to do.** {}\n\n</details>", escaped(&first.fix));
+    let _ = writeln!(
+        text,
+        "\n**What to do.** {}\n\n</details>",
+        escaped(group.findings.first().map_or("", |first| first.fix.as_ref()))
+    );
 }
 
 fn decimal(value: f64) -> String {

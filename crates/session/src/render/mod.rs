@@ -8,8 +8,14 @@ mod markdown;
 mod sarif;
 mod words;
 
-use crate::api::{Overview, Report, SessionError};
+use crate::api::SessionError;
+use crate::report::{AuditView, Each};
 use serde::Serialize;
+use std::error::Error;
+use std::io::{self, BufWriter, Write};
+
+/// Bytes that are handed on together.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -49,52 +55,40 @@ impl Form {
     }
 }
 
-/// What a rendering is made of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AuditView {
-    /// The checkpoint at a glance, with the verdict.
-    pub overview: Overview,
-    /// The report; its findings still name the layers they touch.
-    pub report: Report,
-}
-
-impl AuditView {
-    /// The report as the JSON contract has it: layers that a finding touches are for jumping within a session.
-    #[must_use]
-    pub fn into_contract(self) -> Report {
-        let mut report = self.report;
-        for finding in &mut report.findings {
-            finding.layers = Vec::new();
-        }
-        report
-    }
-}
-
 /// Writes reports in a form. Several reports are one document: an array, several runs, several sections.
 ///
 /// # Errors
-/// If a number of a report cannot be written as JSON.
-pub fn render(form: Form, views: Vec<AuditView>) -> Result<String, SessionError> {
+/// If `out` takes no more, or a number of a report cannot be written as JSON.
+pub fn write(form: Form, views: &[AuditView<'_>], out: &mut dyn Write) -> io::Result<()> {
+    // JSON comes in small pieces, of which hundreds of megabytes are never held at once.
+    let mut out = BufWriter::with_capacity(PIECE_BYTES, out);
     match form {
-        Form::Json => {
-            let reports: Vec<Report> = views.into_iter().map(AuditView::into_contract).collect();
-            match reports.as_slice() {
-                [report] => pretty(report),
-                reports => pretty(reports),
-            }
-        }
-        Form::Sarif => pretty(&sarif::log(&views)),
-        Form::Markdown => Ok(markdown::document(&views)),
-        Form::Html => Ok(html::document(&views)),
+        Form::Json => match views {
+            [view] => pretty(&view.contract(), &mut out)?,
+            views => pretty(&Each(|| views.iter().map(AuditView::contract)), &mut out)?,
+        },
+        Form::Sarif => pretty(&sarif::log(views), &mut out)?,
+        Form::Markdown => out.write_all(markdown::document(views).as_bytes())?,
+        Form::Html => out.write_all(html::document(views).as_bytes())?,
     }
+    out.flush()
 }
 
-fn pretty<T: Serialize + ?Sized>(value: &T) -> Result<String, SessionError> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| unwritable(&error))?;
-    text.push('\n');
-    Ok(text)
+/// The same as a text.
+///
+/// # Errors
+/// If a number of a report cannot be written as JSON.
+pub fn render(form: Form, views: &[AuditView<'_>]) -> Result<String, SessionError> {
+    let mut bytes = Vec::new();
+    write(form, views, &mut bytes).map_err(|error| unwritable(&error))?;
+    String::from_utf8(bytes).map_err(|error| unwritable(&error))
 }
 
-fn unwritable(error: &serde_json::Error) -> SessionError {
+pub(crate) fn unwritable(error: &dyn Error) -> SessionError {
     SessionError { kind: "refused".into(), message: format!("the report cannot be written: {error}") }
+}
+
+fn pretty<T: Serialize + ?Sized>(value: &T, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    out.write_all(b"\n")
 }

@@ -4,9 +4,12 @@
 //! checkpoint (physical) and modules or tensors (logical). JSON escapes every name; addresses are
 //! percent-encoded besides.
 
-use super::{AuditView, words};
+use super::words;
+use crate::Session;
 use crate::api::{Finding, Severity};
+use crate::report::{AuditView, Each};
 use quantscope_audit::{Rule, rules};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const SCHEMA: &str =
@@ -17,34 +20,64 @@ const HOME: &str = "https://github.com/quantscope/quantscope";
 const LISTED: usize = 100;
 
 /// The whole log.
-pub(super) fn log(views: &[AuditView]) -> Value {
-    json!({"$schema": SCHEMA, "version": "2.1.0", "runs": views.iter().map(run).collect::<Vec<_>>()})
+pub(super) fn log(views: &[AuditView<'_>]) -> impl Serialize {
+    Log { schema: SCHEMA, version: "2.1.0", runs: Each(|| views.iter().map(run)) }
 }
 
-fn run(view: &AuditView) -> Value {
+#[derive(Serialize)]
+struct Log<R> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    version: &'static str,
+    runs: R,
+}
+
+/// A run; its results are made while they are written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Run<R> {
+    tool: Value,
+    original_uri_base_ids: Value,
+    artifacts: Vec<Value>,
+    results: R,
+    column_kind: &'static str,
+    properties: Value,
+}
+
+fn run(view: &AuditView<'_>) -> impl Serialize {
     let known = rules();
-    let tool = &view.report.tool;
-    let results: Vec<Value> = view.report.findings.iter().map(|f| result(view, &known, f)).collect();
-    let artifacts: Vec<Value> = view
-        .report
-        .checkpoint
+    let tool = AuditView::tool();
+    let checkpoint = view.checkpoint();
+    let first = checkpoint.shards.first().map(|shard| shard.file.clone());
+    let artifacts: Vec<Value> = checkpoint
         .shards
         .iter()
         .map(|shard| json!({"location": artifact(&shard.file), "length": length(shard.bytes)}))
         .collect();
-    json!({
-        "tool": {"driver": {
+    Run {
+        tool: json!({"driver": {
             "name": tool.name,
             "semanticVersion": tool.version,
             "informationUri": HOME,
             "rules": known.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
-        }},
-        "originalUriBaseIds": {"CHECKPOINT": {"description": {"text": text(&view.report.checkpoint.path)}}},
-        "artifacts": artifacts,
-        "results": results,
-        "columnKind": "utf16CodeUnits",
-        "properties": {"verdict": view.overview.verdict.title, "verifiedBy": view.overview.verified_by},
-    })
+        }}),
+        original_uri_base_ids: json!({"CHECKPOINT": {"description": {"text": text(&checkpoint.path)}}}),
+        artifacts,
+        results: Each(move || {
+            let place = Place { session: view.session, first: first.clone() };
+            let known = rules();
+            view.findings().iter().map(move |finding| result(&place, &known, &finding.to_finding()))
+        }),
+        column_kind: "utf16CodeUnits",
+        properties: json!({"verdict": view.overview.verdict.title, "verifiedBy": view.overview.verified_by}),
+    }
+}
+
+/// What places in a checkpoint are told by.
+struct Place<'v> {
+    session: &'v Session,
+    /// The first weight file.
+    first: Option<String>,
 }
 
 /// SARIF counts bytes in a signed number; -1 says that it is not known.
@@ -84,7 +117,7 @@ fn pascal(title: &str) -> String {
         .collect()
 }
 
-fn result(view: &AuditView, known: &[&Rule], finding: &Finding) -> Value {
+fn result(place: &Place<'_>, known: &[&Rule], finding: &Finding) -> Value {
     let mut result = Map::new();
     result.insert("ruleId".into(), finding.rule.clone().into());
     if let Some(index) = known.iter().position(|rule| rule.id == finding.rule) {
@@ -92,7 +125,7 @@ fn result(view: &AuditView, known: &[&Rule], finding: &Finding) -> Value {
     }
     result.insert("level".into(), level(finding.severity).into());
     result.insert("message".into(), json!({"text": message(finding)}));
-    result.insert("locations".into(), json!([location(view, finding)]));
+    result.insert("locations".into(), json!([location(place, finding)]));
     let key =
         format!("{}:{}:{}", finding.rule, finding.subject, finding.target.as_deref().unwrap_or_default());
     result.insert("partialFingerprints".into(), json!({"ruleSubjectTarget/v1": key}));
@@ -123,9 +156,8 @@ fn message(finding: &Finding) -> String {
 }
 
 /// The file a finding is about, else the first weight file, since code hosts show nothing without one.
-fn location(view: &AuditView, finding: &Finding) -> Value {
-    let first = view.report.checkpoint.shards.first().map(|shard| shard.file.as_str());
-    let file = finding.file.as_deref().filter(|file| !file.is_empty()).or(first);
+fn location(place: &Place<'_>, finding: &Finding) -> Value {
+    let file = finding.file.as_deref().filter(|file| !file.is_empty()).or(place.first.as_deref());
     let mut location = Map::new();
     if let Some(file) = file {
         location.insert("physicalLocation".into(), json!({"artifactLocation": artifact(file)}));
@@ -134,14 +166,13 @@ fn location(view: &AuditView, finding: &Finding) -> Value {
     names.extend(
         finding.layers.iter().map(String::as_str).filter(|name| *name != finding.subject).take(LISTED),
     );
-    let places: Vec<Value> = names.iter().map(|name| logical(view, name)).collect();
+    let places: Vec<Value> = names.iter().map(|name| logical(place, name)).collect();
     location.insert("logicalLocations".into(), places.into());
     Value::Object(location)
 }
 
-fn logical(view: &AuditView, name: &str) -> Value {
-    let is_layer =
-        view.report.layers.binary_search_by(|l| quantscope_format::natural_cmp(&l.name, name)).is_ok();
+fn logical(place: &Place<'_>, name: &str) -> Value {
+    let is_layer = place.session.model.layer(name).is_some();
     json!({"fullyQualifiedName": name, "kind": if is_layer { "module" } else { "member" }})
 }
 

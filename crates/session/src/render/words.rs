@@ -1,6 +1,6 @@
 //! Words and numbers that the renderings share.
 
-use crate::api::{Finding, Severity};
+use crate::api::Severity;
 use std::fmt::Write as _;
 
 /// The word for a severity.
@@ -48,9 +48,4 @@ pub(super) fn visible(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Findings of one rule and one target, in the order of the report.
-pub(super) fn groups(findings: &[Finding]) -> Vec<&[Finding]> {
-    findings.chunk_by(|a, b| a.rule == b.rule && a.target == b.target).collect()
 }

@@ -38,7 +38,7 @@ impl Sums {
             weight_bits: layer.weight_bits,
             weights: layer.weights,
             findings: count(own.clone().count()),
-            worst: own.map(|finding| finding.severity).min(),
+            worst: own.map(|finding| finding.severity()).min(),
         }
     }
 

@@ -6,6 +6,8 @@ use crate::page;
 use crate::project::Project;
 use crate::setup::{self, WASM_TARGET};
 use anyhow::{Context as _, Result, ensure};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -137,7 +139,20 @@ impl Inputs {
         Ok(Cost { what: what.to_owned(), size, seconds, peak_bytes })
     }
 
-    /// What the commands that read every byte hold in memory at most.
+    /// The file whose header has so many tensors, described by the command-line tool.
+    fn inspect(&self, tensors: u64) -> Program {
+        let file = self.file(&format!("header-{tensors}.safetensors"));
+        Program::new(&self.tool, ["inspect", &file, "--json", "--limit", "tensors=1000000"])
+    }
+
+    /// Bytes of that header, its length included.
+    fn header_bytes(&self, tensors: u64) -> Result<u64> {
+        let mut length = [0; 8];
+        File::open(self.file(&format!("header-{tensors}.safetensors")))?.read_exact(&mut length)?;
+        Ok(u64::from_le_bytes(length).saturating_add(8))
+    }
+
+    /// What the commands that read every byte hold in memory at most, and what reads headers of many tensors.
     pub(crate) fn peak_memory(&self) -> Result<Vec<Cost>> {
         let (model, packed, again) =
             (self.folder.join("model"), self.folder.join("packed"), self.folder.join("again"));
@@ -153,6 +168,10 @@ impl Inputs {
         let audit = Program::new(&self.tool, ["audit", &to, "--engine", "cpu", "--fail-on", "never"]);
         costs.push(self.costs("audit", bytes_of(&packed)?, &audit, None)?);
         std::fs::remove_dir_all(&again)?;
+        for tensors in [100_000, 700_000] {
+            let what = format!("inspect --json, {tensors} tensors");
+            costs.push(self.costs(&what, self.header_bytes(tensors)?, &self.inspect(tensors), None)?);
+        }
         Ok(costs)
     }
 
@@ -160,10 +179,7 @@ impl Inputs {
     pub(crate) fn growth(&self, quick: bool) -> Result<Vec<Cost>> {
         let mut costs = Vec::new();
         for tensors in [1_000, 10_000, 100_000, 700_000] {
-            let file = self.file(&format!("header-{tensors}.safetensors"));
-            let inspect =
-                Program::new(&self.tool, ["inspect", &file, "--json", "--limit", "tensors=1000000"]);
-            costs.push(self.costs("inspect, by tensors", tensors, &inspect, None)?);
+            costs.push(self.costs("inspect, by tensors", tensors, &self.inspect(tensors), None)?);
         }
         let gigabytes: &[u64] = if quick { &[1] } else { &[1, 10] };
         for gigabytes in gigabytes {

@@ -31,10 +31,15 @@ impl Weights {
             bail!("{} is no sound safetensors file: {:?}", file.display(), header.defects);
         }
         let mut entries = Vec::new();
-        for tensor in header.tensors {
+        for tensor in header.tensors.iter() {
             let span = usize::try_from(tensor.begin)?..usize::try_from(tensor.end)?;
             let bytes = bytes.get(span).context("a span past the end")?.to_vec();
-            entries.push(Entry { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, bytes });
+            entries.push(Entry {
+                name: tensor.name.into(),
+                dtype: tensor.dtype,
+                shape: tensor.shape.into(),
+                bytes,
+            });
         }
         Ok(Self { entries })
     }

@@ -1,9 +1,10 @@
 //! CF309: the declared block or group size, against the one that the shapes of the scales imply.
 
 use super::super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::model::LayerInfo;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::QuantDeclaration;
 use quantscope_schemes::{Role, ScaleLayout};
 use std::collections::{BTreeMap, HashMap};
@@ -76,7 +77,7 @@ fn disagreement(
     let size = sizes.of_layer(&layer.name)?;
     let member = layer.member_of(Role::WeightScale)?;
     let (_, scale) = context.checkpoint.tensor(member.shard, member.tensor)?;
-    let (&[rows, cols], scales) = (layer.shape.as_slice(), scale.shape.as_slice()) else { return None };
+    let (&[rows, cols], scales) = (layer.shape.as_slice(), scale.shape) else { return None };
     let squeezed: Vec<u64> = match scales {
         [a, 1, b, 1] => vec![*a, *b],
         other => other.to_vec(),
@@ -103,7 +104,7 @@ fn disagreement(
     Some((wide.to_string(), implied(cols, across)?.to_string()))
 }
 
-pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let Some(declaration) = context.checkpoint.declaration() else { return };
     let sizes = Sizes::of(declaration);
     let mut wrong: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();

@@ -1,9 +1,10 @@
 //! CF308: numbers of layers and experts that the config gives, against those that have tensors.
 
 use super::super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::names::{expert, is_vision};
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_schemes::Kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +42,7 @@ fn stated<'a>(config: &Value, fields: &[&'a str]) -> Option<(&'a str, u64)> {
     homes.find_map(|home| fields.iter().find_map(|f| Some((*f, home.get(f)?.as_u64()?))))
 }
 
-pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let (Some(config), true) = (context.checkpoint.model_config(), context.is_whole()) else { return };
     layers(context, &config.value, findings);
     experts(context, &config.value, findings);
@@ -71,7 +72,7 @@ fn stack(context: HeaderContext<'_>) -> Option<(&str, BTreeSet<u64>)> {
     stacks.next().is_none().then_some(only)
 }
 
-fn layers(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Finding>) {
+fn layers(context: HeaderContext<'_>, config: &Value, findings: &mut Findings) {
     let (Some((field, declared)), Some((path, found))) = (stated(config, LAYERS), stack(context)) else {
         return;
     };
@@ -99,7 +100,7 @@ fn layers(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Finding
     }
 }
 
-fn experts(context: HeaderContext<'_>, config: &Value, findings: &mut Vec<Finding>) {
+fn experts(context: HeaderContext<'_>, config: &Value, findings: &mut Findings) {
     let Some((field, declared)) = stated(config, EXPERTS).filter(|(_, n)| *n > 0) else { return };
     let mut blocks: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
     let mut stacked: BTreeMap<&str, u64> = BTreeMap::new();

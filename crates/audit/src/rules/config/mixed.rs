@@ -1,8 +1,9 @@
 //! CF306: the list of layers that a mixed-precision config keeps, against the tensors.
 
 use super::super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use crate::{names, ties};
 use std::collections::HashSet;
 
@@ -24,7 +25,7 @@ const CF306: Rule = Rule {
     ),
 };
 
-pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let (Some(declaration), true) = (context.checkpoint.declaration(), context.model.declared.is_mixed())
     else {
         return;

@@ -9,8 +9,9 @@ mod promises;
 
 use super::HeaderContext;
 use crate::checkpoint::ConfigFile;
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::ConfigError;
 
 /// The rules of each file of the family.
@@ -30,7 +31,7 @@ const CF310: Rule = Rule {
     example: Example::of("{\"hidden_size\": \"4096\"}", "{\"hidden_size\": 4096}"),
 };
 
-pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let checkpoint = context.checkpoint;
     unreadable(checkpoint.config.as_ref(), |c| &c.faults, findings);
     unreadable(checkpoint.config_quant.as_ref(), |c| &c.faults, findings);
@@ -46,7 +47,7 @@ pub(crate) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 fn unreadable<T>(
     config: Option<&ConfigFile<T>>,
     faults: impl Fn(&T) -> &Vec<ConfigError>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     let Some(ConfigFile { file, content }) = config else { return };
     let errors: Vec<&ConfigError> = match content {

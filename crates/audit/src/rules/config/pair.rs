@@ -1,8 +1,9 @@
 //! CF307: `config.json` and `hf_quant_config.json` compared.
 
 use super::super::HeaderContext;
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_format::Gather as _;
 use quantscope_format::{KvCache, QuantDeclaration};
 use quantscope_schemes::declare;
@@ -24,7 +25,7 @@ const CF307: Rule = Rule {
     ),
 };
 
-pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     if let (Some(config), Some(hf)) = (&context.checkpoint.config_quant, &context.checkpoint.hf_quant)
         && let (Ok(a), Ok(b)) = (&config.content, &hf.content)
     {
@@ -88,13 +89,7 @@ fn only_in<T: Ord + AsRef<str>>(a: &BTreeSet<T>, b: &BTreeSet<T>) -> String {
     only.join(", ")
 }
 
-fn compare(
-    file_a: &str,
-    a: &QuantDeclaration,
-    file_b: &str,
-    b: &QuantDeclaration,
-    findings: &mut Vec<Finding>,
-) {
+fn compare(file_a: &str, a: &QuantDeclaration, file_b: &str, b: &QuantDeclaration, findings: &mut Findings) {
     let (a, b) = (Canonical::of(a), Canonical::of(b));
     let mut report = |field: &str, in_a: String, in_b: String| {
         let message = format!("{file_b} and {file_a} disagree on {field}: {in_b} against {in_a}");

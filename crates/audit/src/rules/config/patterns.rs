@@ -1,8 +1,9 @@
 //! CF303: exclude patterns that match nothing, usually for a prefix that the model nests otherwise.
 
 use super::super::HeaderContext;
+use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use crate::{names, ties};
 use quantscope_format::{Gather as _, Glob};
 use std::collections::{BTreeSet, HashMap};
@@ -113,7 +114,7 @@ fn is_path_pattern(pattern: &str) -> bool {
     !pattern.is_empty() && !pattern.starts_with("re:") && !class
 }
 
-pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     let Some(declaration) = context.checkpoint.declaration() else { return };
     if declaration.exclude.is_empty() || context.model.layers.is_empty() || !context.is_whole() {
         return;

@@ -1,9 +1,10 @@
 //! CF301, CF302 and CF305: layers that are not what the config says, or should not be what they are.
 
 use super::super::{HeaderContext, number};
+use crate::findings::Findings;
 use crate::names::is_vision;
 use crate::registry::{Example, FindingExt, Rule};
-use crate::report::{Finding, Severity};
+use crate::report::Severity;
 use quantscope_schemes::{Family, Role, WEIGHT_LEAF, role_of};
 
 pub(super) const RULES: &[Rule] = &[CF301, CF302, CF305];
@@ -49,7 +50,7 @@ const CF305: Rule = Rule {
     ),
 };
 
-pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(context: HeaderContext<'_>, findings: &mut Findings) {
     vision(context, findings);
     let declared = &context.model.declared;
     if declared.algo().is_none() {
@@ -90,7 +91,7 @@ pub(super) fn check(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// A tower beside a language model: a checkpoint that is a tower alone was meant to be quantized.
-fn vision(context: HeaderContext<'_>, findings: &mut Vec<Finding>) {
+fn vision(context: HeaderContext<'_>, findings: &mut Findings) {
     let layers = &context.model.layers;
     let quantized: Vec<&str> =
         layers.iter().filter(|l| l.is_quantized() && is_vision(&l.name)).map(|l| l.name.as_str()).collect();
