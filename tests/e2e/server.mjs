@@ -27,6 +27,7 @@ const withLocal = (text) => text.replace("connect-src 'self' https:", "connect-s
 const ends = { "helpers-throw": 'throw new Error("broken on purpose")', "helpers-close": "self.close()" };
 const broken = (script, end) => `${script.replace(/^init\(/m, "await init(")}
 if (self.name.startsWith("compute-")) {
+  while (!self.onmessage) await new Promise((resolve) => setTimeout(resolve, 1));
   const work = self.onmessage;
   let tasks = 0;
   self.onmessage = (event) => {

@@ -1,12 +1,13 @@
-//! What the build adds to what Trunk made: one sheet of all its styles, the hashes of the page's scripts, the page
+//! What the build adds to what Trunk made: the worker's program in two parts, one sheet of all its styles, the hashes of the page's scripts, the page
 //! that may connect to other places, and the list of files that the service worker keeps.
 
-use crate::glue;
+use crate::{glue, split};
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256, Sha384};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// The part of the policy that says where the page may connect to, as `index.html` has it.
 const CLOSED: &str = "connect-src 'self'";
@@ -24,6 +25,7 @@ const PROGRAMS: [&str; 2] = ["app", "worker"];
 /// Finishes the page that stands in `folder`.
 pub(crate) fn finish(folder: &Path) -> Result<()> {
     let page = fs::read_to_string(folder.join("index.html")).context("the page is not built")?;
+    divide(folder)?;
     for program in PROGRAMS.iter().filter(|name| folder.join(format!("{name}_bg.wasm")).is_file()) {
         glue::shorten(folder, program)?;
     }
@@ -50,6 +52,42 @@ pub(crate) fn finish(folder: &Path) -> Result<()> {
     fs::write(folder.join("precache.js"), format!("self.precache = {kept};\n"))?;
     Ok(())
 }
+
+/// Which functions of the worker's program are fetched later.
+const LATER: &str = include_str!("../../../web/later.txt");
+
+/// Takes the worker's program apart, and optimizes both parts.
+fn divide(folder: &Path) -> Result<()> {
+    let [whole, later] = ["worker_bg.wasm", "worker_later.wasm"].map(|name| folder.join(name));
+    if !whole.is_file() {
+        return Ok(());
+    }
+    let parts = split::split(&fs::read(&whole)?, &split::Patterns::parse(LATER))?;
+    fs::write(&whole, parts.first)?;
+    fs::write(&later, parts.later)?;
+    let mut optimizers = Vec::new();
+    for part in [&whole, &later] {
+        let optimizer = Command::new("wasm-opt").args(OPTIMIZER).arg("-o").args([part, part]).spawn();
+        optimizers.push(optimizer.context("wasm-opt does not run; `cargo xtask serve --check` installs it")?);
+    }
+    for mut optimizer in optimizers {
+        ensure!(optimizer.wait()?.success(), "wasm-opt failed");
+    }
+    Ok(())
+}
+
+/// What wasm-opt is told, as `index.html` has it for the other program.
+const OPTIMIZER: [&str; 9] = [
+    "-Oz",
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+    "--low-memory-unused",
+];
 
 /// Where the page names a sheet of styles.
 const SHEET: &str = "<link rel=\"stylesheet\" href=\"./";

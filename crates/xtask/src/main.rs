@@ -17,6 +17,7 @@ mod samples;
 mod serve;
 mod setup;
 mod soak;
+mod split;
 mod steps;
 mod trust;
 

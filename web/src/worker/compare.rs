@@ -1,10 +1,10 @@
 //! The worker's part of the Compare view: the second checkpoint, what differs, and windows of it.
 
 use super::desk::Desk;
-use super::{js, tell};
+use super::js;
 use crate::protocol::remote::Traffic;
 use crate::protocol::{
-    CompareDigest, CompareReply, CompareRequest, DifferencePage, DifferenceRow, Event, Reply, RequestId,
+    CompareDigest, CompareReply, CompareRequest, DifferencePage, DifferenceRow, Reply, RequestId,
 };
 use quantscope_session::Arrange as _;
 use quantscope_session::Session;
@@ -124,7 +124,7 @@ impl Desk {
                     let found = found.as_ref().ok_or_else(nothing_compared)?;
                     (found.sides.clone(), found.rules.clone())
                 };
-                let engines = self.engines.ready().await;
+                let engines = self.ready().await;
                 let rules = rules.as_deref();
                 CompareReply::Picture(a.compare_layer(&b, &name, rules, engines.engines(), &control).await?)
             }
@@ -142,10 +142,10 @@ impl Desk {
         let sides = if swapped { [second, open] } else { [open, second] };
         let rules = self.compare.rules.borrow().clone();
         *self.compare.found.borrow_mut() = None;
-        let engines = self.engines.ready().await;
+        let engines = self.ready().await;
         let [a, b] = &sides;
         let comparison = a.compare(b, rules.as_deref(), engines.engines(), &control).await;
-        tell(Event::Engine(self.engines.status().await));
+        self.tell_engine().await;
         let comparison = comparison?;
         let mut by_cause: Vec<(String, u64)> =
             comparison.by_cause.iter().map(|(cause, count)| (cause.clone(), *count)).collect();

@@ -18,10 +18,9 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// Begins a job. It can be cancelled until its control is dropped.
+    /// Begins a job, or goes on with one that only waits. It can be cancelled until its control is dropped.
     pub(super) fn begin(self: &Rc<Self>, id: RequestId) -> JobControl {
-        let cancelled = Rc::new(Cell::new(false));
-        self.running.borrow_mut().insert(id, Rc::clone(&cancelled));
+        let cancelled = Rc::clone(self.running.borrow_mut().entry(id).or_default());
         JobControl {
             jobs: Rc::clone(self),
             id,

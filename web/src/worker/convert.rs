@@ -2,11 +2,11 @@
 
 use super::desk::{Answer, Checkpoint, Desk, HEADERS};
 use super::folder::FolderSink;
-use super::output::{self, Folder};
+use super::js;
+use super::output::{self, Written, free};
 use super::sink::OpfsSink;
 use super::stopped::Stopped;
-use super::{js, tell};
-use crate::protocol::{Event, PlanSummary, Reply, RequestId, ResultSummary, STOPPED};
+use crate::protocol::{PlanSummary, Reply, RequestId, ResultSummary, STOPPED};
 use quantscope_session::Arrange as _;
 use quantscope_session::Sink as _;
 use quantscope_session::api::{
@@ -14,15 +14,6 @@ use quantscope_session::api::{
 };
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, FileSystemDirectoryHandle};
-
-/// The files of a result.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// Where they are in the private file system; `None` if they are in a folder of the user's.
-    pub(super) folder: Option<Folder>,
-    /// The files by name.
-    pub(super) files: Vec<(String, Blob)>,
-}
 
 impl Desk {
     /// Converts into the folder that is attached, or into the private file system.
@@ -44,7 +35,7 @@ impl Desk {
         let asked = self.stopped_in.borrow().clone().filter(|_| resume.is_some());
         let picked = given.or(asked);
         let needed = needed(&session.plan(&convert)?);
-        let engines = self.engines.ready().await;
+        let engines = self.ready().await;
         let (summary, written) = match &picked {
             Some(picked) => {
                 let refused = |error: JsValue| {
@@ -72,9 +63,9 @@ impl Desk {
                 (summary, Written { folder: Some(folder), files: sink.into_files() })
             }
         };
-        tell(Event::Engine(self.engines.status().await));
+        self.tell_engine().await;
         let (mut summary, errors) = split(summary?, &written.files);
-        summary.memory = self.engines.memory();
+        summary.memory = self.engines().memory();
         summary.folder = picked.filter(|_| written.folder.is_none()).map(|picked| picked.name());
         *self.stopped_in.borrow_mut() = None;
         *self.errors.borrow_mut() = errors;
@@ -84,9 +75,9 @@ impl Desk {
     }
 
     /// Opens the files of the last result.
-    pub(super) async fn open_result(&self, id: RequestId, name: &str) -> Result<Reply, SessionError> {
+    pub(super) async fn open_result(&self, id: RequestId, name: String) -> Result<Reply, SessionError> {
         let files = self.result_files()?;
-        let reply = self.open(id, name, files).await?;
+        let reply = self.open(id, &name, files).await?;
         self.forget_open_result().await;
         let written = self.result.borrow_mut().take();
         *self.open_result.borrow_mut() = written;
@@ -106,10 +97,9 @@ impl Desk {
         free(written).await;
     }
 
-    /// Frees the space of the result that was open, when something else is.
-    pub(super) async fn forget_open_result(&self) {
-        let written = self.open_result.borrow_mut().take();
-        free(written).await;
+    pub(super) async fn output_dropped(&self) -> Result<Reply, SessionError> {
+        self.drop_output().await;
+        Ok(Reply::Done)
     }
 }
 
@@ -124,12 +114,6 @@ fn told_of(stopped: &Stopped, folder: &str) -> SessionError {
             stopped.finished
         ),
     )
-}
-
-async fn free(written: Option<Written>) {
-    if let Some(folder) = written.and_then(|written| written.folder) {
-        folder.remove().await;
-    }
 }
 
 /// Room that an output takes in the private file system: what passes unchanged stays where it is.

@@ -3,30 +3,34 @@
 use super::blob::BlobSource;
 use super::compare::CompareDesk;
 use super::control::Jobs;
-use super::convert::{Written, summary_of};
 use super::engines::EngineRoom;
 use super::js;
 use super::judging;
 use super::lab::SweepHeld;
-use super::output::Output;
+use super::later::{self, work};
+use super::output::{Output, Written};
 use super::samples;
 use super::sink::Sources;
 use super::tell;
 use crate::protocol::remote::Traffic;
-use crate::protocol::{Event, Reply, Request, RequestId};
+use crate::protocol::{EngineStatus, Event, ExploreReply, ExploreRequest, Reply, Request, RequestId};
+use gloo_timers::future::TimeoutFuture;
 use quantscope_session::Gather as _;
-use quantscope_session::api::{ConvertRequest, LayerError, PlanLayer, PlanView, SessionError};
+use quantscope_session::api::{EngineChoice, LayerError, PlanView, SessionError};
 use quantscope_session::{InputFile, Limits, Session};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, FileSystemDirectoryHandle};
 
 /// Most layers of a finding that travel; the page jumps to them by rule, not by name.
 const LAYERS_OF_A_FINDING: usize = 12;
 /// Room that the headers and configs of an output take, beside its packed tensors.
 pub(super) const HEADERS: u64 = 8 << 20;
+
+/// Milliseconds after the start before the rest of the program is fetched unasked: a checkpoint may be on its way in.
+const ARRIVAL_MS: u32 = 1500;
 
 /// An answer: the reply, and what is attached to it.
 pub(super) type Answer = Result<(Reply, Vec<JsValue>), SessionError>;
@@ -40,18 +44,21 @@ pub(super) struct Checkpoint {
 
 /// Everything that the worker holds.
 pub(super) struct Desk {
-    pub(super) engines: EngineRoom,
+    engines: OnceCell<EngineRoom>,
+    pub(super) engine_choice: Cell<EngineChoice>,
+    /// How many compute workers are asked for.
+    workers: Option<u32>,
     pub(super) jobs: Rc<Jobs>,
     pub(super) output: Output,
     pub(super) checkpoint: RefCell<Option<Checkpoint>>,
     /// Whether someone judges what is open.
     pub(super) judging: Cell<bool>,
-    calibration: RefCell<Option<String>>,
+    pub(super) calibration: RefCell<Option<String>>,
     pub(super) sweep: RefCell<Option<SweepHeld>>,
     pub(super) compare: CompareDesk,
     /// What went over the network for what is open.
     pub(super) traffic: Rc<Cell<Traffic>>,
-    plan: RefCell<PlanView>,
+    pub(super) plan: RefCell<PlanView>,
     pub(super) errors: RefCell<Vec<LayerError>>,
     /// The files of the last result.
     pub(super) result: RefCell<Option<Written>>,
@@ -66,7 +73,9 @@ impl Desk {
     /// `workers` is how many compute workers are asked for.
     pub(super) fn new(workers: Option<u32>) -> Self {
         Self {
-            engines: EngineRoom::new(workers),
+            engines: OnceCell::new(),
+            engine_choice: Cell::default(),
+            workers,
             jobs: Rc::default(),
             output: Output::new(),
             checkpoint: RefCell::default(),
@@ -91,81 +100,105 @@ impl Desk {
     }
 
     /// Answers a request.
-    pub(super) async fn answer(&self, id: RequestId, request: Request, attached: Vec<JsValue>) -> Answer {
+    pub(super) async fn answer(
+        self: &Rc<Self>,
+        id: RequestId,
+        request: Request,
+        attached: Vec<JsValue>,
+    ) -> Answer {
         if judging::is_needed(&request) {
             self.judge_now();
         }
-        let reply = match request {
+        // Nothing of `work` is done before the part of the program that does it is here.
+        let work = match request {
             Request::Open { name, paths } => {
                 let files = paths.into_iter().zip(attached.into_iter().map(JsCast::unchecked_into)).collect();
                 let reply = self.open(id, &name, files).await?;
                 self.forget_open_result().await;
-                reply
+                return Ok((reply, Vec::new()));
             }
             Request::OpenSample { folder, name } => {
                 let files = samples::fetch(&folder).await?;
                 let reply = self.open(id, &name, files).await?;
                 self.forget_open_result().await;
-                reply
+                return Ok((reply, Vec::new()));
             }
-            Request::Explore(request) => return self.explore(id, request).await,
-            Request::Remote(request) => self.remote(id, request).await?,
-            Request::Layer { name } => Reply::Layer(self.session()?.layer(&name)),
-            Request::Values { name } => {
-                let control = self.jobs.begin(id);
-                Reply::Values(self.session()?.layer_values(&name, &control).await?)
+            Request::Explore(ExploreRequest::Tree(query)) => {
+                let tree = self.session()?.tree(&query);
+                return Ok((Reply::Explore(ExploreReply::Tree(tree)), Vec::new()));
             }
+            Request::Explore(ExploreRequest::Size { path }) => {
+                let size = self.session()?.size_view(&path);
+                return Ok((Reply::Explore(ExploreReply::Size(size)), Vec::new()));
+            }
+            Request::Layer { name } => return Ok((Reply::Layer(self.session()?.layer(&name)), Vec::new())),
             Request::Findings(query) => {
                 let mut groups = self.session()?.findings_of(&query);
                 for finding in groups.iter_mut().flat_map(|group| &mut group.findings) {
                     finding.layers.truncate(LAYERS_OF_A_FINDING);
                 }
-                Reply::Findings(groups)
+                return Ok((Reply::Findings(groups), Vec::new()));
             }
-            Request::Lab(request) => self.lab(id, request).await?,
-            Request::Compare(request) => self.compare(id, request, &attached).await?,
-            Request::Ties => Reply::Ties(self.session()?.ties()),
-            Request::Audit(choice) => self.audit(&choice)?,
-            Request::RepairPlan { rules } => self.repair_plan(rules).await?,
-            Request::Repair { rules } => return self.repair(id, &rules).await,
-            Request::Report(form) => return self.report(form),
-            Request::Verify => self.verify(id, false).await?,
-            Request::Calibration => self.take_calibration(&attached).await?,
-            Request::Plan { convert, calibrated } => {
-                let plan = self.session()?.plan_with_refusals(&self.calibrated(convert, calibrated))?;
-                let summary = summary_of(&plan).await;
-                *self.plan.borrow_mut() = plan;
-                Reply::Planned(summary)
-            }
-            Request::Recipe(request) => return super::recipe::answer(request, &attached).await,
-            Request::PlanRows { packed, start, count } => {
-                let plan = self.plan.borrow();
-                let rows: &[PlanLayer] = if packed { &plan.packed } else { &plan.kept };
-                Reply::PlanRows(window(rows, start, count))
-            }
-            Request::Convert { convert, calibrated, resume } => {
-                return self.convert(id, convert, calibrated, resume, &attached).await;
-            }
-            Request::OpenResult { name } => self.open_result(id, &name).await?,
-            Request::ResultRows { start, count } => {
-                Reply::ResultRows(window(&self.errors.borrow(), start, count))
-            }
-            Request::ProofRows { start, count } => self.proof_rows(start, count).await?,
-            Request::Memory => Reply::Memory { bytes: js::memory_bytes() },
-            Request::DropOutput => {
-                self.drop_output().await;
-                Reply::Done
-            }
+            Request::Ties => return Ok((Reply::Ties(self.session()?.ties()), Vec::new())),
+            Request::Audit(choice) => return Ok((self.audit(&choice)?, Vec::new())),
+            Request::Memory => return Ok((Reply::Memory { bytes: js::memory_bytes() }, Vec::new())),
             Request::SetEngine(choice) => {
-                tell(Event::Engine(self.engines.choose(choice).await));
-                Reply::Done
+                self.choose_engine(choice);
+                return Ok((Reply::Done, Vec::new()));
             }
             Request::Cancel { job } => {
                 self.jobs.cancel(job);
-                Reply::Done
+                return Ok((Reply::Done, Vec::new()));
             }
+            Request::Explore(ExploreRequest::Heat(query)) => work(self.heat(id, query)),
+            Request::Explore(ExploreRequest::Block { name, row, col }) => work(self.block(name, row, col)),
+            Request::Values { name } => work(self.values(id, name)),
+            Request::Remote(request) => work(self.remote(id, request)),
+            Request::Lab(request) => work(self.lab(id, request)),
+            Request::Compare(request) => work(self.compare(id, request, &attached)),
+            Request::RepairPlan { rules } => work(self.repair_plan(rules)),
+            Request::Repair { rules } => Box::pin(self.repair(id, rules)),
+            Request::Report(form) => Box::pin(self.report(form)),
+            Request::Verify => work(self.verify(id, false)),
+            Request::Calibration => work(self.take_calibration(&attached)),
+            Request::Plan { convert, calibrated } => work(self.plan(convert, calibrated)),
+            Request::Recipe(request) => Box::pin(super::recipe::answer(request, &attached)),
+            Request::PlanRows { packed, start, count } => work(self.plan_rows(packed, start, count)),
+            Request::Convert { convert, calibrated, resume } => {
+                Box::pin(self.convert(id, convert, calibrated, resume, &attached))
+            }
+            Request::OpenResult { name } => work(self.open_result(id, name)),
+            Request::ResultRows { start, count } => work(self.result_rows(start, count)),
+            Request::ProofRows { start, count } => work(self.proof_rows(start, count)),
+            Request::DropOutput => work(self.output_dropped()),
         };
-        Ok((reply, Vec::new()))
+        let _waits = self.jobs.begin(id);
+        if let Err(error) = later::fetch().await {
+            // How it is taken down, the later part alone knows: a few hundred bytes stay.
+            std::mem::forget(work);
+            return Err(error);
+        }
+        work.await
+    }
+
+    /// Takes the user's choice, and tells what it comes to. That of the CPU comes to the CPU; whether there is a GPU,
+    /// the part of the program knows that is fetched later.
+    fn choose_engine(self: &Rc<Self>, choice: EngineChoice) {
+        self.engine_choice.set(choice);
+        if choice == EngineChoice::Cpu {
+            tell(Event::Engine(EngineStatus { label: "CPU".into(), note: String::new(), gpu: false }));
+            return;
+        }
+        let desk = Rc::clone(self);
+        spawn_local(async move {
+            if !later::is_here() {
+                TimeoutFuture::new(ARRIVAL_MS).await;
+            }
+            // Without it there is nothing to tell; what needs it will say so.
+            if later::fetch().await.is_ok() {
+                desk.tell_engine().await;
+            }
+        });
     }
 
     pub(super) fn checkpoint(&self) -> Result<Checkpoint, SessionError> {
@@ -173,6 +206,11 @@ impl Desk {
             .borrow()
             .clone()
             .ok_or_else(|| js::error("nothing", "No checkpoint is open. Drop files first."))
+    }
+
+    /// The engines. Only what is fetched later may ask for them.
+    pub(super) fn engines(&self) -> &EngineRoom {
+        self.engines.get_or_init(|| EngineRoom::new(self.workers))
     }
 
     pub(super) fn session(&self) -> Result<Rc<Session>, SessionError> {
@@ -219,63 +257,4 @@ impl Desk {
         *self.plan.borrow_mut() = PlanView::default();
         Reply::Opened(overview)
     }
-
-    /// Works on a copy of the session, so that the page can look around meanwhile, and so that a verification
-    /// that is cancelled leaves everything as it was.
-    pub(super) async fn verify(&self, id: RequestId, scales_alone: bool) -> Result<Reply, SessionError> {
-        let control = self.jobs.begin(id);
-        let checkpoint = self.checkpoint()?;
-        let mut session = Session::clone(&checkpoint.session);
-        let engines = self.engines.ready().await;
-        let engines = engines.engines();
-        let result = if scales_alone {
-            session.check_scales(engines, &control).await
-        } else {
-            session.verify(engines, &control).await
-        };
-        tell(Event::Engine(self.engines.status().await));
-        let summary = result?;
-        let overview = session.overview();
-        let mut open = self.checkpoint.borrow_mut();
-        match open.as_mut().filter(|open| Rc::ptr_eq(&open.session, &checkpoint.session)) {
-            Some(open) => open.session = Rc::new(session),
-            None => return Err(js::error("cancelled", "Another checkpoint was opened meanwhile.")),
-        }
-        Ok(Reply::Verified { summary, overview })
-    }
-
-    pub(super) fn calibrated(&self, convert: ConvertRequest, calibrated: bool) -> ConvertRequest {
-        let calibration_json = calibrated.then(|| self.calibration.borrow().clone()).flatten();
-        ConvertRequest { calibration_json, ..convert }
-    }
-
-    async fn take_calibration(&self, attached: &[JsValue]) -> Result<Reply, SessionError> {
-        let file = attached.first().and_then(|file| file.dyn_ref::<Blob>());
-        let file = file.ok_or_else(|| js::error("refused", "No calibration file was given."))?;
-        let text = JsFuture::from(file.text())
-            .await
-            .map_err(|error| {
-                js::error("source", format!("The calibration file could not be read: {}", js::reason(&error)))
-            })?
-            .as_string()
-            .unwrap_or_default();
-        let entries =
-            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).map_err(|error| {
-                js::error(
-                    "refused",
-                    format!(
-                        "The calibration file is no JSON object ({error}). It has to look like \
-                     {{\"decoder.conv_out.input_quantizer\": {{\"amax\": 0.1}}}}."
-                    ),
-                )
-            })?;
-        let entries = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-        *self.calibration.borrow_mut() = Some(text);
-        Ok(Reply::Calibrated { entries })
-    }
-}
-
-fn window<T: Clone>(rows: &[T], start: u64, count: u64) -> Vec<T> {
-    let start = usize::try_from(start).unwrap_or(usize::MAX);
-    rows.iter().skip(start).take(usize::try_from(count).unwrap_or(usize::MAX)).cloned().collect()
 }

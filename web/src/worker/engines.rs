@@ -1,18 +1,19 @@
 //! Which engine a job runs on: the CPU twin always, a WebGPU device where one is wanted and there.
 
+use super::desk::Desk;
 use super::pool::{self, Pool};
-use crate::protocol::EngineStatus;
+use super::tell;
+use crate::protocol::{EngineStatus, Event};
 use quantscope_gpu::{GpuEngine, GpuOptions};
 use quantscope_session::api::EngineChoice;
 use quantscope_session::{DividedEngine, Engine as _, Engines};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 /// The engines of this worker.
 pub(super) struct EngineRoom {
     cpu: DividedEngine<Pool>,
     gpu: RefCell<Gpu>,
-    choice: Cell<EngineChoice>,
 }
 
 /// What is known of the GPU.
@@ -38,12 +39,24 @@ impl Ready<'_> {
     }
 }
 
+impl Desk {
+    /// Engines for a job that begins now.
+    pub(super) async fn ready(&self) -> Ready<'_> {
+        self.engines().ready(self.engine_choice.get()).await
+    }
+
+    /// Tells the page which engine the next job will run on.
+    pub(super) async fn tell_engine(&self) {
+        tell(Event::Engine(self.engines().status(self.engine_choice.get()).await));
+    }
+}
+
 impl EngineRoom {
     /// A room in which nothing was looked for yet.
     /// `workers` is how many compute workers are asked for.
     pub(super) fn new(workers: Option<u32>) -> Self {
         let cpu = DividedEngine::new(Pool::new(workers), pool::LEAST);
-        Self { cpu, gpu: RefCell::new(Gpu::Unknown), choice: Cell::default() }
+        Self { cpu, gpu: RefCell::new(Gpu::Unknown) }
     }
 
     /// Bytes of WebAssembly memory: of this worker, then of each compute worker.
@@ -51,21 +64,14 @@ impl EngineRoom {
         self.cpu.helpers().memory()
     }
 
-    /// Takes the user's choice. Answers what it comes to.
-    pub(super) async fn choose(&self, choice: EngineChoice) -> EngineStatus {
-        self.choice.set(choice);
-        self.status().await
-    }
-
-    /// Engines for a job that begins now.
-    pub(super) async fn ready(&self) -> Ready<'_> {
+    async fn ready(&self, choice: EngineChoice) -> Ready<'_> {
         self.cpu.helpers().start();
-        Ready { cpu: &self.cpu, gpu: self.wanted().await.ok() }
+        Ready { cpu: &self.cpu, gpu: self.wanted(choice).await.ok() }
     }
 
     /// Which engine the next job will run on, and why. A device that was lost meanwhile is noticed here.
-    pub(super) async fn status(&self) -> EngineStatus {
-        let missing = match self.wanted().await {
+    async fn status(&self, choice: EngineChoice) -> EngineStatus {
+        let missing = match self.wanted(choice).await {
             Ok(gpu) => {
                 let words = gpu.description();
                 let note = words.strip_prefix("WebGPU: ").unwrap_or(&words);
@@ -78,12 +84,12 @@ impl EngineRoom {
 
     /// The GPU engine if the choice comes to it, else why not. A choice of the GPU that cannot be met comes to
     /// the CPU, and the words say so.
-    async fn wanted(&self) -> Result<Rc<GpuEngine>, String> {
-        if self.choice.get() == EngineChoice::Cpu {
+    async fn wanted(&self, choice: EngineChoice) -> Result<Rc<GpuEngine>, String> {
+        if choice == EngineChoice::Cpu {
             return Err(String::new());
         }
         let gpu = self.device().await?;
-        if self.choice.get() == EngineChoice::Auto && gpu.is_software() {
+        if choice == EngineChoice::Auto && gpu.is_software() {
             return Err("WebGPU is in software".into());
         }
         Ok(gpu)

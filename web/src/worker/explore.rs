@@ -1,23 +1,22 @@
-//! Answers what is asked while the user looks around.
+//! Answers what is asked of bytes while the user looks around.
 
-use super::desk::{Answer, Desk};
-use crate::protocol::{ExploreReply, ExploreRequest, Reply, RequestId};
+use super::desk::Desk;
+use crate::protocol::{ExploreReply, Reply, RequestId};
+use quantscope_session::api::{HeatQuery, SessionError};
 
 impl Desk {
-    /// Answers from headers at once, from bytes as they are read.
-    pub(super) async fn explore(&self, id: RequestId, request: ExploreRequest) -> Answer {
-        let session = self.session()?;
-        let reply = match request {
-            ExploreRequest::Tree(query) => ExploreReply::Tree(session.tree(&query)),
-            ExploreRequest::Heat(query) => {
-                let control = self.jobs.begin(id);
-                ExploreReply::Heat(session.heat(&query, &control).await?)
-            }
-            ExploreRequest::Block { name, row, col } => {
-                ExploreReply::Block(session.block(&name, row, col).await?)
-            }
-            ExploreRequest::Size { path } => ExploreReply::Size(session.size_view(&path)),
-        };
-        Ok((Reply::Explore(reply), Vec::new()))
+    pub(super) async fn heat(&self, id: RequestId, query: HeatQuery) -> Result<Reply, SessionError> {
+        let control = self.jobs.begin(id);
+        Ok(Reply::Explore(ExploreReply::Heat(self.session()?.heat(&query, &control).await?)))
+    }
+
+    pub(super) async fn block(&self, name: String, row: u64, col: u64) -> Result<Reply, SessionError> {
+        Ok(Reply::Explore(ExploreReply::Block(self.session()?.block(&name, row, col).await?)))
+    }
+
+    /// One layer from its bytes.
+    pub(super) async fn values(&self, id: RequestId, name: String) -> Result<Reply, SessionError> {
+        let control = self.jobs.begin(id);
+        Ok(Reply::Values(self.session()?.layer_values(&name, &control).await?))
     }
 }

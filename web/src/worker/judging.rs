@@ -3,10 +3,10 @@
 use super::desk::Desk;
 use super::tell;
 use crate::protocol::remote::RemoteRequest;
-use crate::protocol::{Event, ExploreRequest, Request};
+use crate::protocol::{Event, ExploreRequest, Reply, Request};
 use gloo_timers::future::TimeoutFuture;
 use quantscope_session::Session;
-use quantscope_session::api::Overview;
+use quantscope_session::api::{AuditChoice, Overview, SessionError};
 use std::rc::Rc;
 
 /// Layers whose headers are judged before the user would notice.
@@ -62,6 +62,17 @@ impl Desk {
             session.judge();
             self.replace(&before, session);
         }
+    }
+
+    /// Judges for other runtimes. Works on a copy, so that whoever reads the session meanwhile reads it whole.
+    pub(super) fn audit(&self, choice: &AuditChoice) -> Result<Reply, SessionError> {
+        let mut session = Session::clone(&*self.session()?);
+        session.choose(choice)?;
+        let overview = session.overview();
+        if let Some(open) = self.checkpoint.borrow_mut().as_mut() {
+            open.session = Rc::new(session);
+        }
+        Ok(Reply::Audited(overview))
     }
 
     fn unjudged(&self) -> Option<Rc<Session>> {

@@ -2,8 +2,7 @@
 
 use super::desk::Desk;
 use super::js;
-use super::tell;
-use crate::protocol::{Event, LabReply, LabRequest, ProposalDigest, Reply, RequestId, SweepDigest};
+use crate::protocol::{LabReply, LabRequest, ProposalDigest, Reply, RequestId, SweepDigest};
 use quantscope_session::Arrange as _;
 use quantscope_session::api::{Budget, PreviewRequest, SessionError, SweepOption, SweepRow};
 use quantscope_session::{Session, Sweep};
@@ -31,7 +30,7 @@ impl Desk {
             LabRequest::Try { layer, schemes } => {
                 let control = self.jobs.begin(id);
                 let session = self.session()?;
-                let engines = self.engines.ready().await;
+                let engines = self.ready().await;
                 let request = PreviewRequest { layer, schemes, ..PreviewRequest::default() };
                 LabReply::Tried(session.preview(&request, engines.engines(), &control).await?)
             }
@@ -61,7 +60,7 @@ impl Desk {
             Some(held) => held.sweep,
             None => session.sweep(&schemes, None, None)?,
         };
-        let engines = self.engines.ready().await;
+        let engines = self.ready().await;
         let stopped = loop {
             match session.sweep_step(&mut sweep, engines.engines(), &control).await {
                 Ok(true) => {}
@@ -69,7 +68,7 @@ impl Desk {
                 Err(error) => break Some(error),
             }
         };
-        tell(Event::Engine(self.engines.status().await));
+        self.tell_engine().await;
         // What is done stays, whatever stopped the rest; a stop by the user is no failure.
         let nothing_done = sweep.rows().is_empty();
         let mut order: Vec<usize> = (0..sweep.rows().len()).collect();

@@ -1,31 +1,19 @@
-//! The worker's part of the Findings view: the audit's runtimes, repairs, the report as a file.
+//! The worker's part of the Findings view: repairs, and the report as a file.
 
-use super::convert::Written;
 use super::desk::{Answer, Checkpoint, Desk, HEADERS};
 use super::js;
+use super::output::Written;
 use super::sink::OpfsSink;
 use crate::protocol::{RepairDigest, Reply, RequestId, ResultSummary};
-use quantscope_session::api::{AuditChoice, SessionError};
+use quantscope_session::Sink as _;
+use quantscope_session::api::SessionError;
 use quantscope_session::render::{Form, render};
-use quantscope_session::{Session, Sink as _};
-use std::rc::Rc;
 use web_sys::{Blob, BlobPropertyBag};
 
 /// Changes and findings of a plan that travel.
 const TRAVEL: usize = 300;
 
 impl Desk {
-    /// Works on a copy, so that whoever reads the session meanwhile reads it whole.
-    pub(super) fn audit(&self, choice: &AuditChoice) -> Result<Reply, SessionError> {
-        let mut session = Session::clone(&*self.session()?);
-        session.choose(choice)?;
-        let overview = session.overview();
-        if let Some(open) = self.checkpoint.borrow_mut().as_mut() {
-            open.session = Rc::new(session);
-        }
-        Ok(Reply::Audited(overview))
-    }
-
     pub(super) async fn repair_plan(&self, rules: Vec<String>) -> Result<Reply, SessionError> {
         let mut plan = self.session()?.repair_plan(&rules).await?;
         let (change_count, unmended_count) = (plan.changes.len() as u64, plan.unmended.len() as u64);
@@ -44,13 +32,13 @@ impl Desk {
     }
 
     /// Tensors stay in the user's files and come in as slices: only headers and configs take room.
-    pub(super) async fn repair(&self, id: RequestId, rules: &[String]) -> Answer {
+    pub(super) async fn repair(&self, id: RequestId, rules: Vec<String>) -> Answer {
         let control = self.jobs.begin(id);
         let Checkpoint { session, sources } = self.checkpoint()?;
         self.drop_output().await;
         let folder = self.output.begin(HEADERS).await?;
         let mut sink = OpfsSink::new(folder.clone(), sources);
-        let summary = match session.repair(rules, &mut sink, &control).await {
+        let summary = match session.repair(&rules, &mut sink, &control).await {
             Ok(summary) => summary,
             Err(error) => {
                 sink.abandon().await;
@@ -72,7 +60,7 @@ impl Desk {
         Ok((Reply::Repaired(result), blobs))
     }
 
-    pub(super) fn report(&self, form: Form) -> Answer {
+    pub(super) async fn report(&self, form: Form) -> Answer {
         let session = self.session()?;
         let view = session.audit_view();
         let name = view.overview.name.rsplit('/').next().unwrap_or_default().to_owned();

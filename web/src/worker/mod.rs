@@ -13,8 +13,10 @@ mod folder;
 mod js;
 mod judging;
 mod lab;
+mod later;
 mod mend;
 mod output;
+mod plan;
 mod pool;
 mod proof;
 mod recipe;
@@ -23,6 +25,7 @@ mod samples;
 mod segments;
 mod sink;
 mod stopped;
+mod verify;
 
 use crate::protocol::{Event, FromWorker, Reply, ToWorker};
 use crate::wire;
@@ -47,7 +50,13 @@ pub fn start_worker() {
     // The listener lives as long as the worker.
     on_garbled.forget();
     if name.starts_with(pool::NAME) {
-        return compute::start(&name);
+        spawn_local(async move {
+            if let Err(error) = later::fetch().await {
+                wasm_bindgen::throw_str(&error.message);
+            }
+            compute::start(&name);
+        });
+        return;
     }
     let workers = name.strip_prefix(WORKERS).and_then(|count| count.parse().ok());
     std::panic::set_hook(Box::new(|panic| {

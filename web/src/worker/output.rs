@@ -3,6 +3,7 @@
 //! A tab holds a lock by the name of its folder for as long as it lives. Whatever folder has no lock belongs to
 //! a tab that is gone, and is removed when the next one starts.
 
+use super::desk::Desk;
 use super::{js, scope, tell};
 use crate::locks;
 use crate::protocol::Event;
@@ -13,8 +14,8 @@ use std::cell::{Cell, RefCell};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions, FileSystemGetFileOptions,
-    FileSystemRemoveOptions, FileSystemSyncAccessHandle, StorageEstimate,
+    Blob, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
+    FileSystemGetFileOptions, FileSystemRemoveOptions, FileSystemSyncAccessHandle, StorageEstimate,
 };
 
 const ROOT: &str = "quantscope-output";
@@ -34,6 +35,30 @@ pub(super) struct Folder {
     parent: FileSystemDirectoryHandle,
     handle: FileSystemDirectoryHandle,
     name: String,
+}
+
+/// The files of a result.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Where they are in the private file system; `None` if they are in a folder of the user's.
+    pub(super) folder: Option<Folder>,
+    /// The files by name.
+    pub(super) files: Vec<(String, Blob)>,
+}
+
+impl Desk {
+    /// Frees the space of the result that was open, when something else is.
+    pub(super) async fn forget_open_result(&self) {
+        let written = self.open_result.borrow_mut().take();
+        free(written).await;
+    }
+}
+
+/// Frees the space of a result. Files in a folder of the user's stay.
+pub(super) async fn free(written: Option<Written>) {
+    if let Some(folder) = written.and_then(|written| written.folder) {
+        folder.remove().await;
+    }
 }
 
 impl Output {

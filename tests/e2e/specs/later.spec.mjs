@@ -1,0 +1,80 @@
+// Opening a checkpoint and looking around does not wait for what reads and writes tensors: that part of the program is
+// fetched when it is first wanted, and what happens if it cannot be is told.
+import { copyFileSync, cpSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "../lib/fixtures.mjs";
+import { discard, golden, scratch } from "../lib/folders.mjs";
+
+import { openFolder, opened, part, verify, view } from "../lib/page.mjs";
+import { serve } from "../server.mjs";
+
+const dist = fileURLToPath(new URL("../../../dist", import.meta.url));
+const LATER = "worker_later.wasm";
+
+/** The built page at a place of its own, in which the later part can be exchanged. */
+async function served(work) {
+  const folder = scratch("served");
+  cpSync(dist, folder, { recursive: true });
+  const server = await serve(folder, 0);
+  const asked = [];
+  server.on("request", ({ url }) => asked.push(url));
+  try {
+    await work({ folder, asked, address: `http://127.0.0.1:${server.address().port}/?engine=cpu` });
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    discard(folder);
+  }
+}
+
+const wanted = (asked) => asked.filter((url) => url === `/${LATER}`).length;
+
+test("opening and looking around need the first part alone, a layer's values the other", async ({ page }) => {
+  await served(async ({ folder, asked, address }) => {
+    // Nothing is kept for use without a network: that would be asked for as well.
+    rmSync(join(folder, "sw.js"));
+    await page.goto(address);
+    for (const from of [golden("golden-pr/leaks"), golden("golden/_src/wan_vae")]) {
+      await openFolder(page, from);
+      await expect(part(page, "band-verdict")).not.toBeEmpty();
+      for (const name of ["findings", "ties", "layers"]) await view(page, name);
+      await part(page, "layer-search").fill("conv*");
+      await expect(part(page, "layer-row").first()).toBeVisible();
+      await part(page, "layer-search").fill("");
+    }
+    await view(page, "overview");
+    expect(wanted(asked), "asked for too early").toBe(0);
+    await verify(page);
+    expect(wanted(asked)).toBe(1);
+  });
+});
+
+test.describe("the later part cannot be had", () => {
+  test.use({ forgiven: /404|Failed to load|ServiceWorker|script resource/ });
+
+  for (const [why, spoil, told] of [
+    ["it is not there", (file) => renameSync(file, `${file}.away`), /answered 404/],
+    ["it is of another version", (file, folder) => {
+      copyFileSync(file, `${file}.away`);
+      copyFileSync(join(folder, "app_bg.wasm"), file);
+    }, /newer version/],
+  ]) {
+    test(`${why}: the job says so, all else goes on, and the next try works`, async ({ page }) => {
+      await served(async ({ folder, address }) => {
+        rmSync(join(folder, "sw.js"));
+        const file = join(folder, LATER);
+        spoil(file, folder);
+        await page.goto(address);
+        await openFolder(page, golden("golden/_src/wan_vae"));
+        await part(page, "verify-button").click();
+        await expect(page.getByRole("alert").filter({ hasText: told })).toBeVisible();
+        await view(page, "layers");
+        await expect(part(page, "layer-row").first()).toBeVisible();
+        renameSync(`${file}.away`, file);
+        await verify(page);
+        await opened(page);
+      });
+    });
+  }
+});
