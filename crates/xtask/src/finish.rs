@@ -140,7 +140,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 
 /// The page with the hashes of its scripts, so that a browser runs no others under their names.
 fn with_hashes(folder: &Path, page: &str) -> Result<String> {
-    let mut page = page.to_owned();
+    let mut page = preloaded_first(page)?;
     for (tag, file) in SCRIPTS {
         ensure!(page.matches(tag).count() == 1, "index.html should say {tag:?} once");
         let bytes = fs::read(folder.join(file)).with_context(|| format!("reading {file}"))?;
@@ -149,6 +149,19 @@ fn with_hashes(folder: &Path, page: &str) -> Result<String> {
     }
     Ok(page)
 }
+
+/// The page with what is preloaded before the script that imports it: whoever asks first says which hash it must have.
+fn preloaded_first(page: &str) -> Result<String> {
+    let (before, rest) = page.split_once(PRELOAD).context("index.html preloads nothing")?;
+    let (tag, after) = rest.split_once('>').context("a tag of index.html has no end")?;
+    let page = format!("{before}{after}");
+    ensure!(page.matches(SCRIPT).count() == 1, "index.html should say {SCRIPT:?} once");
+    Ok(page.replace(SCRIPT, &format!("{PRELOAD}{tag}>\n  {SCRIPT}")))
+}
+
+/// How the tags of the preloaded module and of the first script begin.
+const PRELOAD: &str = "<link rel=\"modulepreload\"";
+const SCRIPT: &str = "<script type=\"module\"";
 
 /// Base64 of as many bytes as fill whole groups of three, which those of SHA-384 do.
 fn base64(bytes: &[u8]) -> String {
@@ -205,18 +218,15 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let page = || {
-            let tags: Vec<&str> = SCRIPTS.iter().map(|(tag, _)| *tag).collect();
+            let [early, start, app] = SCRIPTS.map(|(tag, _)| tag);
+            let tags = format!("<script {early}><script type=\"module\" {start}><link {app}>");
             let sheets = ["base", "frame"].map(|name| format!("{SHEET}{name}.css\" integrity=\"x\"/>\n  "));
             write("base.css", "b {}\n");
             write("frame.css", "i {}\n");
             let parts = "<p>a<!--[here]-->b<!--[/here]-->c<!--[remote]d[/remote]-->e";
             write(
                 "index.html",
-                &format!(
-                    "<meta content=\"{CLOSED}\">{PLACE}>{}<{}>{parts}",
-                    sheets.concat(),
-                    tags.join("><")
-                ),
+                &format!("<meta content=\"{CLOSED}\">{PLACE}>{}{tags}{parts}", sheets.concat()),
             );
         };
         write("app.js", "1");
@@ -244,6 +254,7 @@ mod tests {
             let page = fs::read_to_string(folder.join(name)).unwrap();
             assert!(page.contains(&format!("src=\"./start.js\" integrity=\"{hash}\"")), "{page}");
             assert!(page.matches("stylesheet").count() == 1 && page.ends_with(text), "{page}");
+            assert!(page.find("modulepreload") < page.find("start.js"), "{page}");
         }
         write("app.js", "5");
         assert_ne!(kept()["version"], first["version"]);
