@@ -2,7 +2,7 @@
 //! anything else it gives nothing.
 
 use crate::limits::Limits;
-use crate::plain_text::{digits, plain_len};
+use crate::plain_text::{digits, has_pair, plain_len};
 use quantscope_numeric::Dtype;
 
 /// Metadata keys that are compared one by one.
@@ -73,9 +73,7 @@ impl<'de> Place<'de> {
         let name = self.string()?;
         let bytes = name.as_bytes();
         let is_path = matches!(bytes, [] | [b'/' | b'\\', ..] | [_, b':', ..]);
-        // Without an end before the end, so that it becomes vectors.
-        let has_dots = bytes.windows(2).fold(false, |has, pair| has | (pair == b".."));
-        (!is_path && !has_dots).then_some(name)
+        (!is_path && !has_pair(bytes, b'.')).then_some(name)
     }
 
     fn number(&mut self) -> Option<u64> {

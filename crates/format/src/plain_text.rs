@@ -1,4 +1,4 @@
-//! Text eight bytes at a time: how far a plain string goes, and what number digits make.
+//! Text eight bytes at a time: how far a plain string goes, whether a byte comes twice, and what number digits make.
 
 /// A byte in each place of a word.
 const fn each(byte: u8) -> u64 {
@@ -28,50 +28,61 @@ pub(crate) fn plain_len(text: &[u8]) -> usize {
     8 * words.len() + rest.iter().take_while(is_plain).count()
 }
 
+/// Whether this byte stands twice in a row.
+pub(crate) fn has_pair(text: &[u8], byte: u8) -> bool {
+    // The upper bit of each byte that is this one, of no other.
+    let places = |eight: [u8; 8]| {
+        let other = u64::from_le_bytes(eight) ^ each(byte);
+        !(((other & !HIGH) + !HIGH) | other) & HIGH
+    };
+    let mut rest = text;
+    // Steps of seven, so that each neighbour is seen beside the one before it.
+    while let Some(eight) = rest.first_chunk() {
+        let places = places(*eight);
+        if places & (places >> 8) != 0 {
+            return true;
+        }
+        rest = rest.get(7..).unwrap_or_default();
+    }
+    rest.windows(2).any(|pair| pair == [byte; 2])
+}
+
 /// The number that the digits at the beginning of `text` make, and how many they are; `None` if there are none, or if
 /// it is more than 64 bits can count.
 pub(crate) fn digits(text: &[u8]) -> Option<(u64, usize)> {
-    const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let mut number = 0_u64;
     let mut count = 0;
-    loop {
-        let rest = text.get(count..).unwrap_or_default();
-        let eight = rest.first_chunk().copied().unwrap_or_else(|| {
-            // Zeros are no digits, so that what lies behind the end counts for nothing.
-            let mut last = [0; 8];
-            for (into, byte) in last.iter_mut().zip(rest) {
-                *into = *byte;
-            }
-            last
-        });
-        let (value, found) = up_to_eight_digits(eight);
-        number = number.checked_mul(*POWERS.get(found)?)?.checked_add(value)?;
-        count += found;
-        if found < 8 {
-            return (count > 0).then_some((number, count));
-        }
+    while let Some(eight) =
+        text.get(count..).and_then(<[u8]>::first_chunk).and_then(|word| eight_digits(*word))
+    {
+        number = number.checked_mul(100_000_000)?.checked_add(eight)?;
+        count += 8;
     }
+    while let Some(digit) = text.get(count).filter(|byte| byte.is_ascii_digit()) {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        count += 1;
+    }
+    (count > 0).then_some((number, count))
 }
 
-/// The number that the digits at the beginning of eight bytes make, and how many they are.
-fn up_to_eight_digits(text: [u8; 8]) -> (u64, usize) {
+/// The number that eight digits make; `None` if not all are digits.
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
     let word = u64::from_le_bytes(text);
-    // A digit is 0x30 to 0x39: its upper half is 3, also if six are added. A sum that overflows its byte is of no
-    // digit, and spoils only what follows.
-    let unlike =
-        ((word & each(0xf0)) ^ each(0x30)) | ((word.wrapping_add(each(6)) & each(0xf0)) ^ each(0x30));
-    let found = (unlike.trailing_zeros() / 8) as usize;
-    // The digits move to the end, behind zeros; of none nothing is left.
-    let ones = word.checked_shl(64 - unlike.trailing_zeros() / 8 * 8).unwrap_or(0) & each(0x0f);
+    // A digit is 0x30 to 0x39: its upper half is 3, also if six are added.
+    let upper = (word & each(0xf0)) | (word.wrapping_add(each(6)) & each(0xf0)) >> 4;
+    if upper != each(0x33) {
+        return None;
+    }
     // Neighbours become pairs, pairs become fours, fours become the number; the first digit is the lowest byte.
+    let ones = word & each(0x0f);
     let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, found)
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{digits, plain_len};
+    use super::{digits, has_pair, plain_len};
 
     /// Every byte at every place among plain ones.
     #[test]
@@ -93,6 +104,23 @@ mod tests {
                     text[len - 1] = b'"';
                     let expected = if is_plain { len - 1 } else { at };
                     assert_eq!(plain_len(&text), expected, "{byte:#x} at {at} of {len}");
+                }
+            }
+        }
+    }
+
+    /// Two dots at every two places, and what comes near to them.
+    #[test]
+    fn two_in_a_row_are_found_wherever_they_are() {
+        for len in 0..30 {
+            for first in 0..len {
+                for second in first + 1..len {
+                    for fill in [b'a', b'/', b'-', 0, 0xae, 0xff] {
+                        let mut text = vec![fill; len];
+                        (text[first], text[second]) = (b'.', b'.');
+                        let expected = text.windows(2).any(|pair| pair == b"..");
+                        assert_eq!(has_pair(&text, b'.'), expected, "{text:?}");
+                    }
                 }
             }
         }

@@ -51,25 +51,27 @@ async fn read_usual(
     reader: &mut QuickReader,
 ) -> Result<(u64, Vec<u8>, bool), SourceError> {
     let mut window = Vec::new();
-    let (mut begin, mut understood) = (0_u64, 0);
+    let (mut begin, mut held) = (0_u64, 0_usize);
     loop {
-        window.drain(..understood);
-        begin = begin.saturating_add(understood as u64);
-        let held = window.len();
         let read = begin.saturating_add(held as u64);
         // What was not understood is looked at again with as much behind it.
         let more = PIECE_BYTES.max(held as u64).min(header_len.saturating_sub(read));
-        window.resize(held.saturating_add(usize::try_from(more).unwrap_or(usize::MAX)), 0);
-        if let Some(buf) = window.get_mut(held..).filter(|buf| !buf.is_empty()) {
+        let filled = held.saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
+        if window.len() < filled {
+            window.resize(filled, 0);
+        }
+        if let Some(buf) = window.get_mut(held..filled).filter(|buf| !buf.is_empty()) {
             source.read(read.saturating_add(8), buf).await?;
         }
-        understood = reader.read(&window);
+        let understood = reader.read(window.get(..filled).unwrap_or_default());
         if read.saturating_add(more) >= header_len {
-            break;
+            window.truncate(filled);
+            return Ok((begin, window, understood == filled));
         }
+        window.copy_within(understood..filled, 0);
+        held = filled.saturating_sub(understood);
+        begin = begin.saturating_add(understood as u64);
     }
-    let is_usual = understood == window.len();
-    Ok((begin, window, is_usual))
 }
 
 /// Reads `len` bytes from `offset` on, growing the buffer as they arrive.
