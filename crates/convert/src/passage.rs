@@ -21,6 +21,8 @@ pub(crate) struct Passage<'a> {
     total: u64,
     /// Marks of the tensors that were written since a file was last read back, by name.
     pub(crate) written: BTreeMap<String, Mark>,
+    /// Marks of what passes unchanged, found while its file was measured: by shard and place within the file.
+    pub(crate) passing: BTreeMap<(u32, u64, u64), Mark>,
     /// SHA-256 of every output tensor by name, as it was read back.
     pub(crate) hashes: BTreeMap<String, String>,
     /// Files beside the weights, in the order in which they were written.
@@ -44,6 +46,18 @@ pub(crate) struct Promised<'a> {
     pub(crate) len: u64,
     /// Name and place of every tensor.
     pub(crate) tensors: Vec<(&'a str, Range<u64>)>,
+}
+
+/// Tensors that are read back by turns: where hashing has threads of its own, as many of those are busy.
+const LANES: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
+
+/// A tensor being read back.
+struct Lane<'n> {
+    name: &'n str,
+    /// What is still to be read.
+    rest: Range<u64>,
+    hash: Digest,
+    marker: Marker,
 }
 
 /// A length as a size of a file.
@@ -86,6 +100,7 @@ impl<'a> Passage<'a> {
             done: 0,
             total: 0,
             written: BTreeMap::new(),
+            passing: BTreeMap::new(),
             hashes: BTreeMap::new(),
             others: Vec::new(),
             bytes_written: 0,
@@ -109,24 +124,6 @@ impl<'a> Passage<'a> {
         if self.control.is_cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
     }
 
-    /// Reads a part of a file, tile by tile.
-    async fn read_range(
-        &mut self,
-        source: &dyn Source,
-        item: &str,
-        range: Range<u64>,
-        mut see: impl FnMut(&Arc<Buffer>),
-    ) -> Result<(), ConvertError> {
-        let mut offset = range.start;
-        while offset < range.end {
-            let bytes = taken(source, offset, self.limits.tile_bytes.min(range.end - offset)).await?;
-            see(&bytes);
-            offset += length(&bytes);
-            self.step(item, length(&bytes))?;
-        }
-        Ok(())
-    }
-
     /// SHA-256 of a part of a file.
     pub(crate) async fn hash_range(
         &mut self,
@@ -135,7 +132,13 @@ impl<'a> Passage<'a> {
         range: Range<u64>,
     ) -> Result<String, ConvertError> {
         let mut hash = Digest::default();
-        self.read_range(source, item, range, |bytes| hash.update_shared(bytes)).await?;
+        let mut offset = range.start;
+        while offset < range.end {
+            let bytes = taken(source, offset, self.limits.tile_bytes.min(range.end - offset)).await?;
+            hash.update_shared(&bytes);
+            offset += length(&bytes);
+            self.step(item, length(&bytes))?;
+        }
         Ok(hash.finish())
     }
 
@@ -267,19 +270,31 @@ impl<'a> Passage<'a> {
             hashes.push((name.to_string(), hash));
             Ok(())
         };
-        // The end of one tensor is hashed while the next one is read.
+        let (mut waiting, mut lanes) = (file.tensors.iter(), VecDeque::new());
+        // What was read to its end, which may still be hashed while others are read.
         let mut hashing = VecDeque::new();
-        for (name, span) in &file.tensors {
-            let (mut hash, mut marker) = (Digest::default(), Marker::default());
-            let both = |bytes: &Arc<Buffer>| {
-                hash.update_shared(bytes);
-                marker.update(bytes);
-            };
-            self.read_range(source, name, span.clone(), both).await?;
-            hashing.push_back((*name, hash, marker.finish()));
-            if hashing.len() > 1 {
-                hashing.pop_front().map_or(Ok(()), &mut finish)?;
+        loop {
+            lanes.extend(waiting.by_ref().take(LANES.saturating_sub(lanes.len())).map(|(name, span)| Lane {
+                name,
+                rest: span.clone(),
+                hash: Digest::default(),
+                marker: Marker::default(),
+            }));
+            let Some(mut lane) = lanes.pop_front() else { break };
+            if lane.rest.is_empty() {
+                hashing.push_back((lane.name, lane.hash, lane.marker.finish()));
+                if hashing.len() > LANES {
+                    hashing.pop_front().map_or(Ok(()), &mut finish)?;
+                }
+                continue;
             }
+            let len = self.limits.tile_bytes.min(lane.rest.end - lane.rest.start);
+            let bytes = taken(source, lane.rest.start, len).await?;
+            lane.hash.update_shared(&bytes);
+            lane.marker.update(&bytes);
+            lane.rest.start += length(&bytes);
+            self.step(lane.name, length(&bytes))?;
+            lanes.push_back(lane);
         }
         hashing.into_iter().try_for_each(finish)?;
         Ok(hashes)

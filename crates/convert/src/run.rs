@@ -117,7 +117,7 @@ impl<'a> Job<'a> {
         let there = self.plan.files.iter().filter(done).map(|f| f.len).fold(0, u64::saturating_add);
         self.check_equal().await?;
         sink.reserve(self.plan.bytes_to_write(self.checkpoint).saturating_sub(there)).await?;
-        let (sources, measured) = self.survey().await?;
+        let (sources, measured) = self.survey(sink).await?;
         let maxima = self.shared_maxima(&measured)?;
         journal.compare_sources(&sources)?;
         self.weigh_recasts().await?;
@@ -277,6 +277,12 @@ impl<'a> Job<'a> {
         let range =
             source.begin.saturating_add(place.bytes.start)..source.begin.saturating_add(place.bytes.end);
         let spliced = sink.splice(&file.name, offset, &shard.file, range.clone()).await?;
+        let known = self.passage.passing.get(&(place.shard, range.start, range.end)).filter(|_| spliced);
+        if let Some(&mark) = known {
+            self.passage.written.insert(name.to_string(), mark);
+            self.copied += 1;
+            return self.passage.step(name, range.end.saturating_sub(range.start));
+        }
         let mut writer = TensorWriter::new(&file.name, offset);
         let mut at = range.start;
         while at < range.end {

@@ -3,9 +3,11 @@
 use crate::digest::Digest;
 use crate::error::ConvertError;
 use crate::passage::{length, taken};
+use crate::plan::{Place, Step};
 use crate::run::Job;
+use crate::write::{Mark, Marker};
 use quantscope_audit::Shard;
-use quantscope_format::Arrange as _;
+use quantscope_format::{Arrange as _, Sink};
 use quantscope_kernels::{AbsMax, Engine as _, FloatTile, FloatType};
 use std::ops::Range;
 
@@ -32,6 +34,38 @@ struct Wanted {
 impl Wanted {
     fn width(&self) -> u64 {
         self.dtype.bytes() as u64
+    }
+}
+
+/// Marks of ranges that a sink will splice, taken while their file passes by. They may overlap.
+#[derive(Default)]
+struct Passing {
+    /// Those that have not begun, the first one last.
+    coming: Vec<Range<u64>>,
+    begun: Vec<(Range<u64>, Marker)>,
+    done: Vec<(Range<u64>, Mark)>,
+}
+
+impl Passing {
+    fn new(mut ranges: Vec<Range<u64>>) -> Self {
+        ranges.arrange_by(|a, b| (b.start, b.end).cmp(&(a.start, a.end)));
+        ranges.dedup();
+        Self { coming: ranges, ..Self::default() }
+    }
+
+    /// Takes in the next bytes of the file, from `at` on.
+    fn see(&mut self, at: u64, bytes: &[u8]) {
+        let end = at.saturating_add(length(bytes));
+        while let Some(range) = self.coming.pop_if(|range| range.start < end) {
+            self.begun.push((range, Marker::default()));
+        }
+        let offset = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX);
+        for (range, marker) in &mut self.begun {
+            let part = offset(range.start.max(at))..offset(range.end.min(end));
+            marker.update(bytes.get(part).unwrap_or_default());
+        }
+        let done = self.begun.extract_if(.., |(range, _)| range.end <= end);
+        self.done.extend(done.map(|(range, marker)| (range, marker.finish())));
     }
 }
 
@@ -62,15 +96,37 @@ impl Job<'_> {
         wanted
     }
 
+    /// Where the tensors of a shard lie that are copied.
+    fn copies(&self, shard: u32) -> Vec<Range<u64>> {
+        let tensors = self.plan.files.iter().flat_map(|file| &file.tensors);
+        let places = tensors.filter_map(|tensor| match &tensor.step {
+            Step::Copy(place) if place.shard == shard => Some(place),
+            _ => None,
+        });
+        let range = |place: &Place| {
+            let (_, tensor) = self.checkpoint.tensor(place.shard, place.tensor)?;
+            let at = |offset: u64| tensor.begin.saturating_add(offset);
+            Some(at(place.bytes.start)..at(place.bytes.end))
+        };
+        places.filter_map(range).collect()
+    }
+
     /// Reads the whole source: what its files are, and the largest magnitude of each packed layer that needs it.
-    pub(crate) async fn survey(&mut self) -> Result<(Vec<SourceFile>, Vec<AbsMax>), ConvertError> {
+    pub(crate) async fn survey(
+        &mut self,
+        sink: &dyn Sink,
+    ) -> Result<(Vec<SourceFile>, Vec<AbsMax>), ConvertError> {
         let checkpoint = self.checkpoint;
         self.passage.begin("Measuring the source", checkpoint.byte_len());
         let mut maxima = vec![AbsMax::default(); self.plan.packed.len()];
         let mut sources = Vec::with_capacity(checkpoint.shards.len());
         for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
             let wanted = self.wanted(s);
-            sources.push(self.survey_shard(shard, &wanted, &mut maxima).await?);
+            let copies = if sink.splices(&shard.file) { self.copies(s) } else { Vec::new() };
+            let mut passing = Passing::new(copies);
+            sources.push(self.survey_shard(shard, &wanted, &mut maxima, &mut passing).await?);
+            let marks = passing.done.into_iter().map(|(range, mark)| ((s, range.start, range.end), mark));
+            self.passage.passing.extend(marks);
         }
         Ok((sources, maxima))
     }
@@ -80,6 +136,7 @@ impl Job<'_> {
         shard: &Shard,
         mut wanted: &[Wanted],
         maxima: &mut [AbsMax],
+        passing: &mut Passing,
     ) -> Result<SourceFile, ConvertError> {
         let len = shard.header.file_len;
         let mut digest = Digest::default();
@@ -91,6 +148,7 @@ impl Job<'_> {
             let end = end_of_tile(at, self.tile_bytes(), len, wanted);
             let bytes = taken(shard.source.as_ref(), at, end - at).await?;
             digest.update_shared(&bytes);
+            passing.see(at, &bytes);
             for weight in wanted.iter().take_while(|w| w.bytes.start < end) {
                 let part = weight.bytes.start.max(at)..weight.bytes.end.min(end);
                 let offset = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -111,8 +169,27 @@ impl Job<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wanted, end_of_tile};
+    use super::{Passing, Wanted, end_of_tile};
     use quantscope_kernels::FloatType;
+    use xxhash_rust::xxh3::xxh3_128;
+
+    /// Whatever the pieces in which a file passes by: the marks are those of the ranges.
+    #[test]
+    fn ranges_are_marked_as_a_whole() {
+        let file: Vec<u8> = (0..=255).collect();
+        let ranges = [10..20, 0..256, 15..30, 20..20, 10..20, 255..256];
+        for piece in [1, 7, 64, 256] {
+            let mut passing = Passing::new(ranges.to_vec());
+            for (i, bytes) in file.chunks(piece).enumerate() {
+                passing.see((i * piece) as u64, bytes);
+            }
+            assert_eq!(passing.done.len(), 5, "one of them is there twice");
+            for (range, mark) in passing.done {
+                let at = |n: u64| usize::try_from(n).unwrap();
+                assert_eq!(mark, xxh3_128(&file[at(range.start)..at(range.end)]), "{range:?} by {piece}");
+            }
+        }
+    }
 
     /// Whatever the budget: tiles follow on each other, and every cut within a weight is between two elements.
     #[test]

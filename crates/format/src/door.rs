@@ -169,6 +169,11 @@ pub trait Sink {
         self.write_at(name, offset, bytes)
     }
 
+    /// Whether ranges of this source file can be put into place by [`Sink::splice`].
+    fn splices(&self, _source_path: &str) -> bool {
+        false
+    }
+
     /// Puts a range of a source file at `offset` without handing the bytes through the core.
     /// Answers `false` if this sink cannot, in which case the caller copies.
     /// `source_path` is the path under which the session opened the source.

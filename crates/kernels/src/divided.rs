@@ -52,6 +52,10 @@ pub struct DividedEngine<H> {
 /// Source bytes that an element's work in a scale search stands for, against one that is only encoded.
 const SEARCH_WEIGHT: usize = 32;
 
+/// Bytes whose largest magnitude is found in the time in which one byte is encoded: hardly more than copying them to a
+/// helper takes.
+const MAXIMUM_SHARE: usize = 32;
+
 /// Some rows of a call, with their parts of its buffers.
 struct Band<'a> {
     row: u32,
@@ -167,7 +171,7 @@ impl<H: Helpers> Engine for DividedEngine<H> {
     fn absmax<'a>(&'a self, tile: FloatTile<'a>) -> LocalBoxFuture<'a, Result<AbsMax, EngineError>> {
         Box::pin(async move {
             tile.check()?;
-            if !self.pays(tile.bytes.len()) {
+            if !self.pays(tile.bytes.len() / MAXIMUM_SHARE) {
                 return self.own.absmax(tile).await;
             }
             summary!(self.divide(Call::AbsMax(tile.into()), &[tile.bytes], Vec::new()).await?, AbsMax)

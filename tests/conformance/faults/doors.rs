@@ -230,6 +230,10 @@ impl Sink for TrappedSink<'_> {
         })
     }
 
+    fn splices(&self, source_path: &str) -> bool {
+        self.inner.splices(source_path)
+    }
+
     fn splice<'a>(
         &'a mut self,
         name: &'a str,

@@ -4,8 +4,9 @@ use super::js;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{ArrayBuffer, Uint8Array};
 use quantscope_session::SourceError;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
+use std::rc::{Rc, Weak};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
@@ -15,15 +16,39 @@ const LENGTH: usize = 8;
 /// Bytes that come with a header's length. The browser takes longer over a question than over these bytes, which hold
 /// most headers whole.
 const AHEAD: u64 = 128 << 10;
+/// Reads from this size on that follow on each other have the browser read the next one meanwhile.
+const LARGE: u64 = 1 << 20;
 
-/// A `File` or `Blob`. Nothing is read before it is asked for, but what follows the length of a header in the file.
-#[derive(Debug, Clone)]
+/// A `File` or `Blob`. Nothing is read before it is asked for, but what follows the length of a header in the file, and
+/// what follows on large reads that follow on each other.
+#[derive(Debug)]
 pub(super) struct BlobSource {
     name: String,
     blob: Blob,
     len: u64,
-    /// The beginning of the file, from when its first bytes were read until the next question.
-    begin: RefCell<Option<ArrayBuffer>>,
+    /// Bytes that came with the last question, or will.
+    held: Rc<RefCell<Option<Held>>>,
+    /// Where the last read ended.
+    last_end: Cell<u64>,
+}
+
+thread_local! {
+    /// What is held of the file that is read ahead: of one at a time, so that hundreds of them cost no memory.
+    static READ_AHEAD: RefCell<Weak<RefCell<Option<Held>>>> = RefCell::default();
+}
+
+/// Bytes of a file that nobody has asked for yet, from `range.start` on.
+#[derive(Debug)]
+struct Held {
+    range: Range<u64>,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// The browser is at it.
+    Coming(JsFuture),
+    Here(ArrayBuffer),
 }
 
 impl BlobSource {
@@ -36,7 +61,29 @@ impl BlobSource {
             name: name.into(),
             reason: format!("its size is {}", blob.size()),
         })?;
-        Ok(Self { name: name.into(), blob, len, begin: RefCell::new(None) })
+        Ok(Self { name: name.into(), blob, len, held: Rc::default(), last_end: Cell::new(u64::MAX) })
+    }
+
+    /// Has the browser read a range.
+    fn ask(&self, range: Range<u64>) -> Result<Held, SourceError> {
+        let part = slice(&self.blob, range.clone()).map_err(|error| self.io(&error))?;
+        Ok(Held { range, bytes: Bytes::Coming(JsFuture::from(part.array_buffer())) })
+    }
+
+    /// Waits for bytes that were asked for.
+    async fn wait(&self, held: Held) -> Result<(Range<u64>, ArrayBuffer), SourceError> {
+        let Held { range, bytes } = held;
+        let buffer = match bytes {
+            Bytes::Here(buffer) => return Ok((range, buffer)),
+            Bytes::Coming(coming) => coming.await.map_err(|error| self.io(&error))?,
+        };
+        let buffer: ArrayBuffer = buffer.unchecked_into();
+        let came = range.start.saturating_add(u64::from(buffer.byte_length()));
+        if came == range.end { Ok((range, buffer)) } else { Err(self.past_end(came, &range)) }
+    }
+
+    fn past_end(&self, len: u64, asked: &Range<u64>) -> SourceError {
+        SourceError::PastEnd { name: self.name.clone(), len, start: asked.start, end: asked.end }
     }
 
     fn io(&self, error: &JsValue) -> SourceError {
@@ -71,38 +118,38 @@ impl quantscope_session::Source for BlobSource {
     fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
             let wanted = u64::try_from(buf.len()).unwrap_or(u64::MAX);
-            let end = offset.saturating_add(wanted);
-            let past_end = |len| SourceError::PastEnd { name: self.name.clone(), len, start: offset, end };
-            if end > self.len {
-                return Err(past_end(self.len));
+            let asked = offset..offset.saturating_add(wanted);
+            if asked.end > self.len {
+                return Err(self.past_end(self.len, &asked));
             }
-            if buf.is_empty() {
-                return Ok(());
-            }
-            let kept = self.begin.take().filter(|kept| end <= u64::from(kept.byte_length()));
-            let (buffer, from) = match kept {
-                Some(kept) => (kept, offset),
-                None => {
-                    let ahead = offset == 0 && buf.len() == LENGTH;
-                    let until = if ahead { AHEAD.min(self.len) } else { end };
-                    let part = slice(&self.blob, offset..until).map_err(|error| self.io(&error))?;
-                    let bytes = JsFuture::from(part.array_buffer()).await.map_err(|error| self.io(&error))?;
-                    let buffer: ArrayBuffer = bytes.unchecked_into();
-                    let came = offset.saturating_add(u64::from(buffer.byte_length()));
-                    if came != until {
-                        return Err(past_end(came));
-                    }
-                    if ahead {
-                        *self.begin.borrow_mut() = Some(buffer.clone());
-                    }
-                    (buffer, 0)
+            let follows = self.last_end.replace(asked.end) == offset && wanted >= LARGE;
+            let next = asked.end..asked.end.saturating_add(wanted).min(self.len);
+            let (mut at, mut rest) = (offset, buf);
+            while !rest.is_empty() {
+                let held = self.held.take().filter(|held| held.range.contains(&at));
+                let held = match held {
+                    Some(held) => held,
+                    None if at == 0 && wanted == LENGTH as u64 => self.ask(0..AHEAD.min(self.len))?,
+                    None => self.ask(at..asked.end)?,
+                };
+                let (range, buffer) = self.wait(held).await?;
+                // Both are below the length of a buffer, which fits 32 bits.
+                let count = range.end.min(asked.end) - at;
+                let (Ok(from), Ok(count)) = (u32::try_from(at - range.start), u32::try_from(count)) else {
+                    return Err(self.past_end(self.len, &asked));
+                };
+                let (here, after) = rest.split_at_mut(rest.len().min(count as usize));
+                Uint8Array::new_with_byte_offset_and_length(&buffer, from, count).copy_to(here);
+                (at, rest) = (at + u64::from(count), after);
+                if at < range.end {
+                    *self.held.borrow_mut() = Some(Held { range, bytes: Bytes::Here(buffer) });
                 }
-            };
-            // Both are below the length of a buffer, which fits 32 bits.
-            let (Ok(from), Ok(length)) = (u32::try_from(from), u32::try_from(buf.len())) else {
-                return Err(past_end(self.len));
-            };
-            Uint8Array::new_with_byte_offset_and_length(&buffer, from, length).copy_to(buf);
+            }
+            if follows && !next.is_empty() && self.held.borrow().is_none() {
+                let before = READ_AHEAD.replace(Rc::downgrade(&self.held)).upgrade();
+                before.and_then(|before| before.take());
+                *self.held.borrow_mut() = Some(self.ask(next)?);
+            }
             Ok(())
         })
     }

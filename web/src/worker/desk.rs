@@ -241,7 +241,9 @@ impl Desk {
                 .map_err(|error| js::error("source", error.to_string()))?;
             inputs.push(InputFile { path: path.clone(), source: Rc::new(source) });
         }
-        Ok((Session::read(name, inputs, Limits::default(), &control).await?, files))
+        // The browser takes nearly as long over a question for less.
+        let limits = Limits { tile_bytes: 16 << 20, ..Limits::default() };
+        Ok((Session::read(name, inputs, limits, &control).await?, files))
     }
 
     /// Puts a checkpoint that was opened on the desk. `sources` are the files that the browser can splice.

@@ -263,6 +263,10 @@ impl Sink for FolderSink {
         Box::pin(async move { self.write(name, offset, &Uint8Array::from(bytes).into()).await })
     }
 
+    fn splices(&self, source_path: &str) -> bool {
+        self.sources.contains_key(source_path)
+    }
+
     fn splice<'a>(
         &'a mut self,
         name: &'a str,

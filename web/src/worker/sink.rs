@@ -122,6 +122,10 @@ impl Sink for OpfsSink {
         })
     }
 
+    fn splices(&self, source_path: &str) -> bool {
+        self.sources.contains_key(source_path)
+    }
+
     fn splice<'a>(
         &'a mut self,
         name: &'a str,
@@ -141,7 +145,8 @@ impl Sink for OpfsSink {
     fn read_back<'a>(&'a mut self, name: &'a str) -> LocalBoxFuture<'a, Result<Box<dyn Source>, SinkError>> {
         Box::pin(async move {
             let part = Rc::clone(self.part(name)?);
-            let source: Box<dyn Source> = Box::new(ReadBack { part, sources: Rc::clone(&self.sources) });
+            let (sources, open) = (Rc::clone(&self.sources), RefCell::default());
+            let source: Box<dyn Source> = Box::new(ReadBack { part, sources, open });
             Ok(source)
         })
     }
@@ -173,6 +178,24 @@ impl Sink for OpfsSink {
 struct ReadBack {
     part: Rc<Part>,
     sources: Sources,
+    /// The file of the user's that was read last, which is read on ahead.
+    open: RefCell<Option<(Rc<str>, Rc<BlobSource>)>>,
+}
+
+impl ReadBack {
+    /// A file that the user opened.
+    fn source(&self, path: &Rc<str>) -> Result<Rc<BlobSource>, SourceError> {
+        if let Some((_, open)) = self.open.borrow().as_ref().filter(|(known, _)| known == path) {
+            return Ok(Rc::clone(open));
+        }
+        let blob = self.sources.get(&**path).ok_or_else(|| SourceError::Io {
+            name: self.part.name.clone(),
+            reason: format!("{path} is not open"),
+        })?;
+        let source = Rc::new(BlobSource::new(path, blob.clone())?);
+        *self.open.borrow_mut() = Some((Rc::clone(path), Rc::clone(&source)));
+        Ok(source)
+    }
 }
 
 impl Source for ReadBack {
@@ -214,11 +237,7 @@ impl Source for ReadBack {
                             )));
                         }
                     }
-                    Origin::Source(path, at) => {
-                        let blob =
-                            self.sources.get(&*path).ok_or_else(|| refused(format!("{path} is not open")))?;
-                        BlobSource::new(&path, blob.clone())?.read(at, here).await?;
-                    }
+                    Origin::Source(path, at) => self.source(&path)?.read(at, here).await?,
                 }
                 rest = after;
             }

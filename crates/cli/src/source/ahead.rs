@@ -2,7 +2,7 @@
 //!
 //! Tensors are read from their first byte to their last, tile by tile, at times two of them by turns. So when a read
 //! follows on one of the last few, the next one is guessed. A guess that is wrong costs one tile of reading and
-//! changes nothing else. There is one guess at a time for all files, so that thousands of them cost no memory.
+//! changes nothing else. There are two guesses at a time for all files, so that thousands of them cost no memory.
 
 use quantscope_format::Buffer;
 use std::collections::VecDeque;
@@ -64,8 +64,27 @@ impl Bytes {
     }
 }
 
-/// The one guess.
-static GUESS: Mutex<Option<Guess>> = Mutex::new(None);
+/// What is guessed at a time: two tensors may be read by turns.
+const GUESSES: usize = 2;
+
+/// The guesses, the last one last.
+static GUESSED: Mutex<VecDeque<Guess>> = Mutex::new(VecDeque::new());
+
+/// Takes a guess out of the list.
+fn take_guess(fits: impl Fn(&Guess) -> bool) -> Option<Guess> {
+    let mut guesses = GUESSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = guesses.iter().position(fits)?;
+    guesses.remove(at)
+}
+
+/// Puts one in. The one that nobody wanted for longest goes.
+fn keep_guess(guess: Guess) {
+    let mut guesses = GUESSED.lock().unwrap_or_else(PoisonError::into_inner);
+    guesses.push_back(guess);
+    let gone = if guesses.len() > GUESSES { guesses.pop_front() } else { None };
+    drop(guesses);
+    drop(gone);
+}
 
 /// Reads that the next one may follow on.
 const RECENT: usize = 4;
@@ -101,9 +120,7 @@ impl Ahead {
         wanted: usize,
     ) -> io::Result<Buffer> {
         let range = offset..offset.saturating_add(wanted as u64);
-        let mut slot = GUESS.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = slot.take_if(|guess| Arc::ptr_eq(&guess.file, file) && guess.range == range);
-        drop(slot);
+        let found = take_guess(|guess| Arc::ptr_eq(&guess.file, file) && guess.range == range);
         let whole = found.map(|guess| guess.bytes.wait()).transpose()?.flatten();
         let Some(bytes) = whole else {
             let mut bytes = Buffer::of(wanted);
@@ -130,9 +147,8 @@ impl Ahead {
 
 /// Takes what was guessed of these bytes; how many, from the first on.
 fn guessed(file: &Arc<File>, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-    let mut slot = GUESS.lock().unwrap_or_else(PoisonError::into_inner);
     let fits = |guess: &Guess| Arc::ptr_eq(&guess.file, file) && guess.range.contains(&offset);
-    let Some(guess) = slot.take_if(|guess| fits(guess)) else { return Ok(0) };
+    let Some(guess) = take_guess(fits) else { return Ok(0) };
     // If the thread is gone, everything is read here.
     let Some(bytes) = guess.bytes.wait()? else { return Ok(0) };
     let ready = bytes.get(index(offset.saturating_sub(guess.range.start))..).unwrap_or_default();
@@ -141,7 +157,7 @@ fn guessed(file: &Arc<File>, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         head.copy_from_slice(ready);
     }
     if offset.saturating_add(count as u64) < guess.range.end {
-        *slot = Some(Guess { file: guess.file, range: guess.range, bytes: Bytes::Here(bytes) });
+        keep_guess(Guess { file: guess.file, range: guess.range, bytes: Bytes::Here(bytes) });
     }
     Ok(count)
 }
@@ -149,15 +165,14 @@ fn guessed(file: &Arc<File>, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
 /// Has these bytes read, unless that is under way.
 fn guess(file: &Arc<File>, range: Range<u64>) {
     let Some(reader) = reader() else { return };
-    let mut slot = GUESS.lock().unwrap_or_else(PoisonError::into_inner);
     let has = |guess: &Guess| Arc::ptr_eq(&guess.file, file) && guess.range.contains(&range.start);
-    if slot.as_ref().is_some_and(has) {
+    if GUESSED.lock().unwrap_or_else(PoisonError::into_inner).iter().any(has) {
         return;
     }
     let (reply, coming) = sync_channel(1);
     let job = Job { file: Arc::clone(file), offset: range.start, len: index(range.end - range.start), reply };
     if reader.send(job).is_ok() {
-        *slot = Some(Guess { file: Arc::clone(file), range, bytes: Bytes::Coming(coming) });
+        keep_guess(Guess { file: Arc::clone(file), range, bytes: Bytes::Coming(coming) });
     }
 }
 

@@ -12,8 +12,8 @@ const INFINITY: u32 = 0x7f80_0000;
 /// The first magnitude that is not subnormal.
 const NORMAL: u32 = 0x0080_0000;
 
-/// Elements that are taken in at a time: whole blocks of 16.
-pub(crate) const RUN: usize = 64;
+/// Elements that are taken in at a time: few enough that they stay in registers.
+pub(crate) const RUN: usize = 16;
 
 /// Sums by exponent are kept several times over: neighbours mostly have the same exponent, and would otherwise wait
 /// for each other's sum.
