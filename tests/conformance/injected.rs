@@ -158,7 +158,7 @@ fn converting() {
     visited(
         "converting",
         |place| Box::pin(async move { converted(place, &source(), &request("nvfp4")).await }),
-        312,
+        306,
         CONVERSION,
     );
 }
