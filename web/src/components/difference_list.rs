@@ -1,7 +1,7 @@
 //! The differences of two checkpoints: rows of one height, of which only those in sight are in the document.
 
 use super::{LayerName, SchemeTag};
-use crate::hooks::{RowWindow, use_css_vars, use_row_window};
+use crate::hooks::{RowWindow, use_row_places, use_row_window};
 use crate::protocol::{DifferencePage, DifferenceRow};
 use crate::services::dom;
 use crate::state::load::Shared;
@@ -48,9 +48,7 @@ pub(crate) fn DifferenceTable(props: &DifferenceTableProps) -> Html {
     let RowWindow { first, count } = use_row_window(body.clone(), ROW_PX);
     let first = first.min(total.saturating_sub(count.min(total)));
     let last = first.saturating_add(count).min(total);
-    let pixels = |rows: u64| rows.saturating_mul(ROW_PX.unsigned_abs().into());
-    use_css_vars(whole.clone(), vec![("height", format!("{}px", pixels(total)))]);
-    use_css_vars(seen.clone(), vec![("transform", format!("translateY({}px)", pixels(first)))]);
+    use_row_places(whole.clone(), seen.clone(), total, first..last, ROW_PX);
     {
         let on_window = props.on_window.clone();
         use_effect_with((first, last), move |(first, last)| {

@@ -1,7 +1,7 @@
 //! The layers as tree or list: rows of one height, of which only those in sight are in the document.
 
 use super::{LayerRow, row_of};
-use crate::hooks::{RowWindow, use_css_vars, use_row_window};
+use crate::hooks::{RowWindow, use_row_places, use_row_window};
 use crate::services::dom;
 use crate::state::Action;
 use crate::state::columns::Columns;
@@ -47,10 +47,7 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
     let RowWindow { first, count } = window;
     let first = first.min(total.saturating_sub(count.min(total)));
     let last = first.saturating_add(count).min(total);
-    // Properties of these two elements alone: a custom property would have the style of every row computed again.
-    let pixels = |rows: u64| rows.saturating_mul(ROW_PX.unsigned_abs().into());
-    use_css_vars(whole.clone(), vec![("height", format!("{}px", pixels(total)))]);
-    use_css_vars(seen.clone(), vec![("transform", format!("translateY({}px)", pixels(first)))]);
+    use_row_places(whole.clone(), seen.clone(), total, first..last, ROW_PX);
     {
         let dispatch = props.dispatch.clone();
         use_effect_with((first, last), move |&(first, last)| {

@@ -6,7 +6,7 @@ use yew::{NodeRef, hook, use_effect_with};
 
 /// Keeps custom properties of an element at these values.
 #[hook]
-pub(crate) fn use_css_vars(node: NodeRef, values: Vec<(&'static str, String)>) {
+pub(super) fn use_css_vars(node: NodeRef, values: Vec<(&'static str, String)>) {
     use_effect_with((node, values), |(node, values)| {
         if let Some(element) = node.cast::<HtmlElement>() {
             for (name, value) in values {

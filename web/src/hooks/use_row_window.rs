@@ -1,6 +1,8 @@
 //! Which rows of a scrolling list are in sight.
 
+use super::use_css_vars;
 use gloo_events::EventListener;
+use std::ops::Range;
 use web_sys::HtmlElement;
 use yew::{Callback, NodeRef, UseStateHandle, hook, use_effect_with, use_state_eq};
 
@@ -42,4 +44,14 @@ pub(crate) fn use_row_window(node: NodeRef, row_px: i32) -> RowWindow {
         move || drop(listeners)
     });
     *window
+}
+
+/// Gives the element of all rows its height, and puts that of the rows drawn where they belong in it.
+#[hook]
+pub(crate) fn use_row_places(whole: NodeRef, seen: NodeRef, total: u64, drawn: Range<u64>, row_px: i32) {
+    // Properties of these two elements alone: a custom property would have the style of every row computed again.
+    let pixels = |rows: u64| format!("{}px", rows.saturating_mul(row_px.unsigned_abs().into()));
+    use_css_vars(whole, vec![("height", pixels(total))]);
+    let place = format!("translateY({})", pixels(drawn.start));
+    use_css_vars(seen, vec![("transform", place), ("height", pixels(drawn.end.saturating_sub(drawn.start)))]);
 }
