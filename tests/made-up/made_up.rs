@@ -122,7 +122,7 @@ impl Decoder for Steps {
         parts: &'a [Vec<u8>],
         out: &'a mut Vec<f32>,
     ) -> LocalBoxFuture<'a, Result<(), EngineError>> {
-        let step = scalar(Dtype::F32, parts.get(1));
+        let step = scalar(Dtype::F32, parts.get(1).map(Vec::as_slice));
         out.extend(part(parts, 0).iter().map(|&code| (f32::from(code) - 128.0) * step));
         Box::pin(ready(Ok(())))
     }

@@ -60,7 +60,7 @@ pub(super) fn divide(program: &Program<'_>, patterns: &Patterns, memory: String)
 
 /// Bytes up to which a function stays in the first part if that may call it: the slot would take as many, and of short
 /// functions that do the same the compiler makes one, under the name of any of them.
-const SHORT: u64 = 160;
+const SHORT: u64 = 96;
 
 /// Whether each function is fetched later.
 fn later(program: &Program<'_>, patterns: &Patterns) -> Vec<bool> {

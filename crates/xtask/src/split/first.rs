@@ -86,8 +86,8 @@ impl Reencode for First<'_> {
         section: ExportSectionReader<'_>,
     ) -> Written<()> {
         utils::parse_export_section(self, exports, section)?;
-        for &function in &self.division.shared {
-            exports.export(&function_name(function), ExportKind::Func, function);
+        for (place, &function) in self.division.shared.iter().enumerate() {
+            exports.export(&function_name(place), ExportKind::Func, function);
         }
         exports.export(&self.division.memory, ExportKind::Memory, 0);
         for (index, table) in (0..).zip(0..self.read.tables.len()) {

@@ -23,10 +23,10 @@ pub(super) fn write(read: &Program<'_>, division: &Division) -> Written<Vec<u8>>
     later.parse_type_section(&mut types, section)?;
 
     let mut imports = ImportSection::new();
-    for &function in &division.shared {
+    for (place, &function) in division.shared.iter().enumerate() {
         let of_type = read.functions.get(function as usize).context("a function without a type");
         let of_type = *of_type.map_err(Error::UserError)?;
-        imports.import(FIRST, &function_name(function), EntityType::Function(of_type));
+        imports.import(FIRST, &function_name(place), EntityType::Function(of_type));
     }
     let memory = read.memory.context("the program has no memory").map_err(Error::UserError)?;
     imports.import(FIRST, &division.memory, later.memory_type(memory)?);

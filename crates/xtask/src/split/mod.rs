@@ -89,9 +89,15 @@ fn told(error: Recoding<anyhow::Error>) -> anyhow::Error {
     }
 }
 
-/// How the parts call the first part's functions that both use.
-fn function_name(function: u32) -> String {
-    format!("f{function}")
+/// How the parts call the first part's function that stands at `place` of those that both use: a few letters.
+fn function_name(mut place: usize) -> String {
+    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    let mut name = String::from("f");
+    while place > 0 || name.len() == 1 {
+        name.extend(LETTERS.get(place % LETTERS.len()).map(|&letter| char::from(letter)));
+        place /= LETTERS.len();
+    }
+    name
 }
 
 fn table_name(table: usize) -> String {
