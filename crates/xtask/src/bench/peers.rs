@@ -10,8 +10,9 @@ const HUGGINGFACE_JS: &str = "@huggingface/hub@2.17.5";
 const SAFETENSORS: [&str; 2] = ["numpy==2.2.6", "safetensors==0.8.0"];
 const TORCH: &str = "torch==2.15.0";
 /// ModelOpt, and what importing its NVFP4 tensor needs; the rest of what it names is large and not used.
-const MODELOPT: [&str; 13] = [
+const MODELOPT: [&str; 14] = [
     "nvidia-modelopt==0.47.0",
+    "pulp<4",
     "pydantic",
     "tqdm",
     "rich",
