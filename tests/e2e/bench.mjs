@@ -38,7 +38,7 @@ const contestants = {
   },
   read: (page, address) => async () => {
     // A file of the page that runs no program.
-    await page.goto(`${address}/app.js`);
+    await page.goto(`${address}/early.js`);
     await page.evaluate(() => {
       const picker = document.createElement("input");
       picker.type = "file";

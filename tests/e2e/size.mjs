@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync, constants } from "node:zlib";
 
 const bounds = [
-  ["before the first look", 600_000, ["app.js", "app_bg.wasm", "worker.js", "worker_start.js", "worker_bg.wasm"]],
+  ["before the first look", 600_000, ["start.js", "app_bg.wasm", "worker.js", "worker_start.js", "worker_bg.wasm"]],
   ["later", 500_000, ["worker_later.wasm"]],
 ];
 

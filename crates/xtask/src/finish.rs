@@ -1,5 +1,6 @@
-//! What the build adds to what Trunk made: the worker's program in two parts, one sheet of all its styles, the hashes of the page's scripts, the page
-//! that may connect to other places, and the list of files that the service worker keeps.
+//! What the build adds to what Trunk made: the worker's program in two parts, one sheet of all the page's styles, one
+//! script that starts it, their hashes, the page that may connect to other places, and the list of files that the
+//! service worker keeps.
 
 use crate::{glue, split};
 use anyhow::{Context as _, Result, ensure};
@@ -29,7 +30,8 @@ pub(crate) fn finish(folder: &Path) -> Result<()> {
     for program in PROGRAMS.iter().filter(|name| folder.join(format!("{name}_bg.wasm")).is_file()) {
         glue::shorten(folder, program)?;
     }
-    let page = with_hashes(folder, &with_one_sheet(folder, &page)?)?;
+    let page = with_one_script(folder, &with_one_sheet(folder, &page)?)?;
+    let page = with_hashes(folder, &page)?;
     fs::write(folder.join("index.html"), drawn(&page, HERE, REMOTE)?)?;
     fs::write(folder.join("remote.html"), connecting(&drawn(&page, REMOTE, HERE)?)?)?;
     let mut files = Vec::new();
@@ -132,15 +134,11 @@ fn drawn(page: &str, kept: (&str, &str), other: (&str, &str)) -> Result<String> 
 }
 
 /// Tags whose files the page names without their hashes.
-const SCRIPTS: [(&str, &str); 3] = [
-    ("src=\"./early.js\"", "early.js"),
-    ("src=\"./start.js\"", "start.js"),
-    ("rel=\"modulepreload\" href=\"./app.js\"", "app.js"),
-];
+const SCRIPTS: [(&str, &str); 2] = [("src=\"./early.js\"", "early.js"), ("src=\"./start.js\"", "start.js")];
 
 /// The page with the hashes of its scripts, so that a browser runs no others under their names.
 fn with_hashes(folder: &Path, page: &str) -> Result<String> {
-    let mut page = preloaded_first(page)?;
+    let mut page = page.to_owned();
     for (tag, file) in SCRIPTS {
         ensure!(page.matches(tag).count() == 1, "index.html should say {tag:?} once");
         let bytes = fs::read(folder.join(file)).with_context(|| format!("reading {file}"))?;
@@ -150,18 +148,30 @@ fn with_hashes(folder: &Path, page: &str) -> Result<String> {
     Ok(page)
 }
 
-/// The page with what is preloaded before the script that imports it: whoever asks first says which hash it must have.
-fn preloaded_first(page: &str) -> Result<String> {
-    let (before, rest) = page.split_once(PRELOAD).context("index.html preloads nothing")?;
-    let (tag, after) = rest.split_once('>').context("a tag of index.html has no end")?;
-    let page = format!("{before}{after}");
-    ensure!(page.matches(SCRIPT).count() == 1, "index.html should say {SCRIPT:?} once");
-    Ok(page.replace(SCRIPT, &format!("{PRELOAD}{tag}>\n  {SCRIPT}")))
-}
-
-/// How the tags of the preloaded module and of the first script begin.
+/// What the script that starts the page imports, as it says so.
+const TRUSTED: &str = "import \"./trusted.js\";\n";
+const GLUE: &str = "import init from \"./app.js\";\n";
+/// How the program's glue ends.
+const EXPORTS: &str = "export { initSync, __wbg_init as default };\n";
+/// How the tag begins by which Trunk has the glue loaded beforehand.
 const PRELOAD: &str = "<link rel=\"modulepreload\"";
-const SCRIPT: &str = "<script type=\"module\"";
+
+/// Puts what the starting script imports into it, and gives the page without the tag that loads it beforehand: an
+/// import names no hash, and a browser that was refused a script under one asks for it again without.
+fn with_one_script(folder: &Path, page: &str) -> Result<String> {
+    let read = |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("reading {file}"));
+    let (start, glue) = (read("start.js")?, read("app.js")?);
+    for (text, part) in [(&start, TRUSTED), (&start, GLUE), (&glue, EXPORTS)] {
+        ensure!(text.matches(part).count() == 1, "a script should say {part:?} once");
+    }
+    let trusted = format!("{{\n{}}}\n", read("trusted.js")?);
+    let glue = glue.replace(EXPORTS, "const init = __wbg_init;\n");
+    fs::write(folder.join("start.js"), start.replace(TRUSTED, &trusted).replace(GLUE, &glue))?;
+    fs::remove_file(folder.join("app.js"))?;
+    let (before, rest) = page.split_once(PRELOAD).context("index.html preloads nothing")?;
+    let (_, after) = rest.split_once('>').context("a tag of index.html has no end")?;
+    Ok(format!("{before}{after}"))
+}
 
 /// Base64 of as many bytes as fill whole groups of three, which those of SHA-384 do.
 fn base64(bytes: &[u8]) -> String {
@@ -218,8 +228,11 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let page = || {
-            let [early, start, app] = SCRIPTS.map(|(tag, _)| tag);
-            let tags = format!("<script {early}><script type=\"module\" {start}><link {app}>");
+            let [early, start] = SCRIPTS.map(|(tag, _)| tag);
+            let tags =
+                format!("<script {early}><script type=\"module\" {start}>{PRELOAD} href=\"./app.js\">");
+            write("app.js", &format!("glue();\n{EXPORTS}"));
+            write("start.js", &format!("{TRUSTED}{GLUE}init();\n"));
             let sheets = ["base", "frame"].map(|name| format!("{SHEET}{name}.css\" integrity=\"x\"/>\n  "));
             write("base.css", "b {}\n");
             write("frame.css", "i {}\n");
@@ -229,9 +242,8 @@ mod tests {
                 &format!("<meta content=\"{CLOSED}\">{PLACE}>{}{tags}{parts}", sheets.concat()),
             );
         };
-        write("app.js", "1");
-        write("early.js", "6");
-        write("start.js", "alert('Hello, world.');");
+        write("early.js", "alert('Hello, world.');");
+        write("trusted.js", "trust();\n");
         write("icons/icon.svg", "2");
         write("samples/sound/files.json", "3");
         write("sw.js", "4");
@@ -244,7 +256,7 @@ mod tests {
         };
         let first = kept();
         let files =
-            ["app.js", "early.js", "icons/icon.svg", "index.html", "page.css", "remote.html", "start.js"];
+            ["early.js", "icons/icon.svg", "index.html", "page.css", "remote.html", "start.js", "trusted.js"];
         assert_eq!(first["files"], serde_json::json!(files));
         assert_eq!(kept(), first);
         // The example of the specification of subresource integrity.
@@ -252,11 +264,13 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.join("page.css")).unwrap(), "b {}\ni {}\n");
         for (name, text) in [("index.html", "<p>abce"), ("remote.html", "<p>acde")] {
             let page = fs::read_to_string(folder.join(name)).unwrap();
-            assert!(page.contains(&format!("src=\"./start.js\" integrity=\"{hash}\"")), "{page}");
+            assert!(page.contains(&format!("src=\"./early.js\" integrity=\"{hash}\"")), "{page}");
             assert!(page.matches("stylesheet").count() == 1 && page.ends_with(text), "{page}");
-            assert!(page.find("modulepreload") < page.find("start.js"), "{page}");
+            assert!(!page.contains("preload"), "{page}");
         }
-        write("app.js", "5");
+        let start = fs::read_to_string(folder.join("start.js")).unwrap();
+        assert_eq!(start, "{\ntrust();\n}\nglue();\nconst init = __wbg_init;\ninit();\n");
+        write("early.js", "5");
         assert_ne!(kept()["version"], first["version"]);
         fs::remove_dir_all(&folder).unwrap();
     }
