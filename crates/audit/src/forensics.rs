@@ -105,11 +105,13 @@ fn by_padding(sample: &ScaleSample<'_>) -> Option<(Order, Evidence)> {
 /// What rows and columns leave unexplained of the logarithms, and the number of scales.
 fn residual(sample: &ScaleSample<'_>, order: Order) -> (f64, f64, f64) {
     let (mut rest, mut total, mut n) = (0.0, 0.0, 0.0);
+    // A logarithm takes longer than all that is done with it, and there are 256 of them.
+    let logarithms: [f64; 256] = std::array::from_fn(|byte| {
+        let scale = e4m3::decode(u8::try_from(byte).unwrap_or(u8::MAX));
+        if scale > 0.0 { f64::from(scale).log2() } else { -10.0 }
+    });
     for (group, &rows) in sample.bytes.chunks_exact(TILE_ROWS * sample.cols).zip(&sample.rows) {
-        let value = |row, col| {
-            let scale = e4m3::decode(at(group, sample.cols, row, col, order));
-            if scale > 0.0 { f64::from(scale).log2() } else { -10.0 }
-        };
+        let value = |row, col| logarithms[usize::from(at(group, sample.cols, row, col, order))];
         let (height, width) = (count(rows), count(sample.blocks));
         let rows: Vec<Vec<f64>> =
             (0..rows).map(|r| (0..sample.blocks).map(|c| value(r, c)).collect()).collect();
