@@ -32,7 +32,7 @@ impl Patterns {
 pub(super) fn divide(program: &Program<'_>, patterns: &Patterns, memory: String) -> Result<Division> {
     let loader = program.imported.iter().position(|name| name.contains(LOADER));
     let loader = u32::try_from(loader.with_context(|| format!("the program imports no {LOADER}"))?)?;
-    let loader_type = *program.functions.get(loader as usize).context("an import without a type")?;
+    let loader_type = program.type_of(loader)?;
     ensure!(program.is_plain(loader_type), "{LOADER} takes something, or gives something back");
     let table = program.tables.first().context("the program has no table")?;
     let slots_from = u32::try_from(table.initial)?;

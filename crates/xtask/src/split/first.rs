@@ -2,7 +2,7 @@
 
 use super::program::Program;
 use super::{Division, function_name, global_name, table_name};
-use anyhow::{Context as _, Error as Told};
+use anyhow::Error as Told;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
     CodeSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, Module, TableSection,
@@ -44,12 +44,9 @@ impl First<'_> {
         for param in (0..).take(params.len()) {
             stub.instruction(&Instruction::LocalGet(param));
         }
-        let of_type = self.read.functions.get(function as usize).context("a function without a type");
+        let type_index = self.read.type_of(function).map_err(Error::UserError)?;
         stub.instruction(&Instruction::I32Const(slot.cast_signed()));
-        stub.instruction(&Instruction::CallIndirect {
-            type_index: *of_type.map_err(Error::UserError)?,
-            table_index: 0,
-        });
+        stub.instruction(&Instruction::CallIndirect { type_index, table_index: 0 });
         stub.instruction(&Instruction::End);
         Ok(stub)
     }

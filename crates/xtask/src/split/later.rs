@@ -24,8 +24,7 @@ pub(super) fn write(read: &Program<'_>, division: &Division) -> Written<Vec<u8>>
 
     let mut imports = ImportSection::new();
     for (place, &function) in division.shared.iter().enumerate() {
-        let of_type = read.functions.get(function as usize).context("a function without a type");
-        let of_type = *of_type.map_err(Error::UserError)?;
+        let of_type = read.type_of(function).map_err(Error::UserError)?;
         imports.import(FIRST, &function_name(place), EntityType::Function(of_type));
     }
     let memory = read.memory.context("the program has no memory").map_err(Error::UserError)?;

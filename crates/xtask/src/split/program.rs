@@ -50,10 +50,15 @@ impl<'a> Program<'a> {
         u32::try_from(self.imported.len()).unwrap_or(u32::MAX)
     }
 
+    /// The type of a function, by its place among the types.
+    pub(super) fn type_of(&self, function: u32) -> Result<u32> {
+        self.functions.get(function as usize).copied().context("a function without a type")
+    }
+
     /// What a function takes.
     pub(super) fn params(&self, function: u32) -> Result<&[ValType]> {
-        let of_type = self.functions.get(function as usize).context("a function without a type")?;
-        self.params.get(*of_type as usize).map(Vec::as_slice).context("a function of a type that is none")
+        let of_type = self.type_of(function)?;
+        self.params.get(of_type as usize).map(Vec::as_slice).context("a function of a type that is none")
     }
 
     /// Bytes of a function's body.
