@@ -21,13 +21,13 @@ const LATER = "worker_later.wasm";
 async function served(work) {
   const folder = scratch("served");
   cpSync(dist, folder, { recursive: true });
-  // Nothing is kept for use without a network: that would be asked for as well.
+  // Nothing is kept for use without a network: that would be asked for as well, as would what compute workers load.
   rmSync(join(folder, "sw.js"));
   const server = await serve(folder, 0);
   const asked = [];
   server.on("request", ({ url }) => asked.push(url));
   try {
-    await work({ folder, asked, address: `http://127.0.0.1:${server.address().port}/?engine=cpu` });
+    await work({ folder, asked, address: `http://127.0.0.1:${server.address().port}/?engine=cpu&workers=0` });
   } finally {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
