@@ -28,9 +28,9 @@ pub(crate) trait Element {
     /// The patterns of a block.
     fn patterns(block: &Self::Block) -> [Self::Pattern; 16];
 
-    /// Raises each of `largest` to the magnitude of the element at its place. One loop over elements, so that it
-    /// becomes vectors.
-    fn raise(largest: &mut [Self::Pattern], row: &[u8]);
+    /// Raises each of `largest` to the magnitudes of the elements at its place in several rows. One loop over elements,
+    /// so that it becomes vectors.
+    fn raise<const ROWS: usize>(largest: &mut [Self::Pattern], rows: [&[u8]; ROWS]);
 
     /// A magnitude's own pattern.
     fn pattern_bits(magnitude: Self::Pattern) -> u32;
@@ -91,9 +91,16 @@ macro_rules! element {
             }
 
             #[inline(always)]
-            fn raise(largest: &mut [$pattern], row: &[u8]) {
-                for (largest, &bytes) in largest.iter_mut().zip(row.as_chunks().0) {
-                    *largest = (*largest).max(<$pattern>::from_le_bytes(bytes) & <$pattern>::MAX);
+            fn raise<const ROWS: usize>(largest: &mut [$pattern], rows: [&[u8]; ROWS]) {
+                let rows = rows.map(|row| row.as_chunks().0);
+                let there = rows.iter().map(|row| row.len()).fold(largest.len(), usize::min);
+                let rows = rows.map(|row| row.get(..there).unwrap_or_default());
+                for (i, largest) in largest.iter_mut().take(there).enumerate() {
+                    let mut raised = *largest;
+                    for row in rows {
+                        raised = raised.max(<$pattern>::from_le_bytes(row[i]) & <$pattern>::MAX);
+                    }
+                    *largest = raised;
                 }
             }
 

@@ -73,17 +73,22 @@ impl<'a> ScaleGrid<'a> {
         let block_cols = self.block_cols.max(1) as usize;
         let (mut row, mut col) = (first / cols, first % cols);
         let mut group = col / block_cols;
+        let mut next = group.saturating_add(1).saturating_mul(block_cols);
         let mut left = count;
         std::iter::from_fn(move || {
             if left == 0 {
                 return None;
             }
-            let end = (group + 1).saturating_mul(block_cols).min(cols);
+            let end = next.min(cols);
             let length = (end - col).min(left);
             let place = (length, row, group);
             left -= length;
             // What ends the count may end before `end`, but then nothing follows.
-            (row, col, group) = if end == cols { (row + 1, 0, 0) } else { (row, end, group + 1) };
+            (row, col, group, next) = if end == cols {
+                (row + 1, 0, 0, block_cols)
+            } else {
+                (row, end, group + 1, next.saturating_add(block_cols))
+            };
             Some(place)
         })
     }

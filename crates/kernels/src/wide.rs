@@ -1,8 +1,10 @@
 //! The widest vectors that the processor has, found out when the program runs.
 //!
 //! A loop is written once, in a way that the compiler turns into vectors, and compiled for several instruction
-//! sets. All of them compute the same bits: IEEE operations one by one, none of them fused. In WebAssembly there is
-//! one instruction set, chosen when the program is built.
+//! sets: on x86-64 for what every such processor has, for AVX2 and for AVX-512 (F, BW, CD, DQ, VL), on other processors
+//! for theirs. The list is that of `pulp`'s features in the workspace's `Cargo.toml`. All of them compute the same bits:
+//! IEEE operations one by one, none of them fused. In WebAssembly there is one instruction set, chosen when the program
+//! is built.
 
 /// A loop over a stretch of elements. [`Self::run`] has to be `#[inline(always)]`, and so has what it calls for each
 /// element: only what is inlined is compiled anew for another instruction set.

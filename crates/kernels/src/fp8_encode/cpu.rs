@@ -105,14 +105,17 @@ impl<E: Element> Stretch for Part<'_, E> {
         let Encoding { tile, grid, rule, stairs } = self.encoding;
         let mut source = tile.bytes.get(self.first * E::BYTES..).unwrap_or_default();
         let mut codes = self.codes;
+        let mut scales = (usize::MAX, 0);
         for (length, row, group) in grid.places(tile.cols, self.first, codes.len()) {
             let (run, elements);
             (run, codes) = codes.split_at_mut(length);
             (elements, source) = source.split_at(length * E::BYTES);
-            let scale_row = grid.scale_row(row);
-            let scale = f32::from_bits(grid.scale(scale_row, group));
+            if scales.0 != row {
+                scales = (row, grid.scale_row(row));
+            }
+            let scale = f32::from_bits(grid.scale(scales.1, group));
             let run = Run::<E> { elements, scale, rule: *rule, codes: run, of: PhantomData };
-            match stairs.get(scale_row, group) {
+            match stairs.get(scales.1, group) {
                 Some(staircase) => run.climb(staircase),
                 None => run.divide(),
             }
@@ -133,17 +136,23 @@ impl<E: Element> Run<'_, E> {
     /// The codes of elements of BF16 under a scale whose staircase is known.
     #[inline(always)]
     fn climb(self, staircase: &Staircase) {
+        let rest = self.climb_by::<{ staircase::STRETCH }>(staircase);
+        rest.climb_by::<{ staircase::LANES }>(staircase).divide();
+    }
+
+    /// The codes of whole stretches of `N` elements; what is left is given back.
+    #[inline(always)]
+    fn climb_by<const N: usize>(self, staircase: &Staircase) -> Self {
         let Self { elements, scale, rule, codes, of } = self;
-        let whole = codes.len() / staircase::LANES * staircase::LANES;
-        let (whole_codes, rest_codes) = codes.split_at_mut(whole);
-        let (whole, rest) = elements.split_at(2 * whole);
-        let stretches = whole.chunks(2 * staircase::STRETCH).zip(whole_codes.chunks_mut(staircase::STRETCH));
-        for (elements, codes) in stretches {
-            if !staircase.encode(elements, codes) {
-                Self { elements, scale, rule, codes, of }.divide();
+        let (stretches, _) = elements.as_chunks::<2>().0.as_chunks::<N>();
+        let (stretch_codes, rest) = codes.as_chunks_mut::<N>();
+        for (stretch, codes) in stretches.iter().zip(stretch_codes) {
+            if !staircase.encode(stretch, codes) {
+                Self { elements: stretch.as_flattened(), scale, rule, codes, of }.divide();
             }
         }
-        Self { elements: rest, scale, rule, codes: rest_codes, of }.divide();
+        let elements = elements.get(elements.len() - 2 * rest.len()..).unwrap_or_default();
+        Self { elements, scale, rule, codes: rest, of }
     }
 
     /// The codes of elements by the division itself.
