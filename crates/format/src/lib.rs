@@ -25,6 +25,7 @@ mod plain_text;
 mod quick;
 mod read;
 mod spans;
+mod tensor_value;
 mod tensors;
 
 pub use buffer::Buffer;

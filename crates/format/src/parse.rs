@@ -1,14 +1,15 @@
 //! From the header's JSON to entries: one pass over borrowed text, no tree.
 //!
 //! Knows what the `safetensors` crate 0.8.0 accepts (`HashMetadata`, `TensorInfo` in its `tensor.rs`),
-//! including what its derived readers take beyond the format's description: a tensor as an array of
-//! three, a dtype as `{"F32": null}`. What the entries say about bytes is judged in `spans`.
+//! including what its derived readers take beyond the format's description. How a tensor's value is read is in
+//! `tensor_value`; what the entries say about bytes is judged in `spans`.
 
-use crate::faults::{FaultList, MOST_REPORTED};
-use crate::fields::{Dims, DimsReader, Found, StringReader, Tag, TagReader};
+use crate::faults::FaultList;
+use crate::fields::{Found, StringReader};
 use crate::header::{Defect, Note};
 use crate::json::{Skip, Text, error_index, error_reason, shortened};
 use crate::limits::Limits;
+use crate::tensor_value::{Fields, TensorValue};
 use quantscope_numeric::Dtype;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -91,18 +92,6 @@ struct Reading<'de> {
     at: u64,
 }
 
-/// What one tensor's value said, field by field.
-#[derive(Default)]
-struct Fields<'de> {
-    dtype: Option<Found<Tag<'de>>>,
-    shape: Option<Found<Dims>>,
-    offsets: Option<Found<Dims>>,
-    /// Faults of the value as a whole.
-    faults: Vec<String>,
-    unknown: Vec<String>,
-    unusual: Option<String>,
-}
-
 impl<'de> Reading<'de> {
     fn unreadable(&mut self, reason: String, at: u64) {
         self.incomplete = true;
@@ -112,6 +101,11 @@ impl<'de> Reading<'de> {
     /// Levels of nesting left inside a structure that stands `depth` levels deep.
     fn levels(&self, depth: u64) -> u64 {
         self.limits.json_depth.saturating_sub(depth)
+    }
+
+    /// No shape is kept of which the length takes more than 16 bits, whatever the limit.
+    fn most_dims(&self) -> u64 {
+        self.limits.dims.min(u64::from(u16::MAX))
     }
 
     /// Remembers where a key stands. A key with escapes was copied and has no place of its own.
@@ -167,9 +161,10 @@ impl<'de> Reading<'de> {
         let mut form = None;
         if let (Some(tag), Some(shape)) = (&dtype, shape) {
             let known = Dtype::from_tag(&tag.text);
-            if shape.count > self.limits.dims {
+            let limit = self.most_dims();
+            if shape.count > limit {
                 let what = format!("number of dimensions of {}", shown());
-                let (limit, found) = (self.limits.dims, shape.count);
+                let found = shape.count;
                 self.report.defect(Defect::OverLimit { what, name: "dims", limit, found });
             } else {
                 form = known.map(|dtype| (dtype, shape.kept));
@@ -290,7 +285,8 @@ impl<'de> Visitor<'de> for TopLevel<'_, 'de> {
                 map.next_value_seed(Skip { levels: reading.levels(1) })?;
                 continue;
             }
-            let fields = map.next_value_seed(TensorValue { levels: reading.levels(1) })?;
+            let fields =
+                map.next_value_seed(TensorValue { levels: reading.levels(1), dims: reading.most_dims() })?;
             reading.tensor(key, fields);
         }
         Ok(())
@@ -385,106 +381,5 @@ impl<'de> Visitor<'de> for MetadataValue<'_, 'de> {
     fn visit_str<E>(self, _: &str) -> Result<(), E> {
         self.refuse("a string");
         Ok(())
-    }
-}
-
-/// The value of one tensor.
-struct TensorValue {
-    /// Levels of nesting that may still be opened, this value's own included.
-    levels: u64,
-}
-
-impl TensorValue {
-    fn wrong<'de>(found: &str) -> Fields<'de> {
-        let fault = format!("it is {found}, an object with `dtype`, `shape` and `data_offsets` is needed");
-        Fields { faults: vec![fault], ..Fields::default() }
-    }
-
-    /// Dimensions beyond the caller's limit are counted by the reader, so a constant bounds memory here.
-    fn dims_reader(&self) -> DimsReader {
-        DimsReader { keep: 1024, levels: self.levels.saturating_sub(1) }
-    }
-
-    fn offsets_reader(&self) -> DimsReader {
-        DimsReader { keep: 2, levels: self.levels.saturating_sub(1) }
-    }
-
-    fn tag_reader(&self) -> TagReader {
-        TagReader { levels: self.levels.saturating_sub(1) }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for TensorValue {
-    type Value = Fields<'de>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TensorValue {
-    type Value = Fields<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tensor")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            let twice = match key.as_ref() {
-                "dtype" => fields.dtype.replace(map.next_value_seed(self.tag_reader())?).is_some(),
-                "shape" => fields.shape.replace(map.next_value_seed(self.dims_reader())?).is_some(),
-                "data_offsets" => {
-                    fields.offsets.replace(map.next_value_seed(self.offsets_reader())?).is_some()
-                }
-                _ => {
-                    map.next_value_seed(Skip { levels: self.levels.saturating_sub(1) })?;
-                    if (fields.unknown.len() as u64) < MOST_REPORTED {
-                        fields.unknown.push(shortened(&key).into_owned());
-                    }
-                    false
-                }
-            };
-            if twice && (fields.faults.len() as u64) < MOST_REPORTED {
-                fields.faults.push(format!("`{key}` stands twice"));
-            }
-        }
-        Ok(fields)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Fields { dtype: seq.next_element_seed(self.tag_reader())?, ..Fields::default() };
-        if fields.dtype.is_some() {
-            fields.shape = seq.next_element_seed(self.dims_reader())?;
-        }
-        if fields.shape.is_some() {
-            fields.offsets = seq.next_element_seed(self.offsets_reader())?;
-        }
-        let mut extra = 0_u64;
-        if fields.offsets.is_some() {
-            while seq.next_element_seed(Skip { levels: self.levels.saturating_sub(1) })?.is_some() {
-                extra += 1;
-            }
-        }
-        if extra > 0 {
-            fields.faults.push(format!("it is an array of {} values, not of three", extra.saturating_add(3)));
-        }
-        fields.unusual = Some("it is an array in place of an object".to_owned());
-        Ok(fields)
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Self::wrong(&value.to_string()))
-    }
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Self::wrong(&value.to_string()))
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Self::wrong(&value.to_string()))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Self::wrong(&format!("{value:?}")))
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Self::wrong("a string"))
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Self::wrong("null"))
     }
 }

@@ -34,7 +34,9 @@ pub async fn read_header(source: &dyn Source, limits: &Limits) -> Result<ShardHe
     }
     let mut reader = QuickReader::new(header_len, limits);
     let (begin, window, is_usual) = read_usual(source, header_len, &mut reader).await?;
-    if is_usual && let Some(header) = reader.finish(header_len, file_len) {
+    // The reader ends here either way: what it has kept makes room for the whole of an unusual header.
+    let usual = Some(reader).filter(|_| is_usual).and_then(|reader| reader.finish(header_len, file_len));
+    if let Some(header) = usual {
         return Ok(header);
     }
     let mut json = read_pieces(source, 8, begin).await?;

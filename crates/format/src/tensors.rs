@@ -112,8 +112,8 @@ impl Tensors {
         }
     }
 
-    /// Adds one; `false`, and nothing is added, if its name has more than 2^32 bytes or its shape more than 65,535
-    /// dimensions.
+    /// Adds one; `false`, and nothing is added, if its name has 2^32 bytes or more, or its shape more than 65,535
+    /// dimensions. Readers of headers tell of such tensors instead of keeping them.
     pub(crate) fn push(&mut self, tensor: TensorInfo<'_>) -> bool {
         let (Ok(name_len), Ok(dims_len)) =
             (u32::try_from(tensor.name.len()), u16::try_from(tensor.shape.len()))
@@ -151,7 +151,7 @@ impl Tensors {
     }
 }
 
-/// What cannot be kept is left out: see the bounds of names and shapes at [`Tensors`]' entries.
+/// Tensors whose names have 2^32 bytes or more, or whose shapes have more than 65,535 dimensions, are left out.
 impl<'a> FromIterator<TensorInfo<'a>> for Tensors {
     fn from_iter<I: IntoIterator<Item = TensorInfo<'a>>>(tensors: I) -> Self {
         let mut all = Self::default();

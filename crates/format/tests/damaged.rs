@@ -181,6 +181,29 @@ fn limits_bound_tensors_and_depth() {
     assert_eq!(reason, "nested deeper than the limit `depth`");
 }
 
+/// A limit that was raised holds as it is, up to what can be kept of a shape at all.
+#[test]
+fn shapes_of_many_dimensions_are_read_whole_or_told() {
+    let of = |rank: usize, dims: u64| {
+        let shape = format!("{}2", "1,".repeat(rank - 1));
+        let json = format!(r#"{{"t":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,2]}}}}"#);
+        let limits = Limits { dims, ..Limits::default() };
+        ShardHeader::parse(json.as_bytes(), 8 + json.len() as u64 + 2, &limits)
+    };
+    for (rank, dims) in [(2000, 2000), (1025, u64::MAX), (65_535, u64::MAX)] {
+        let header = of(rank, dims);
+        assert!(header.is_sound(), "{rank}: {:?}", header.defects);
+        let tensor = header.tensors.get(0).unwrap();
+        assert_eq!((tensor.shape.len(), tensor.shape.last()), (rank, Some(&2)));
+    }
+    for (rank, dims, limit) in [(2000, 1999, 1999), (65_536, u64::MAX, 65_535)] {
+        let header = of(rank, dims);
+        let what = "number of dimensions of t".to_owned();
+        assert_eq!(header.defects, [Defect::OverLimit { what, name: "dims", limit, found: rank as u64 }]);
+        assert!(header.tensors.is_empty());
+    }
+}
+
 /// A file of any length of which only the first bytes exist; tells what was asked of it.
 struct Sparse {
     head: Vec<u8>,
