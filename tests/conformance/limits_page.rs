@@ -50,9 +50,11 @@ fn page() -> String {
         writeln!(page, "| `{}` | {} | {default} | {} |", limit.name, limit.bounds, limit.beyond).unwrap();
     }
     page.push_str(
-        "\nMemory follows from them: headers and JSON are read whole, tensors never are.\n\
-         A header costs about its own length while it is read, each tensor about 0.5 KB as long as the checkpoint is \
-         open, each finding about as much, and the report as much again.\n\n\
+        "\nMemory follows from them: JSON is read whole, tensors never are.\n\
+         A header of the usual form is read a window of a MiB at a time, any other costs about its own length while it \
+         is read.\n\
+         Each tensor takes about 0.5 KB as long as the checkpoint is open, each finding a fifth of that and what is new \
+         in its words; reports are written as they are made.\n\n\
          These bounds have no flag:\n\n| bounds | value |\n|---|---|\n",
     );
     for (bounds, value) in FIXED {

@@ -4,7 +4,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use quantscope_format::Arrange as _;
 use quantscope_format::{
-    ConfigError, Control, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
+    ConfigError, Control, Defect, IndexError, Limits, ModelConfig, Progress, QuantDeclaration, ShardHeader,
     ShardIndex, Source, SourceError, TensorInfo, read_header, read_small,
 };
 use quantscope_schemes::{Settings, descriptor_type, may_describe, split_name};
@@ -93,6 +93,41 @@ fn runs_of<'t>(texts: &'t [TensorInfo<'t>], longest: u64) -> impl Iterator<Item 
     })
 }
 
+/// Reads the short texts of a shard that describe layers; how many bytes were read. Those beyond what settings take
+/// are counted only.
+async fn read_descriptors(shard: &Shard, longest: u64, settings: &mut Settings) -> Result<u64, SourceError> {
+    let describes = |t: &TensorInfo<'_>| {
+        // Names are looked at last: most tensors are of another type.
+        may_describe(t.dtype)
+            && t.byte_len() <= longest
+            && shard.header.is_readable(*t)
+            && descriptor_type(split_name(t.name).1) == Some(t.dtype)
+    };
+    let mut texts: Vec<TensorInfo<'_>> = shard.header.tensors.iter().filter(describes).collect();
+    // Writers lay tensors of a type side by side, so thousands of them take a few reads.
+    texts.arrange_by_key(|t| t.begin);
+    let mut bytes_read = 0_u64;
+    for run in runs_of(&texts, longest) {
+        if settings.beyond_bound().is_some() {
+            run.iter().for_each(|text| settings.pass_over(text.byte_len()));
+            continue;
+        }
+        let begin = run.first().map_or(0, |t| t.begin);
+        let end = run.iter().map(|t| t.begin.saturating_add(t.byte_len())).max().unwrap_or(begin);
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(begin)).unwrap_or(0)];
+        shard.source.read(begin, &mut bytes).await?;
+        bytes_read = bytes_read.saturating_add(end.saturating_sub(begin));
+        for tensor in run {
+            let from = usize::try_from(tensor.begin.saturating_sub(begin)).unwrap_or(usize::MAX);
+            let len = usize::try_from(tensor.byte_len()).unwrap_or(usize::MAX);
+            let text = from.checked_add(len).and_then(|to| bytes.get(from..to)).unwrap_or_default();
+            let (module, leaf) = split_name(tensor.name);
+            settings.add_descriptor(module, leaf, text);
+        }
+    }
+    Ok(bytes_read)
+}
+
 /// A source that counts what is read of it.
 struct Counted<'s> {
     source: &'s dyn Source,
@@ -175,34 +210,24 @@ impl Checkpoint {
 
     /// Collects what is said of single layers: in the config, in headers, in tensors that are short texts.
     async fn read_settings(&mut self, limits: &Limits) -> Result<(), SourceError> {
-        let mut settings = Settings::new(self.model_config().map(|c| &c.value));
+        let most = limits.config_bytes();
+        let mut settings = Settings::new(self.model_config().map(|c| &c.value)).within(most);
         let longest = DESCRIPTOR_BYTES.min(limits.tile_bytes);
-        for shard in &self.shards {
+        let mut met_in = None;
+        for (place, shard) in self.shards.iter().enumerate() {
             settings.add_metadata(&shard.header.metadata);
-            let describes = |t: &TensorInfo<'_>| {
-                // Names are looked at last: most tensors are of another type.
-                may_describe(t.dtype)
-                    && t.byte_len() <= longest
-                    && shard.header.is_readable(*t)
-                    && descriptor_type(split_name(t.name).1) == Some(t.dtype)
-            };
-            let mut texts: Vec<TensorInfo<'_>> = shard.header.tensors.iter().filter(describes).collect();
-            // Writers lay tensors of a type side by side, so thousands of them take a few reads.
-            texts.arrange_by_key(|t| t.begin);
-            for run in runs_of(&texts, longest) {
-                let begin = run.first().map_or(0, |t| t.begin);
-                let end = run.iter().map(|t| t.begin.saturating_add(t.byte_len())).max().unwrap_or(begin);
-                let mut bytes = vec![0; usize::try_from(end.saturating_sub(begin)).unwrap_or(0)];
-                shard.source.read(begin, &mut bytes).await?;
-                self.bytes_read = self.bytes_read.saturating_add(end.saturating_sub(begin));
-                for tensor in run {
-                    let from = usize::try_from(tensor.begin.saturating_sub(begin)).unwrap_or(usize::MAX);
-                    let len = usize::try_from(tensor.byte_len()).unwrap_or(usize::MAX);
-                    let text = from.checked_add(len).and_then(|to| bytes.get(from..to)).unwrap_or_default();
-                    let (module, leaf) = split_name(tensor.name);
-                    settings.add_descriptor(module, leaf, text);
-                }
+            let read = read_descriptors(shard, longest, &mut settings).await?;
+            self.bytes_read = self.bytes_read.saturating_add(read);
+            if settings.beyond_bound().is_some() {
+                met_in.get_or_insert(place);
             }
+        }
+        let shard = met_in.and_then(|place| self.shards.get_mut(place));
+        if let (Some(shard), Some(found)) = (shard, settings.beyond_bound()) {
+            // Counted as the limit is, so that its value can be taken from here.
+            let what = format!("bytes of JSON about single layers, times {},", Limits::CONFIG_SHARE);
+            let (limit, found) = (limits.json_bytes, found.saturating_mul(Limits::CONFIG_SHARE));
+            shard.header.defects.push(Defect::OverLimit { what, name: "json", limit, found });
         }
         self.settings = settings;
         Ok(())

@@ -4,6 +4,9 @@
 use crate::cases::all;
 use crate::fixture::Chance;
 use crate::opened::findings_of;
+use quantscope_audit::{Checkpoint, HeaderContext, InputFile, Model, header_findings};
+use quantscope_format::{Limits, MemorySource, Source, Uncontrolled};
+use std::rc::Rc;
 
 /// Values that upset arithmetic, as they would stand in JSON.
 const UPSETTING: &[&str] = &[
@@ -59,4 +62,44 @@ fn whatever_a_file_says_the_audit_ends() {
         }
     }
     assert!(audited > 500, "{audited} files");
+}
+
+/// What is said of single layers becomes a tree of values, many times as large: how much of it is read is bounded,
+/// whether it stands in metadata or in tensors, of which any number may name the same bytes.
+#[test]
+fn what_is_said_of_layers_is_read_to_a_bound() {
+    let shape =
+        |i: usize| format!(r#""{i}.weight_shape":{{"dtype":"I64","shape":[2],"data_offsets":[0,16]}}"#);
+    let tensors: Vec<String> = (0..50).map(shape).collect();
+    let layers = format!(r#"{{\"layers\":{{\"a.b\":{{\"format\":\"x{}\"}}}}}}"#, "y".repeat(800));
+    let metadata = format!(r#""__metadata__":{{"_quantization_metadata":"{layers}"}}"#);
+    let said = layers.replace('\\', "").len() as u64;
+    // Not about layers, or no JSON: as long as it may be.
+    let prose = format!(r#""__metadata__":{{"workflow":"{0}","a.b":"{0}"}}"#, "y".repeat(5000));
+    let cases = [(tensors.join(","), 16, 800), (metadata, 0, said), (prose, 0, 0)];
+    for (entries, data, all) in cases {
+        let json = format!("{{{entries}}}");
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(json.as_bytes());
+        bytes.resize(bytes.len() + data, 1);
+        let header = 8 + json.len() as u64;
+        let told = |json_bytes: u64| {
+            let source = Rc::new(MemorySource::new("model.safetensors", bytes.clone()));
+            let behind: Rc<dyn Source> = Rc::<MemorySource>::clone(&source);
+            let files = vec![InputFile { path: "model.safetensors".into(), source: behind }];
+            let limits = Limits { json_bytes, ..Limits::default() };
+            let opening = Checkpoint::open("one", files, &limits, &Uncontrolled);
+            let checkpoint = pollster::block_on(opening).unwrap();
+            let model = Model::of(&checkpoint);
+            let findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model }).to_vec();
+            let told = findings.into_iter().filter(|f| f.rule == "ST106");
+            assert!(source.bytes_read() - header <= json_bytes / 8 + 16);
+            told.map(|finding| (finding.found.unwrap(), finding.fix.into_owned())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(all.max(1) * 8), []);
+        if let Some(less) = all.checked_sub(1) {
+            let fix = format!("If the file is trusted, raise the limit: --limit json={}.", all * 8);
+            assert_eq!(told(less * 8), [((all * 8).to_string(), fix)]);
+        }
+    }
 }

@@ -7,9 +7,6 @@ use crate::json::{error_index, error_reason, shortened};
 use crate::limits::Limits;
 use serde_json::{Map, Value};
 
-/// A tree takes up to 16 times the bytes of its text, so configs get a part of the limit for JSON.
-const CONFIG_SHARE: u64 = 8;
-
 /// What is wrong with a config.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -101,7 +98,7 @@ impl ModelConfig {
 
 /// Reads a JSON object within the limits of a config.
 pub(crate) fn parse_object(json: &[u8], limits: &Limits) -> Result<Map<String, Value>, ConfigError> {
-    let (len, limit) = (json.len() as u64, (limits.json_bytes / CONFIG_SHARE).max(1));
+    let (len, limit) = (json.len() as u64, limits.config_bytes());
     if len > limit {
         return Err(ConfigError::TooLong { len, limit });
     }

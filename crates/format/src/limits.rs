@@ -58,6 +58,15 @@ impl Limit {
 }
 
 impl Limits {
+    /// A tree takes up to 16 times the bytes of its text, so what becomes one gets this part of the limit for JSON.
+    pub const CONFIG_SHARE: u64 = 8;
+
+    /// Longest config, in bytes, and most JSON that metadata and tensors may say of single layers.
+    #[must_use]
+    pub fn config_bytes(&self) -> u64 {
+        (self.json_bytes / Self::CONFIG_SHARE).max(1)
+    }
+
     /// Every limit.
     pub const NAMED: [Limit; 7] = [
         Limit {
@@ -92,8 +101,8 @@ impl Limits {
         },
         Limit {
             name: "json",
-            bounds: "bytes of an index or a manifest; an eighth of it, of a config",
-            beyond: "the file is not read: CF310 or IX808",
+            bounds: "bytes of an index or a manifest; an eighth of it, of a config, and of all that metadata and tensors say of single layers",
+            beyond: "the file is not read: CF310 or IX808; what is said of layers is not read further: ST106",
             slot: |limits| &mut limits.json_bytes,
         },
         Limit {

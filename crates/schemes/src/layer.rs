@@ -41,8 +41,8 @@ impl Stored<'_> {
 pub struct Facts<'a> {
     /// Id of the scheme that the configs declare for the module, excluded or not.
     pub declared: Option<&'a str>,
-    /// The quantization section of the config as it stands, an entry for this module merged into it.
-    pub config: Option<&'a Map<String, Value>>,
+    /// The quantization section of the config, as it holds for this module.
+    pub config: Section<'a>,
     /// What the file says of this layer alone, as JSON: an entry of the header's metadata, or the content
     /// of descriptor tensors ([`descriptor_type`]).
     pub descriptor: Option<&'a Map<String, Value>>,
@@ -52,19 +52,59 @@ impl Facts<'_> {
     /// A text of the config.
     #[must_use]
     pub fn config_text(&self, key: &str) -> Option<&str> {
-        self.config?.get(key)?.as_str()
+        self.config.get(key)?.as_str()
     }
 
     /// A number of the config.
     #[must_use]
     pub fn config_number(&self, key: &str) -> Option<u64> {
-        self.config?.get(key)?.as_u64()
+        self.config.get(key)?.as_u64()
     }
 
     /// A text of the descriptor.
     #[must_use]
     pub fn descriptor_text(&self, key: &str) -> Option<&str> {
         self.descriptor?.get(key)?.as_str()
+    }
+}
+
+/// The quantization section of a config as it holds for one module. A view: a config of many entries is kept once,
+/// however many modules it speaks of.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Section<'a> {
+    /// What holds for all modules.
+    all: Option<&'a Map<String, Value>>,
+    /// The module's own entry, which comes first.
+    own: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Section<'a> {
+    /// A section of which all holds.
+    #[must_use]
+    pub fn whole(section: &'a Map<String, Value>) -> Self {
+        Self { all: Some(section), own: None }
+    }
+
+    /// A section as it holds for a module, which may have an entry in it under its path: an object of its own, or
+    /// `false` if nothing of the section holds.
+    #[must_use]
+    pub fn of_module(section: &'a Map<String, Value>, module: &str) -> Self {
+        // A path without a dot is told from a setting by nothing.
+        match section.get(module).filter(|_| module.contains('.')) {
+            Some(Value::Object(own)) => Self { all: Some(section), own: Some(own) },
+            Some(Value::Bool(false)) => Self::default(),
+            _ => Self::whole(section),
+        }
+    }
+
+    /// A value of it. Beside a module's own entry only numbers and words hold for it, no lists and objects.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<&'a Value> {
+        let all = || self.all.and_then(|all| all.get(key));
+        match self.own {
+            None => all(),
+            Some(own) => own.get(key).or_else(|| all().filter(|v| !v.is_object() && !v.is_array())),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub use encode::{
     Shares,
 };
 pub use kind::{Kind, is_transposed_conv};
-pub use layer::{Facts, LayerView, Naming, Stored, descriptor_type, may_describe, split_name};
+pub use layer::{Facts, LayerView, Naming, Section, Stored, descriptor_type, may_describe, split_name};
 pub use layout_note::{LayoutNote, layout_notes, layout_notes_key};
 pub use recast::{Lossless, Recast};
 pub use registry::{Recognised, algo_scheme, by_id, is_marker, recognise, role_of, schemes, unrecognised};

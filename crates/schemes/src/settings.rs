@@ -5,7 +5,7 @@
 //! compressed-tensors in tensors that hold shapes.
 
 use crate::about::WEIGHT_LEAF;
-use crate::layer::Facts;
+use crate::layer::{Facts, Section};
 use crate::layout_note;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -14,14 +14,12 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     config: Option<Map<String, Value>>,
-    /// The config as it holds for modules that have an entry of their own.
-    modules: HashMap<String, Map<String, Value>>,
     descriptors: HashMap<String, Map<String, Value>>,
+    /// Bytes of JSON that metadata and descriptors had.
+    bytes: u64,
+    /// How many of them are read, if that is bounded.
+    most_bytes: Option<u64>,
 }
-
-/// Entries of a config's section that hold for modules with an entry of their own; a limit, since they are
-/// copied for each.
-const BASE_ENTRIES: usize = 32;
 
 /// What torchao calls tensors that are not quantized.
 const PLAIN: &str = "Tensor";
@@ -55,40 +53,50 @@ impl Settings {
     /// Reads `config.json`.
     #[must_use]
     pub fn new(config: Option<&Value>) -> Self {
-        let Some(config) = config.and_then(section).cloned() else { return Self::default() };
-        let mut modules = HashMap::new();
-        // What holds for all modules: a dozen short entries, in any honest config.
-        let base: Map<String, Value> = config
-            .iter()
-            .filter(|(key, value)| !(key.contains('.') || value.is_object() || value.is_array()))
-            .take(BASE_ENTRIES)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        for (module, entry) in config.iter().filter(|(key, _)| key.contains('.')) {
-            let mut merged = base.clone();
-            match entry {
-                Value::Object(own) => merged.extend(own.clone()),
-                // "Not quantized": nothing of the section holds.
-                Value::Bool(false) => merged.clear(),
-                _ => continue,
-            }
-            modules.insert(module.clone(), merged);
-        }
-        Self { config: Some(config), modules, descriptors: HashMap::new() }
+        Self { config: config.and_then(section).cloned(), ..Self::default() }
+    }
+
+    /// With a bound on the JSON that is read of metadata and descriptors, in bytes: a tree of values takes up to 16
+    /// times as many.
+    #[must_use]
+    pub fn within(self, bytes: u64) -> Self {
+        Self { most_bytes: Some(bytes), ..self }
+    }
+
+    /// Counts bytes of JSON, which were not read.
+    pub fn pass_over(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Whether a text is still within the bound; counts it.
+    fn admits(&mut self, text: &[u8]) -> bool {
+        self.pass_over(text.len() as u64);
+        self.most_bytes.is_none_or(|most| self.bytes <= most)
+    }
+
+    /// The object that a text of metadata is. Other texts, as long as they may be, do not count.
+    fn object(&mut self, text: &str) -> Option<Map<String, Value>> {
+        let may_be_read = text.trim_start().starts_with('{') && self.admits(text.as_bytes());
+        may_be_read.then(|| serde_json::from_str(text).ok()).flatten()
+    }
+
+    /// Bytes of JSON that metadata and descriptors have, if they are more than the bound: what came beyond it is not
+    /// known.
+    #[must_use]
+    pub fn beyond_bound(&self) -> Option<u64> {
+        self.most_bytes.filter(|most| self.bytes > *most).map(|_| self.bytes)
     }
 
     /// Takes in `__metadata__` of a shard.
     pub fn add_metadata(&mut self, metadata: &[(String, String)]) {
-        let object = |text: &str| match serde_json::from_str(text) {
-            Ok(Value::Object(map)) => Some(map),
-            _ => None,
-        };
         for (key, text) in metadata {
             if key == "quantization_config" {
                 // Single files carry what stands in the config of a folder.
-                self.config = self.config.take().or_else(|| object(text));
+                if self.config.is_none() {
+                    self.config = self.object(text);
+                }
             } else if key == "_quantization_metadata" {
-                let layers = object(text).and_then(|mut map| map.remove("layers"));
+                let layers = self.object(text).and_then(|mut map| map.remove("layers"));
                 let Some(Value::Object(layers)) = layers else { continue };
                 for (module, entry) in layers {
                     if let Value::Object(entry) = entry {
@@ -96,13 +104,14 @@ impl Settings {
                     }
                 }
             } else if key == layout_note::KEY {
-                let layers = object(text).and_then(|mut map| map.remove("layers"));
+                let layers = self.object(text).and_then(|mut map| map.remove("layers"));
                 let Some(Value::Object(layers)) = layers else { continue };
                 for (module, note) in layers {
                     self.descriptors.entry(module).or_default().insert(key.clone(), note);
                 }
             } else if let Some((module, parameter)) = key.rsplit_once('.')
-                && let Some(map) = object(text).filter(|map| map.get("_type").is_some_and(|t| t != PLAIN))
+                && let Some(map) =
+                    self.object(text).filter(|map| map.get("_type").is_some_and(|t| t != PLAIN))
             {
                 // A parameter of another name is a module of its own: see `split_name`.
                 let weight = parameter == WEIGHT_LEAF;
@@ -115,6 +124,9 @@ impl Settings {
     /// Takes in the content of a descriptor tensor ([`crate::descriptor_type`]): numbers under the tensor's
     /// leaf name, JSON as it stands. What is neither is passed over.
     pub fn add_descriptor(&mut self, module: &str, leaf: &str, bytes: &[u8]) {
+        if !self.admits(bytes) {
+            return;
+        }
         let said = match leaf {
             "weight_shape" => {
                 let sides = bytes.as_chunks::<8>().0.iter().map(|&side| i64::from_le_bytes(side).into());
@@ -137,7 +149,10 @@ impl Settings {
     pub fn facts<'a>(&'a self, module: &str, declared: Option<&'a str>) -> Facts<'a> {
         Facts {
             declared,
-            config: self.modules.get(module).or(self.config.as_ref()),
+            config: self
+                .config
+                .as_ref()
+                .map_or_else(Section::default, |config| Section::of_module(config, module)),
             descriptor: self.descriptors.get(module),
         }
     }

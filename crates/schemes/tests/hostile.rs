@@ -10,7 +10,7 @@ use quantscope_kernels::nvfp4_quantize::CodeCast;
 use quantscope_kernels::{CpuEngine, EngineError, FloatType};
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{
-    EncodeInput, EncodeSettings, Facts, Form, Matrix, Region, Slab, recognise, schemes,
+    EncodeInput, EncodeSettings, Facts, Form, Matrix, Region, Section, Settings, Slab, recognise, schemes,
 };
 use serde_json::{Value, json};
 
@@ -150,7 +150,7 @@ fn configs_may_say_anything() {
         let Value::Object(config) = json!({"quant_method": "fp8", "weight_block_size": sides}) else {
             continue;
         };
-        let facts = Facts { config: Some(&config), ..Facts::default() };
+        let facts = Facts { config: Section::whole(&config), ..Facts::default() };
         ask(&name, &tensors, facts);
         let layer = view("linear", &tensors, facts);
         let scheme = recognise(&layer).scheme;
@@ -159,6 +159,23 @@ fn configs_may_say_anything() {
     }
     // All but the right one; the wrong ones are no pair of sides, or do not fit the scales.
     assert_eq!(refused, 9);
+}
+
+/// A config may name a million modules, and hold texts of any length beside them: those stand in memory once.
+#[test]
+fn what_holds_for_all_modules_is_kept_once() {
+    let config = json!({"quantization_config": {
+        "mode": "x".repeat(1000), "bits": 4, "sizes": [1], "a.b": {"bits": 8}, "c.d": {"sizes": [2]}, "e.f": false,
+    }});
+    let settings = Settings::new(Some(&config));
+    let get = |module: &str, key: &str| settings.facts(module, None).config.get(key);
+    let [of_one, of_other, of_rest] = ["a.b", "c.d", "g.h"].map(|module| get(module, "mode").unwrap());
+    assert!(std::ptr::eq(of_one, of_other) && std::ptr::eq(of_one, of_rest));
+    let bits = ["a.b", "c.d", "e.f", "g.h", "a"].map(|module| get(module, "bits").and_then(Value::as_u64));
+    assert_eq!(bits, [Some(8), Some(4), None, Some(4), Some(4)]);
+    // What is a list speaks of the whole, unless it is the module's own.
+    let sizes = ["a.b", "c.d", "e.f", "g.h"].map(|module| get(module, "sizes").cloned());
+    assert_eq!(sizes, [None, Some(json!([2])), None, Some(json!([1]))]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ struct Awq;
 
 /// The version that the config names, unless it is the one we know.
 fn other_version<'a>(layer: &LayerView<'a>) -> Option<&'a str> {
-    let version = layer.facts.config?.get("version")?.as_str()?;
+    let version = layer.facts.config.get("version")?.as_str()?;
     (!version.eq_ignore_ascii_case("gemm")).then_some(version)
 }
 

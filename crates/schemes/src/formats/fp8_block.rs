@@ -72,7 +72,7 @@ struct Fp8Block;
 
 /// Whether the config says that one scale governs a tensor.
 fn is_per_tensor(layer: &LayerView<'_>) -> bool {
-    let sides = layer.facts.config.and_then(|config| config.get("weight_block_size"));
+    let sides = layer.facts.config.get("weight_block_size");
     layer.facts.config_text("quant_method") == Some("fp8") && sides.is_none_or(Value::is_null)
 }
 

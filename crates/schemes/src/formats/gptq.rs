@@ -45,7 +45,7 @@ struct Gptq;
 /// The layout's name, where the config gives one.
 fn format<'a>(layer: &LayerView<'a>) -> Option<&'a str> {
     ["checkpoint_format", "format"].into_iter().find_map(|key| {
-        let value = layer.facts.config?.get(key)?;
+        let value = layer.facts.config.get(key)?;
         value.as_str()
     })
 }
@@ -123,7 +123,7 @@ impl Scheme for Gptq {
         let ([outputs, inputs], bits) = sides(layer).ok()?;
         let [stored_groups, _] = matrix(layer.get(SCALES.leaf)?).ok()?;
         // Modules may have settings of their own, which the config keys by patterns.
-        let own = layer.facts.config.is_some_and(|c| c.contains_key("dynamic"));
+        let own = layer.facts.config.get("dynamic").is_some();
         let size = layer.facts.config_number("group_size").filter(|&g| g > 0 && !own);
         let groups = size.map_or(stored_groups, |g| inputs.div_ceil(g));
         match leaf {

@@ -45,7 +45,7 @@ const BLOCK_WEIGHT_ONLY: &str = "fp8-block-wo";
 
 /// Sides of a tile as the config declares them, 128 where it says nothing; `None` if what it says is impossible.
 pub(crate) fn tile_sides(layer: &LayerView<'_>) -> Option<[u64; 2]> {
-    let Some(declared) = layer.facts.config.and_then(|config| config.get("weight_block_size")) else {
+    let Some(declared) = layer.facts.config.get("weight_block_size") else {
         return Some([TILE, TILE]);
     };
     if declared.is_null() {

@@ -24,7 +24,7 @@ pub(crate) fn is_declared(layer: &LayerView<'_>) -> bool {
 
 /// What the groups say, in the order of the config.
 pub(crate) fn stated(layer: &LayerView<'_>) -> Vec<Stated> {
-    let groups = layer.facts.config.and_then(|c| c.get("config_groups")).and_then(Value::as_object);
+    let groups = layer.facts.config.get("config_groups").and_then(Value::as_object);
     let weights = groups.into_iter().flat_map(|g| g.values()).filter_map(|group| group.get("weights"));
     let positive = |value: &Value| value.as_u64().filter(|&n| n > 0);
     weights
