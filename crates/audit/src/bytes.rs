@@ -394,11 +394,15 @@ impl<'r> LayerCheck<'_, 'r> {
             }
             let first_grid_row = tile.rows.start / u64::from(block_rows);
             let grid_rows = tile.rows.end.div_ceil(u64::from(block_rows)) - first_grid_row;
-            let (offset, length) = (first_grid_row * scale_cols * width, grid_rows * scale_cols * width);
+            // Of the scales of a row that exceeds the budget only those of this part: all of them may exceed it too.
+            let is_whole = tile.bytes == (0..row_bytes) || block_cols == u32::MAX;
+            let part = tile.bytes.start / unit..tile.bytes.end.div_ceil(unit);
+            let columns = if is_whole { 0..scale_cols } else { part };
+            let wide = columns.end - columns.start;
+            let (offset, length) =
+                ((first_grid_row * scale_cols + columns.start) * width, grid_rows * wide * width);
             let bytes = self.reader.read_vec(scale.shard_index, scale.tensor, offset, length).await?;
             let bits = scale_bits(scale.tensor.dtype, &bytes);
-            let skipped = usize::try_from(tile.bytes.start / unit).unwrap_or(usize::MAX);
-            let skipped = if block_cols == u32::MAX { 0 } else { skipped };
             let census = self
                 .engine
                 .fp8_verify(Fp8Tile {
@@ -406,10 +410,10 @@ impl<'r> LayerCheck<'_, 'r> {
                     rows: tile.row_count(),
                     cols: u32::try_from(tile.bytes.end - tile.bytes.start).unwrap_or(u32::MAX),
                     grid: ScaleGrid {
-                        scales: bits.get(skipped..).unwrap_or(&[]),
+                        scales: &bits,
                         block_rows,
                         block_cols,
-                        scale_cols: u32::try_from(scale_cols).unwrap_or(u32::MAX),
+                        scale_cols: u32::try_from(wide).unwrap_or(u32::MAX),
                         first_row: u32::try_from(tile.rows.start % u64::from(block_rows)).unwrap_or(0),
                     },
                 })

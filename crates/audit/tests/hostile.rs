@@ -2,10 +2,14 @@
 //! them, the audit ends with findings.
 
 use crate::cases::all;
-use crate::fixture::Chance;
+use crate::fixture::{Chance, Ckpt};
 use crate::opened::findings_of;
-use quantscope_audit::{Checkpoint, HeaderContext, InputFile, Model, header_findings};
-use quantscope_format::{Limits, MemorySource, Source, Uncontrolled};
+use futures_util::future::LocalBoxFuture;
+use quantscope_audit::bytes::audit_bytes;
+use quantscope_audit::{Checkpoint, Engines, HeaderContext, InputFile, Model, header_findings};
+use quantscope_format::{Limits, MemorySource, Source, SourceError, Uncontrolled};
+use quantscope_kernels::CpuEngine;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// Values that upset arithmetic, as they would stand in JSON.
@@ -102,4 +106,68 @@ fn what_is_said_of_layers_is_read_to_a_bound() {
             assert_eq!(told(less * 8), [((all * 8).to_string(), fix)]);
         }
     }
+}
+
+/// A file that keeps in mind the longest read since its header was read.
+struct Measured {
+    file: MemorySource,
+    longest: Rc<Cell<usize>>,
+}
+
+impl Source for Measured {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+    fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> LocalBoxFuture<'a, Result<(), SourceError>> {
+        self.longest.set(self.longest.get().max(buf.len()));
+        self.file.read(offset, buf)
+    }
+}
+
+/// A row may exceed the tile, and a row of its scales as well: neither is ever whole in memory, and every scale is
+/// found beside its codes.
+#[test]
+fn rows_of_any_length_are_checked_in_tiles() {
+    const TILE: u64 = 1024;
+    let (blocks, cols) = (700, 128 * 700);
+    let codes = [vec![0x38; 2 * cols - 128], vec![0; 127], vec![0x7f]].concat();
+    let mut scales = [0x3f80_0000_u32.to_le_bytes(); 700].concat();
+    // Two scales are zero: one over codes that are not, and one that is half over zeros.
+    scales[4 * 350..4 * 351].fill(0);
+    scales[4 * 699..].fill(0);
+    let files = Ckpt::new()
+        .tensor("a.weight", "F8_E4M3", &[2, cols as u64], codes)
+        .tensor("a.weight_scale_inv", "F32", &[1, blocks], scales)
+        .built();
+    let told = |tile_bytes: u64| {
+        let longest = Rc::new(Cell::new(0));
+        let input = |(name, bytes): &(String, Vec<u8>)| InputFile {
+            path: name.clone(),
+            source: Rc::new(Measured {
+                file: MemorySource::new(name.clone(), bytes.clone()),
+                longest: Rc::clone(&longest),
+            }),
+        };
+        let (limits, engine) = (Limits { tile_bytes, ..Limits::default() }, CpuEngine::new());
+        let audit = pollster::block_on(async {
+            let files = files.iter().map(input).collect();
+            let checkpoint = Checkpoint::open("one", files, &limits, &Uncontrolled).await.unwrap();
+            longest.set(0);
+            let model = Model::of(&checkpoint);
+            let engines = Engines { gpu: None, cpu: &engine };
+            audit_bytes(&checkpoint, &model, engines, &limits, &Uncontrolled).await.unwrap()
+        });
+        let rules = audit.findings.iter().map(|f| (f.rule().to_owned(), f.to_finding().message));
+        (rules.collect::<Vec<_>>(), longest.get() as u64)
+    };
+    // Of the first zero scale both rows are codes, of the other one row and the NaN behind it.
+    let expected = [
+        ("SV102", "385 weights of `a` are not zero but lie under a scale of 0 (first at element 44800)"),
+        ("SV104", "1 NaN codes in `a.weight` (first at element 179199)"),
+    ]
+    .map(|(rule, message)| (rule.to_owned(), message.to_owned()));
+    assert_eq!(told(4 << 20).0, expected);
+    let (found, longest) = told(TILE);
+    assert_eq!(found, expected);
+    assert!(longest <= TILE, "{longest} bytes at once");
 }
