@@ -114,6 +114,14 @@ impl FileSource {
     }
 }
 
+impl Drop for FileSource {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.get() {
+            ahead::forget(file);
+        }
+    }
+}
+
 impl Source for FileSource {
     fn len(&self) -> u64 {
         self.stamp.len
@@ -143,6 +151,7 @@ mod tests {
     use quantscope_format::{Source as _, SourceError};
     use std::fs;
     use std::path::Path;
+    use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
     fn change(path: &Path, source: &FileSource) -> [Option<String>; 2] {
@@ -199,6 +208,22 @@ mod tests {
         // What is open is still the old file, whole; at the end it is noticed.
         assert_eq!(change(&path, &open), [None, Some("was replaced".into())]);
         assert_eq!(change(&path, &unopened)[0].as_deref(), Some("was replaced"));
+    }
+
+    /// Reading by turns leaves guesses that nobody comes for; nothing may hold the file open because of them.
+    #[test]
+    fn a_file_is_closed_with_its_source() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, vec![1; 4 << 20]).unwrap();
+        let source = FileSource::new(path).unwrap();
+        for at in [0, 2 << 20, 1 << 19, (2 << 20) + (1 << 19)] {
+            block_on(source.take(at, 1 << 19)).unwrap();
+        }
+        let file = Arc::downgrade(source.file.get().unwrap());
+        assert!(file.strong_count() > 1, "something was guessed");
+        drop(source);
+        assert_eq!(file.strong_count(), 0);
     }
 
     /// Whatever the order and the size of reads: the bytes are those of the file.

@@ -29,11 +29,13 @@ fn reader() -> Option<&'static Sender<Job>> {
     let start = || {
         let (sender, jobs) = channel::<Job>();
         let work = move || {
-            for job in jobs {
-                let mut bytes = Buffer::of(job.len);
-                let read = read_exact_at(&job.file, &mut bytes, job.offset).map(|()| bytes);
+            for Job { file, offset, len, reply } in jobs {
+                let mut bytes = Buffer::of(len);
+                let read = read_exact_at(&file, &mut bytes, offset).map(|()| bytes);
+                // Whoever has the answer may count on the file being closed once nobody else has it open.
+                drop(file);
                 // Whoever has gone elsewhere does not want it any more.
-                let _ = job.reply.send(read);
+                let _ = reply.send(read);
             }
         };
         Builder::new().name("read".into()).spawn(work).ok().map(|_| sender)
@@ -84,6 +86,15 @@ fn keep_guess(guess: Guess) {
     let gone = if guesses.len() > GUESSES { guesses.pop_front() } else { None };
     drop(guesses);
     drop(gone);
+}
+
+/// Lets go of what is guessed of a file. A guess that nobody came for would keep it open, and not everywhere can a
+/// folder be renamed in which a file is open.
+pub(super) fn forget(file: &Arc<File>) {
+    while let Some(guess) = take_guess(|guess| Arc::ptr_eq(&guess.file, file)) {
+        // The thread holds the file until it has read; what became of that nobody wants to know.
+        let _ = guess.bytes.wait();
+    }
 }
 
 /// Reads that the next one may follow on.
