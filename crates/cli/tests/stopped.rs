@@ -271,6 +271,27 @@ fn what_a_stopped_run_has_left_is_not_believed() {
     assert_eq!(code, 0, "{said}");
     assert!(files(&out) == files(&whole));
 
+    // What the journal says of tensors of another file counts for nothing.
+    fs::remove_dir_all(&out).unwrap();
+    stop(&source, &out);
+    let journal = root.path().join(".out.journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let mut lines: Vec<serde_json::Value> =
+        text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
+    for part in ["hashes", "errors"] {
+        let mut said = lines[1][part].as_object().unwrap().clone();
+        said.values_mut().for_each(|of_one| match of_one {
+            serde_json::Value::String(hash) => *hash = "0".repeat(64),
+            error => error["max_abs"] = 9.5.into(),
+        });
+        assert!(!said.is_empty(), "{part}");
+        lines[2][part].as_object_mut().unwrap().extend(said);
+    }
+    fs::write(&journal, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let (code, _, said) = run(arguments(&source, &out, &["--resume"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(files(&out) == files(&whole));
+
     // Another request is none that can be continued, and loses nothing of this one.
     fs::remove_dir_all(&out).unwrap();
     stop(&source, &out);

@@ -18,9 +18,6 @@ use quantscope_kernels::{Engine as _, FloatTile};
 use quantscope_schemes::{EncodeInput, Encoded, Encoder, Form};
 use std::sync::Arc;
 
-/// Engines take tiles of fewer bytes than 2^31.
-const LARGEST_TILE: u64 = 1 << 30;
-
 /// Patterns from here on are infinite or NaN.
 const INFINITE: u32 = 0x7f80_0000;
 
@@ -66,7 +63,7 @@ impl<'a> Job<'a> {
 
     /// Bytes of source that are taken at once.
     pub(crate) fn tile_bytes(&self) -> u64 {
-        self.passage.limits.tile_bytes.clamp(1, LARGEST_TILE)
+        self.passage.tile_bytes()
     }
 
     fn encoder(&self, packed: &PackedLayer, maximum: f32) -> Result<Box<dyn Encoder>, ConvertError> {

@@ -48,6 +48,9 @@ pub(crate) struct Promised<'a> {
     pub(crate) tensors: Vec<(&'a str, Range<u64>)>,
 }
 
+/// Engines take tiles of fewer bytes than 2^31.
+const LARGEST_TILE: u64 = 1 << 30;
+
 /// Tensors that are read back by turns: where hashing has threads of its own, as many of those are busy.
 const LANES: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
 
@@ -112,6 +115,11 @@ impl<'a> Passage<'a> {
         (self.phase, self.done, self.total) = (phase, 0, total);
     }
 
+    /// Bytes that are taken at once, whatever was asked for.
+    pub(crate) fn tile_bytes(&self) -> u64 {
+        self.limits.tile_bytes.clamp(1, LARGEST_TILE)
+    }
+
     /// Tells of progress, and stops if the user wants it.
     pub(crate) fn step(&mut self, item: &str, bytes: u64) -> Result<(), ConvertError> {
         self.done = self.done.saturating_add(bytes);
@@ -134,7 +142,7 @@ impl<'a> Passage<'a> {
         let mut hash = Digest::default();
         let mut offset = range.start;
         while offset < range.end {
-            let bytes = taken(source, offset, self.limits.tile_bytes.min(range.end - offset)).await?;
+            let bytes = taken(source, offset, self.tile_bytes().min(range.end - offset)).await?;
             hash.update_shared(&bytes);
             offset += length(&bytes);
             self.step(item, length(&bytes))?;
@@ -193,7 +201,7 @@ impl<'a> Passage<'a> {
         let mut hash = Digest::default();
         let mut offset = 0;
         while offset < len {
-            let bytes = taken(file.source.as_ref(), offset, self.limits.tile_bytes.min(len - offset)).await?;
+            let bytes = taken(file.source.as_ref(), offset, self.tile_bytes().min(len - offset)).await?;
             sink.write_shared(name, offset, &bytes).await?;
             hash.update_shared(&bytes);
             offset += length(&bytes);
@@ -217,7 +225,7 @@ impl<'a> Passage<'a> {
         let mut hash = Digest::default();
         let mut offset = 0;
         while offset < bytes {
-            let part = taken(source.as_ref(), offset, self.limits.tile_bytes.min(bytes - offset)).await?;
+            let part = taken(source.as_ref(), offset, self.tile_bytes().min(bytes - offset)).await?;
             hash.update_shared(&part);
             offset += length(&part);
             self.step(name, 0)?;
@@ -288,7 +296,7 @@ impl<'a> Passage<'a> {
                 }
                 continue;
             }
-            let len = self.limits.tile_bytes.min(lane.rest.end - lane.rest.start);
+            let len = self.tile_bytes().min(lane.rest.end - lane.rest.start);
             let bytes = taken(source, lane.rest.start, len).await?;
             lane.hash.update_shared(&bytes);
             lane.marker.update(&bytes);

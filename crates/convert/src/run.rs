@@ -163,15 +163,16 @@ impl<'a> Job<'a> {
         let Some(source) = sink.take_up(&file.name).await? else { return Ok(false) };
         let is_right =
             |name: &str, _, hash: &str| finished.hashes.get(name).is_some_and(|known| known == hash);
-        match self.passage.compare(source.as_ref(), &promised(file), is_right).await {
-            Ok(_) => {}
+        let hashes = match self.passage.compare(source.as_ref(), &promised(file), is_right).await {
+            Ok(hashes) => hashes.into_iter().gather_map(),
             // It is not what it was: it is made again.
             Err(ConvertError::ReadBack { .. } | ConvertError::Source(_)) => return Ok(false),
             Err(error) => return Err(error),
-        }
+        };
         self.passage.step(&file.name, file.len)?;
-        self.errors.extend(finished.errors);
-        self.passage.hashes.extend(finished.hashes);
+        // What the journal says of tensors that are not in this file is not its to say.
+        self.errors.extend(finished.errors.into_iter().filter(|(name, _)| hashes.contains_key(name)));
+        self.passage.hashes.extend(hashes);
         self.notes.extend(finished.notes);
         self.copied = self.copied.saturating_add(finished.copied);
         Ok(true)
@@ -286,8 +287,7 @@ impl<'a> Job<'a> {
         let mut writer = TensorWriter::new(&file.name, offset);
         let mut at = range.start;
         while at < range.end {
-            let bytes =
-                taken(shard.source.as_ref(), at, self.passage.limits.tile_bytes.min(range.end - at)).await?;
+            let bytes = taken(shard.source.as_ref(), at, self.tile_bytes().min(range.end - at)).await?;
             if spliced {
                 writer.skip(&bytes);
             } else {

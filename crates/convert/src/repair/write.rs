@@ -114,7 +114,7 @@ impl Job<'_> {
 
     /// Bytes of a tile: whole floats.
     fn tile(&self) -> u64 {
-        self.passage.limits.tile_bytes.next_multiple_of(4)
+        self.passage.tile_bytes().next_multiple_of(4)
     }
 
     /// Of two tensors of one name, one is left out: only if they are the same.
