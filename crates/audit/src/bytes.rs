@@ -17,7 +17,7 @@ use crate::rules::{fused, ties as tie_rules};
 use crate::tiles::{Grid, TileSpan, tiles};
 use crate::{identical, sampling, ties};
 use quantscope_format::Gather as _;
-use quantscope_format::{Control, Limits, SourceError, TensorInfo};
+use quantscope_format::{Buffer, Control, Limits, SourceError, TensorInfo};
 use quantscope_kernels::{
     Engine, EngineError, Fp8Census, Fp8Tile, Nvfp4Census, Nvfp4Tile, ScaleCensus, ScaleGrid,
 };
@@ -216,7 +216,6 @@ impl<'r> LayerCheck<'_, 'r> {
         for tile in tiles(grid, self.reader.limits().tile_bytes, 1) {
             let bytes = self.tile(tensor, grid, &tile).await?;
             hash.update(&bytes);
-            self.reader.return_buffer(bytes);
         }
         Ok(())
     }
@@ -226,10 +225,8 @@ impl<'r> LayerCheck<'_, 'r> {
         tensor: &Readable<'_>,
         grid: Grid,
         tile: &TileSpan,
-    ) -> Result<Vec<u8>, ByteAuditError> {
-        let mut bytes = self.reader.take_buffer(tile.byte_len());
-        self.reader.read(tensor.shard_index, tensor.tensor, tile.offset(grid), &mut bytes).await?;
-        Ok(bytes)
+    ) -> Result<Buffer, ByteAuditError> {
+        self.reader.take(tensor.shard_index, tensor.tensor, tile.offset(grid), tile.byte_len()).await
     }
 
     /// Checks a tensor of float scales; answers how many of them are zero, and whether all are. A single one
@@ -246,7 +243,6 @@ impl<'r> LayerCheck<'_, 'r> {
         for tile in tiles(grid, self.reader.limits().tile_bytes, width) {
             let bytes = self.tile(&scale, grid, &tile).await?;
             let bits = scale_bits(scale.tensor.dtype, &bytes);
-            self.reader.return_buffer(bytes);
             if let (&[single], Some(1)) = (bits.as_slice(), scale.tensor.elements()) {
                 let role = role_of(self.layer.scheme, leaf).0;
                 self.observed.add(&self.layer.name, role, f32::from_bits(single));
@@ -318,7 +314,6 @@ impl<'r> LayerCheck<'_, 'r> {
                         .unwrap_or(u32::MAX),
                 })
                 .await?;
-            self.reader.return_buffer(codes);
             sum.add(&census, first_block);
         }
         let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };
@@ -418,7 +413,6 @@ impl<'r> LayerCheck<'_, 'r> {
                     },
                 })
                 .await?;
-            self.reader.return_buffer(codes);
             sum.add(&census, tile.offset(grid));
         }
         let subject = Subject { layer: self.layer, leaf: self.layer.weight_leaf(), file: &weight.shard.file };

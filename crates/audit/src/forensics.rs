@@ -29,6 +29,11 @@ fn count(n: usize) -> f64 {
     n as f64
 }
 
+#[allow(clippy::cast_precision_loss, reason = "only ratios of sums are looked at")]
+fn size_of_sum(sum: i128) -> f64 {
+    sum as f64
+}
+
 /// Rows of a tile of scales under the 128 x 4 order.
 pub(crate) const TILE_ROWS: usize = 128;
 /// Columns of such a tile.
@@ -102,36 +107,85 @@ fn by_padding(sample: &ScaleSample<'_>) -> Option<(Order, Evidence)> {
     Some((order, Evidence { likelihood: 0.99, words }))
 }
 
-/// What rows and columns leave unexplained of the logarithms, and the number of scales.
-fn residual(sample: &ScaleSample<'_>, order: Order) -> (f64, f64, f64) {
-    let (mut rest, mut total, mut n) = (0.0, 0.0, 0.0);
-    // A logarithm takes longer than all that is done with it, and there are 256 of them.
-    let logarithms: [f64; 256] = std::array::from_fn(|byte| {
+/// Steps of a logarithm of base 2. Sums of whole steps are exact, in whatever order they are taken.
+const LOG_STEPS: f64 = 65_536.0;
+
+/// The logarithm of every scale in steps. It takes longer than all that is done with it, and there are 256.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "logarithms of E4M3 are below ten, and so are those of zero here"
+)]
+fn logarithms() -> [i32; 256] {
+    std::array::from_fn(|byte| {
         let scale = e4m3::decode(u8::try_from(byte).unwrap_or(u8::MAX));
-        if scale > 0.0 { f64::from(scale).log2() } else { -10.0 }
-    });
-    for (group, &rows) in sample.bytes.chunks_exact(TILE_ROWS * sample.cols).zip(&sample.rows) {
-        let value = |row, col| logarithms[usize::from(at(group, sample.cols, row, col, order))];
-        let (height, width) = (count(rows), count(sample.blocks));
-        let rows: Vec<Vec<f64>> =
-            (0..rows).map(|r| (0..sample.blocks).map(|c| value(r, c)).collect()).collect();
-        let mean = rows.iter().flatten().sum::<f64>() / (height * width);
-        let row_means: Vec<f64> = rows.iter().map(|r| r.iter().sum::<f64>() / width).collect();
-        let mut col_means = vec![0.0; sample.blocks];
-        for row in &rows {
-            for (sum, value) in col_means.iter_mut().zip(row) {
-                *sum += value / height;
+        let logarithm = if scale > 0.0 { f64::from(scale).log2() } else { -10.0 };
+        (logarithm * LOG_STEPS).round() as i32
+    })
+}
+
+/// Sums of the logarithms of a group by row and by column.
+struct Margins {
+    rows: [i64; TILE_ROWS],
+    cols: Vec<i64>,
+}
+
+impl Margins {
+    /// Of a group of `cols` columns, as stored.
+    fn of(group: &[i32], cols: usize, order: Order) -> Self {
+        let mut sums = Self { rows: [0; TILE_ROWS], cols: vec![0; cols] };
+        match order {
+            Order::Linear => {
+                for (row, sum) in group.chunks_exact(cols.max(1)).zip(&mut sums.rows) {
+                    for (value, col) in row.iter().zip(&mut sums.cols) {
+                        *col += i64::from(*value);
+                    }
+                    *sum = row.iter().copied().map(i64::from).sum();
+                }
+            }
+            Order::Tiled => {
+                let tiles = group.chunks_exact(TILE_ROWS * TILE_COLS);
+                for (tile, cols) in tiles.zip(sums.cols.chunks_exact_mut(TILE_COLS)) {
+                    for (i, quad) in tile.chunks_exact(TILE_COLS).enumerate() {
+                        for (value, col) in quad.iter().zip(&mut *cols) {
+                            *col += i64::from(*value);
+                        }
+                        if let Some(sum) = sums.rows.get_mut(i % 4 * 32 + i / 4) {
+                            *sum += quad.iter().copied().map(i64::from).sum::<i64>();
+                        }
+                    }
+                }
             }
         }
-        for (row, row_mean) in rows.iter().zip(&row_means) {
-            for (value, col_mean) in row.iter().zip(&col_means) {
-                rest += (value - row_mean - col_mean + mean).powi(2);
-                total += (value - mean).powi(2);
-            }
-        }
-        n += height * width;
+        sums
     }
-    (rest, total, n)
+
+    /// The squares of the sums of rows and of columns, each times the number of the others.
+    fn squares(&self) -> i128 {
+        let squared = |sums: &[i64]| sums.iter().map(|&sum| i128::from(sum) * i128::from(sum)).sum::<i128>();
+        let times = |count: usize, sum: i128| sum * i128::try_from(count).unwrap_or(0);
+        times(self.rows.len(), squared(&self.rows)) + times(self.cols.len(), squared(&self.cols))
+    }
+}
+
+/// What rows and columns leave unexplained of the logarithms in either order, linear first, and all there is to be
+/// explained. Groups are full; each sum of squares is times the scales of a group.
+fn residuals(sample: &ScaleSample<'_>) -> ([i128; 2], i128) {
+    let logarithms = logarithms();
+    let size = i128::try_from(TILE_ROWS * sample.cols).unwrap_or(0);
+    let (mut rest, mut total) = ([0; 2], 0);
+    let mut values = Vec::new();
+    for group in sample.bytes.chunks_exact(TILE_ROWS * sample.cols) {
+        values.clear();
+        values.extend(group.iter().filter_map(|&byte| logarithms.get(usize::from(byte))));
+        let squares: i64 = values.iter().map(|&value| i64::from(value) * i64::from(value)).sum();
+        let sum = i128::from(values.iter().copied().map(i64::from).sum::<i64>());
+        total += size * i128::from(squares) - sum * sum;
+        for (rest, order) in rest.iter_mut().zip([Order::Linear, Order::Tiled]) {
+            let explained = Margins::of(&values, sample.cols, order).squares();
+            *rest += size * i128::from(squares) - explained + sum * sum;
+        }
+    }
+    (rest, total)
 }
 
 /// Rows and columns of weights differ in size: under the right order they explain more of the scales.
@@ -141,11 +195,12 @@ fn by_rows(sample: &ScaleSample<'_>) -> Option<(Order, Evidence)> {
     if !full || sample.blocks < 8 || sample.rows.is_empty() {
         return None;
     }
-    let (linear, total, n) = residual(sample, Order::Linear);
-    let (tiled, _, _) = residual(sample, Order::Tiled);
-    if linear <= 0.0 || tiled <= 0.0 || total <= 0.0 {
+    let ([linear, tiled], total) = residuals(sample);
+    if linear <= 0 || tiled <= 0 || total <= 0 {
         return None;
     }
+    let [linear, tiled, total] = [linear, tiled, total].map(size_of_sum);
+    let n = count(sample.rows.len()) * count(TILE_ROWS) * count(sample.cols);
     let parameters = count(sample.rows.len()) * (count(TILE_ROWS) + count(sample.cols));
     let z = n / 2.0 * (linear / tiled).ln() / parameters.sqrt();
     if z.abs() < LEAST {

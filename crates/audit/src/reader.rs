@@ -3,7 +3,7 @@
 use crate::bytes::ByteAuditError;
 use crate::checkpoint::Checkpoint;
 use crate::window::WindowedSource;
-use quantscope_format::{Arrange as _, Control, Limits, Progress, TensorInfo};
+use quantscope_format::{Arrange as _, Buffer, Control, Limits, Progress, TensorInfo};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -51,7 +51,6 @@ pub(crate) struct Reader<'a> {
     total: u64,
     /// Bytes read over all phases.
     pub(crate) bytes_read: u64,
-    buffer: Vec<u8>,
     /// What windows may hold, if not all that lies around what is read.
     within: Option<Spans>,
 }
@@ -67,19 +66,8 @@ impl<'a> Reader<'a> {
         phase: &'static str,
         total: u64,
     ) -> Self {
-        let (windows, buffer) = (Vec::new(), Vec::new());
-        Self {
-            checkpoint,
-            windows,
-            control,
-            limits,
-            phase,
-            done: 0,
-            total,
-            bytes_read: 0,
-            buffer,
-            within: None,
-        }
+        let windows = Vec::new();
+        Self { checkpoint, windows, control, limits, phase, done: 0, total, bytes_read: 0, within: None }
     }
 
     /// Keeps windows to some parts of the shards: nothing else is read.
@@ -116,16 +104,49 @@ impl<'a> Reader<'a> {
         offset: u64,
         buf: &mut [u8],
     ) -> Result<(), ByteAuditError> {
+        if let Some((source, at, end)) = self.place(shard, tensor, offset)? {
+            source.read_before(at, end, buf).await?;
+        }
+        self.tell(tensor, buf.len());
+        Ok(())
+    }
+
+    /// The same for `len` bytes in a buffer, which need not be copied where they were read ahead.
+    pub(crate) async fn take(
+        &mut self,
+        shard: u32,
+        tensor: TensorInfo<'_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<Buffer, ByteAuditError> {
+        let len = usize::try_from(len).unwrap_or(0);
+        let bytes = match self.place(shard, tensor, offset)? {
+            Some((source, at, end)) => source.take_before(at, end, len).await?,
+            None => Buffer::of(len),
+        };
+        self.tell(tensor, len);
+        Ok(bytes)
+    }
+
+    /// Where bytes of a tensor are: the source, the place in it, and where windows end. Stops if the user wants it.
+    fn place(
+        &mut self,
+        shard: u32,
+        tensor: TensorInfo<'_>,
+        offset: u64,
+    ) -> Result<Option<(Rc<WindowedSource>, u64, u64)>, ByteAuditError> {
         if self.control.is_cancelled() {
             return Err(ByteAuditError::Cancelled);
         }
-        if let Some(source) = self.source(shard) {
-            let at = tensor.begin.saturating_add(offset);
-            // Outside of the spans no window is opened.
-            let end = self.within.as_ref().map_or(u64::MAX, |spans| spans.end(shard, at).unwrap_or(at));
-            source.read_before(at, end, buf).await?;
-        }
-        let length = u64::try_from(buf.len()).unwrap_or(u64::MAX);
+        let at = tensor.begin.saturating_add(offset);
+        // Outside of the spans no window is opened.
+        let end = self.within.as_ref().map_or(u64::MAX, |spans| spans.end(shard, at).unwrap_or(at));
+        Ok(self.source(shard).map(|source| (source, at, end)))
+    }
+
+    /// Tells that bytes of a tensor were read.
+    fn tell(&mut self, tensor: TensorInfo<'_>, length: usize) {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
         self.done = self.done.saturating_add(length);
         self.bytes_read = self.bytes_read.saturating_add(length);
         self.control.progress(&Progress {
@@ -134,7 +155,6 @@ impl<'a> Reader<'a> {
             done_bytes: self.done.min(self.total),
             total_bytes: self.total,
         });
-        Ok(())
     }
 
     /// Reads a range into a fresh vector; for ranges that are small by construction.
@@ -148,18 +168,6 @@ impl<'a> Reader<'a> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         self.read(shard, tensor, offset, &mut bytes).await?;
         Ok(bytes)
-    }
-
-    /// Takes the reusable tile buffer, resized.
-    pub(crate) fn take_buffer(&mut self, len: u64) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(usize::try_from(len).unwrap_or(0), 0);
-        buffer
-    }
-
-    /// Gives it back.
-    pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
-        self.buffer = buffer;
     }
 
     pub(crate) fn limits(&self) -> &'a Limits {

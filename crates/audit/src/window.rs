@@ -2,7 +2,7 @@
 //! a browser's `Blob` costs milliseconds whatever its length.
 
 use futures_util::future::LocalBoxFuture;
-use quantscope_format::{Source, SourceError};
+use quantscope_format::{Buffer, Source, SourceError};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -46,14 +46,32 @@ impl WindowedSource {
 
     /// Reads; a window that is opened for it ends at `end`.
     pub(crate) async fn read_before(&self, offset: u64, end: u64, buf: &mut [u8]) -> Result<(), SourceError> {
-        if self.copy_cached(offset, buf) {
+        if self.read_through(offset, end, buf).await? {
             return Ok(());
+        }
+        self.inner.read(offset, buf).await
+    }
+
+    /// The same into a buffer of `len` bytes: that of the source behind, where it goes straight through.
+    pub(crate) async fn take_before(&self, offset: u64, end: u64, len: usize) -> Result<Buffer, SourceError> {
+        if u64::try_from(len).unwrap_or(u64::MAX) < self.window_bytes {
+            let mut bytes = Buffer::of(len);
+            self.read_before(offset, end, &mut bytes).await?;
+            return Ok(bytes);
+        }
+        self.inner.take(offset, len).await
+    }
+
+    /// Reads out of a window, one that is there or one that is opened; `false` if none serves.
+    async fn read_through(&self, offset: u64, end: u64, buf: &mut [u8]) -> Result<bool, SourceError> {
+        if self.copy_cached(offset, buf) {
+            return Ok(true);
         }
         let wanted = u64::try_from(buf.len()).unwrap_or(u64::MAX);
         let rest = self.inner.len().min(end).saturating_sub(offset);
         let window = self.window_bytes.min(rest);
         let Some(length) = usize::try_from(window).ok().filter(|_| wanted < window) else {
-            return self.inner.read(offset, buf).await;
+            return Ok(false);
         };
         // Reuses the oldest window's memory, so that a long job allocates four windows and no more.
         let mut bytes = {
@@ -64,8 +82,7 @@ impl WindowedSource {
         self.inner.read(offset, &mut bytes).await?;
         self.windows.borrow_mut().push(Window { start: offset, bytes });
         // The window starts at `offset` and is longer than the range, so this cannot miss.
-        self.copy_cached(offset, buf);
-        Ok(())
+        Ok(self.copy_cached(offset, buf))
     }
 }
 

@@ -20,6 +20,7 @@ pub mod fp8_verify;
 mod histogram;
 mod kernel;
 pub mod mx_encode;
+mod nibbles;
 pub mod nvfp4_encode;
 pub mod nvfp4_quantize;
 pub mod nvfp4_search;

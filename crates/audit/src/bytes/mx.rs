@@ -63,7 +63,6 @@ impl LayerCheck<'_, '_> {
                 hash.update(&bytes);
             }
             sum.add(&self.engine.byte_census(&bytes).await?, tile.offset(grid));
-            self.reader.return_buffer(bytes);
         }
         Ok(sum)
     }

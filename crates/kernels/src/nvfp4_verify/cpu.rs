@@ -2,6 +2,7 @@
 
 use crate::engine::{NONE, Nvfp4Census, Nvfp4Tile};
 use crate::histogram::Histogram;
+use crate::nibbles;
 
 /// Takes the census of `codes` and `scales`: the tile's blocks from `first_block` on. Block indices are
 /// the tile's.
@@ -11,21 +12,19 @@ pub(crate) fn census(tile: &Nvfp4Tile<'_>, first_block: usize, codes: &[u8], sca
     let block = tile.block.max(8) as usize;
     let bytes = block / 2;
     let logical_cols = tile.logical_cols as usize;
-    let mut code_bytes = Histogram::default();
-    code_bytes.count(codes);
+    census.codes = nibbles::count(codes);
     let mut scale_bytes = Histogram::default();
     scale_bytes.count(scales);
     census.scales = scale_bytes.totals();
-    for (byte, count) in code_bytes.totals().iter().enumerate() {
-        census.codes[byte & 0xf] += count;
-        census.codes[byte >> 4] += count;
-    }
     let first = |slot: &mut u64, at: usize| {
         if *slot == NONE {
             *slot = at as u64;
         }
     };
-    for (i, &scale) in scales.iter().enumerate() {
+    // Most tiles have no scale that is worth a look.
+    let is_odd = |(byte, count): (usize, &u64)| *count > 0 && (byte == 0 || byte == 0x7f || byte >= 0x80);
+    let looked_at = if census.scales.iter().enumerate().any(is_odd) { scales } else { &[] };
+    for (i, &scale) in looked_at.iter().enumerate() {
         if scale & 0x7f == 0 {
             let block_codes = codes.get(bytes * i..bytes * (i + 1)).unwrap_or_default();
             if block_codes.iter().any(|byte| byte & 0x77 != 0) {
