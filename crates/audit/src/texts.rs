@@ -13,7 +13,8 @@ pub(crate) struct Texts {
     tags: Vec<u32>,
     /// Open addressing: 0 where nothing is, else the number of a text and one.
     slots: Vec<u32>,
-    /// Its keys are drawn anew for each program, so that no file can be made to collide.
+    /// Its keys are drawn anew for each program, so that no file can be made to collide; in a browser, which has none
+    /// to give, only one made for that very program.
     hashes: RandomState,
 }
 

@@ -52,6 +52,21 @@ fn what_was_written_is_verified() {
     assert_eq!((code, said.contains("every byte is what the manifest says")), (0, true), "{said}");
 }
 
+/// A header that is just as long as the limit is hashed to its end.
+#[test]
+fn a_header_as_long_as_the_limit_is_verified() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, out) = converted(&root);
+    let length = |shard: &PathBuf| {
+        let bytes = fs::read(shard).unwrap();
+        u64::from_le_bytes(*bytes.first_chunk().unwrap())
+    };
+    let longest = shards(&out).iter().map(length).max().unwrap();
+    let verified =
+        |limit: u64| run(["verify", out.to_str().unwrap(), "--limit", &format!("header={limit}")]).0;
+    assert_eq!([longest, longest - 1].map(verified), [0, 1]);
+}
+
 /// The hashes are those of another implementation: the tool that every system has.
 #[cfg(unix)]
 #[test]
