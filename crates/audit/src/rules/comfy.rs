@@ -70,6 +70,10 @@ const PREFIX: &str = "model.diffusion_model.";
 /// The entries of the headers' metadata, by layer as they name it, with their files.
 fn entries(context: HeaderContext<'_>) -> BTreeMap<String, (Value, &str)> {
     let mut entries = BTreeMap::new();
+    // What was too long to be read as the checkpoint was opened is so here.
+    if context.checkpoint.settings.beyond_bound().is_some() {
+        return entries;
+    }
     for shard in &context.checkpoint.shards {
         for (_, text) in shard.header.metadata.iter().filter(|(key, _)| key == METADATA) {
             let Ok(Value::Object(mut whole)) = serde_json::from_str::<Value>(text) else { continue };
