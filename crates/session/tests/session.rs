@@ -5,6 +5,7 @@
 use quantscope_session::api::{LayerQuery, Severity, TreePage, TreeQuery, TreeRow};
 use quantscope_session::render::{Form, render};
 use quantscope_session::{CpuEngine, Engines, InputFile, Limits, MemorySource, Session, Uncontrolled};
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::rc::Rc;
@@ -53,6 +54,30 @@ fn many_layers(count: u64) -> InputFile {
     bytes.extend(header.into_bytes());
     bytes.resize(bytes.len() + usize::try_from(count * 8).unwrap(), 0);
     file("model.safetensors", bytes)
+}
+
+/// Judging in steps finds what judging at once finds, and waits between the families of rules.
+#[test]
+fn judging_may_pause() {
+    let files = || {
+        // A declared scheme that no layer has, an exclude pattern for nothing, and more layers than there are.
+        let config = r#"{"num_hidden_layers": 7, "quantization_config":
+            {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["nothing.of.the.kind"]}}"#;
+        vec![many_layers(3), file("config.json", config.into())]
+    };
+    let at_once = open(files());
+    let rules: Vec<String> = at_once.findings().into_iter().map(|group| group.rule).collect();
+    assert!(["CF302", "CF303", "CF308"].iter().all(|rule| rules.iter().any(|r| r == rule)), "{rules:?}");
+
+    let reading = Session::read("test", files(), Limits::default(), &Uncontrolled);
+    let mut session = pollster::block_on(reading).unwrap();
+    assert!(!session.is_judged() && session.findings().is_empty());
+    assert_eq!(session.overview().verdict.state, "reading");
+    let pauses = Cell::new(0);
+    pollster::block_on(session.judge_in_steps(async || pauses.set(pauses.get() + 1)));
+    assert!(session.is_judged() && pauses.get() > 10, "{} pauses", pauses.get());
+    assert_eq!(session.findings(), at_once.findings());
+    assert_eq!(session.overview(), at_once.overview());
 }
 
 #[test]
