@@ -6,7 +6,7 @@ use quantscope_audit::report::{Checkpoint, Declared, Severity, Shard, Summary, T
 use quantscope_audit::{Findings, LayerInfo};
 use quantscope_schemes::effective_algo;
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 pub(crate) fn count_of(session: &Session, severity: Severity) -> u64 {
     crate::count(session.findings.iter().filter(|f| f.severity() == severity).count())
@@ -36,7 +36,11 @@ pub struct ReportLayer<'s> {
     tensors: Tensors<'s>,
 }
 
-/// The tensors of a layer: a map in the JSON.
+/// Tensors of a layer that are compared one by one.
+const FEW: usize = 16;
+
+/// The tensors of a layer: a map in the JSON, by what is below the layer's name; a second one of the same is told by its
+/// whole name.
 #[derive(Clone)]
 struct Tensors<'s> {
     session: &'s Session,
@@ -51,12 +55,20 @@ struct Tensor<'s> {
     file: &'s str,
 }
 
-impl Serialize for Tensors<'_> {
+impl<'s> Serialize for Tensors<'s> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.layer.members.iter().filter_map(|member| {
+        let members = &self.layer.members;
+        // A stacked parameter and a weight below a module of its name have one leaf.
+        let mut seen = HashSet::new();
+        let mut is_new = |place: usize, leaf: &'s str| match members.get(..place.min(FEW)) {
+            Some(earlier) if members.len() <= FEW => earlier.iter().all(|member| member.leaf != *leaf),
+            _ => seen.insert(leaf),
+        };
+        serializer.collect_map(members.iter().enumerate().filter_map(|(place, member)| {
             let (shard, tensor) = self.session.checkpoint.tensor(member.shard, member.tensor)?;
             let entry = Tensor { dtype: tensor.dtype.tag(), shape: tensor.shape, file: &shard.file };
-            Some((member.leaf.as_str(), entry))
+            let leaf = member.leaf.as_str();
+            Some((if is_new(place, leaf) { leaf } else { tensor.name }, entry))
         }))
     }
 }

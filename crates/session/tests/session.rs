@@ -6,6 +6,7 @@ use quantscope_session::api::{LayerQuery, Severity, TreePage, TreeQuery, TreeRow
 use quantscope_session::render::{Form, render};
 use quantscope_session::{CpuEngine, Engines, InputFile, Limits, MemorySource, Session, Uncontrolled};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::rc::Rc;
@@ -54,6 +55,31 @@ fn many_layers(count: u64) -> InputFile {
     bytes.extend(header.into_bytes());
     bytes.resize(bytes.len() + usize::try_from(count * 8).unwrap(), 0);
     file("model.safetensors", bytes)
+}
+
+/// Two tensors may have one name below their module; the report has both, and no key twice.
+#[test]
+fn no_tensor_hides_another_in_the_report() {
+    for others in [0, 30] {
+        let stack = "m.experts.gate_up_proj";
+        let names = [stack.to_owned(), format!("{stack}.weight")];
+        let others = (0..others).map(|i| format!("{stack}.x{i}"));
+        let names: Vec<String> = names.into_iter().chain(others).collect();
+        let entries = (0..).zip(&names).map(|(i, name)| {
+            format!(r#""{name}":{{"dtype":"U8","shape":[1,1,1],"data_offsets":[{i},{}]}}"#, i + 1)
+        });
+        let json = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json.into_bytes());
+        bytes.resize(bytes.len() + names.len(), 0);
+        let session = open(vec![file("model.safetensors", bytes)]);
+        let report = session.report().unwrap();
+        let [layer] = report.layers.as_slice() else { unreachable!("{:?}", report.layers) };
+        assert_eq!(layer.name, stack);
+        let keys: BTreeSet<&str> = layer.tensors.0.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys.len(), names.len());
+        assert!(keys.contains("weight") && keys.contains(names[1].as_str()), "{keys:?}");
+    }
 }
 
 /// Judging in steps finds what judging at once finds, and waits between the families of rules.
