@@ -54,8 +54,9 @@ fn packed_tensors(i: usize, packed: &PackedLayer, named: impl Fn(&str) -> String
     placed.chain(input).collect()
 }
 
-/// What stands for a tensor that is no part of a quantized weight: the same, or its numbers in another type.
-fn unchanged(view: &View, cast: Option<FloatType>) -> Entry {
+/// What stands for a tensor that is no part of a quantized weight: the same, or its numbers in another type. Its name and
+/// its shape are taken.
+fn unchanged(view: &mut View, cast: Option<FloatType>) -> Entry {
     let to = cast.map(dtype).filter(|&to| {
         let is_number = float_type(view.dtype).is_some() && !matches!(view.beyond, Beyond::Equal(_));
         is_number && view.dtype != to && !is_remnant(&view.leaf, &view.name)
@@ -69,7 +70,7 @@ fn unchanged(view: &View, cast: Option<FloatType>) -> Entry {
         (Beyond::Equal(others), _) => Step::Same(with(others)),
     };
     let dtype = to.unwrap_or(view.dtype);
-    (TensorSpec { name: view.name.clone(), dtype, shape: view.shape.clone() }, step)
+    (TensorSpec { name: std::mem::take(&mut view.name), dtype, shape: std::mem::take(&mut view.shape) }, step)
 }
 
 /// Output tensors file by file: each source shard becomes one output file, unless the recipe wants another size.
@@ -77,7 +78,10 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
     let mut files: Vec<Vec<Entry>> = builder.checkpoint.shards.iter().map(|_| Vec::new()).collect();
     let mut changed_done = BTreeSet::new();
     let drops_remnants = matches!(builder.recipe.default, Target::Float(_));
-    for (v, view) in builder.views.tensors.iter().enumerate() {
+    // There may be hundreds of thousands: what is not looked at any more is let go, or moved.
+    builder.views.forget_names();
+    let mut views = std::mem::take(&mut builder.views.tensors);
+    for (v, view) in views.iter_mut().enumerate() {
         let shard = usize::try_from(view.place.shard).unwrap_or(usize::MAX);
         let Some(entries) = files.get_mut(shard) else { continue };
         if builder.tied.is_gone(v) {
@@ -113,6 +117,7 @@ pub(crate) fn lay_out(builder: &mut Builder<'_>) -> Result<(), ConvertError> {
             None => unchanged(view, cast),
         });
     }
+    builder.views.tensors = views;
     let constants = builder.constants();
     if let Some(first) = files.first_mut() {
         first.extend(constants);
@@ -141,17 +146,21 @@ fn place(
     files: impl Iterator<Item = ((String, Vec<Entry>), Metadata)>,
     arranged: &Arranged,
 ) -> Result<(), ConvertError> {
-    let mut names: BTreeSet<String> = BTreeSet::new();
+    let files: Vec<((String, Vec<Entry>), Metadata)> = files.collect();
+    let entries = files.iter().flat_map(|((_, entries), _)| entries);
+    let mut names: Vec<&str> = entries.map(|(spec, _)| spec.name.as_str()).collect();
+    names.arrange();
+    let twice = names.array_windows().find(|[name, next]| name == next);
+    if let Some([name, _]) = twice {
+        return Err(ConvertError::Tensor {
+            tensor: (*name).to_owned(),
+            reason: "would be written twice".into(),
+            remedy: "rename or drop the tensor of that name in the source".into(),
+        });
+    }
     for ((name, entries), metadata) in files {
-        let specs: Vec<TensorSpec> = entries.iter().map(|(spec, _)| spec.clone()).collect();
-        if let Some(spec) = specs.iter().find(|spec| !names.insert(spec.name.clone())) {
-            return Err(ConvertError::Tensor {
-                tensor: spec.name.clone(),
-                reason: "would be written twice".into(),
-                remedy: "rename or drop the tensor of that name in the source".into(),
-            });
-        }
-        let layout = HeaderLayout::new(&specs, &metadata)?;
+        let specs: Vec<&TensorSpec> = entries.iter().map(|(spec, _)| spec).collect();
+        let layout = HeaderLayout::of(&specs, &metadata)?;
         let placed = entries.into_iter().zip(layout.spans);
         let mut tensors: Vec<PlanTensor> = placed
             .map(|((spec, step), span)| PlanTensor { lie: arranged.of(&spec.name), spec, span, step })

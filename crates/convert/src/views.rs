@@ -348,6 +348,11 @@ impl Views {
         Ok(())
     }
 
+    /// Forgets by which names modules and tensors are found, once nobody looks for one any more.
+    pub(crate) fn forget_names(&mut self) {
+        (self.by_name, self.by_part, self.names) = (HashMap::new(), HashMap::new(), HashMap::new());
+    }
+
     /// The module of that output name.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()

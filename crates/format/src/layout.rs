@@ -12,6 +12,9 @@ use std::collections::HashSet;
 /// Longest header the reference reads and writes, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
 
+/// Bytes of the length that stands before a header.
+const LENGTH: usize = 8;
+
 /// Why a header cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
@@ -73,13 +76,23 @@ impl HeaderLayout {
     /// assert_eq!(layout.file_len, header_end + 20);
     /// ```
     pub fn new(specs: &[TensorSpec], metadata: &[(String, String)]) -> Result<Self, LayoutError> {
+        Self::of(&specs.iter().collect::<Vec<_>>(), metadata)
+    }
+
+    /// The same for tensors that lie apart.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of(specs: &[&TensorSpec], metadata: &[(String, String)]) -> Result<Self, LayoutError> {
         check_names(specs, metadata)?;
         let mut order: Vec<usize> = (0..specs.len()).collect();
         let key =
             |index: &usize| specs.get(*index).map(|spec| (std::cmp::Reverse(spec.dtype), spec.name.as_str()));
         order.arrange_by(|a, b| key(a).cmp(&key(b)));
 
-        let mut json = b"{".to_vec();
+        // The length of the header stands before it.
+        let mut json = vec![0; LENGTH];
+        json.push(b'{');
         if !metadata.is_empty() {
             json.extend_from_slice(b"\"__metadata__\":{");
             for (i, (name, value)) in metadata.iter().enumerate() {
@@ -100,7 +113,7 @@ impl HeaderLayout {
             let too_long = || LayoutError::TooLong { tensor: spec.name.clone() };
             end = begin.checked_add(byte_len(spec)?).ok_or_else(too_long)?;
             *span = begin..end;
-            if json.len() > 1 {
+            if json.len() > LENGTH + 1 {
                 json.push(b',');
             }
             push_string(&mut json, &spec.name);
@@ -114,11 +127,11 @@ impl HeaderLayout {
         json.push(b'}');
         json.resize(json.len().next_multiple_of(8), b' ');
 
-        let header_len = json.len() as u64;
+        let header_len = (json.len() - LENGTH) as u64;
         if header_len > LONGEST_HEADER {
             return Err(LayoutError::HeaderTooLong { bytes: header_len, limit: LONGEST_HEADER });
         }
-        let data_start = header_len.saturating_add(8);
+        let data_start = json.len() as u64;
         let too_long = || LayoutError::TooLong {
             tensor: order.last().and_then(|&i| specs.get(i)).map_or_else(String::new, |s| s.name.clone()),
         };
@@ -127,13 +140,14 @@ impl HeaderLayout {
             // No sum here exceeds `file_len`.
             *span = span.start.saturating_add(data_start)..span.end.saturating_add(data_start);
         }
-        let mut bytes = header_len.to_le_bytes().to_vec();
-        bytes.append(&mut json);
-        Ok(Self { bytes, spans, file_len })
+        if let Some(length) = json.first_chunk_mut::<LENGTH>() {
+            *length = header_len.to_le_bytes();
+        }
+        Ok(Self { bytes: json, spans, file_len })
     }
 }
 
-fn check_names(specs: &[TensorSpec], metadata: &[(String, String)]) -> Result<(), LayoutError> {
+fn check_names(specs: &[&TensorSpec], metadata: &[(String, String)]) -> Result<(), LayoutError> {
     let mut seen = HashSet::new();
     for TensorSpec { name, .. } in specs {
         let reason = if name == "__metadata__" {
