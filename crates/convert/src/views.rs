@@ -13,7 +13,6 @@ use quantscope_format::TensorInfo;
 use quantscope_numeric::Dtype;
 use quantscope_schemes::{Kind, Naming, Role, WEIGHT_LEAF, leak, role_of};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 /// Where taking stacks apart ends: no model has as many tensors, and headers that claim so are not believed.
 const MOST_TENSORS: usize = 1 << 22;
@@ -140,6 +139,12 @@ struct Passing<'a> {
     whole: Place,
 }
 
+/// What is kept for a tensor of a shard.
+fn slot<T>(shards: &mut [Vec<T>], shard: u32, tensor: u32) -> Option<&mut T> {
+    let shard = shards.get_mut(usize::try_from(shard).ok()?)?;
+    shard.get_mut(usize::try_from(tensor).ok()?)
+}
+
 impl Views {
     /// Looks at a source. Stacks that nobody can tell the form of stay together, and say so. Presets and the
     /// taking apart of stacks belong to conversions to a scheme: others leave names alone, unless the user has
@@ -152,9 +157,14 @@ impl Views {
     /// If a preset is no rules.
     pub(crate) fn new(checkpoint: &Checkpoint, model: &Model, recipe: &Recipe) -> Result<Self, ConvertError> {
         let leaves_out_state = !recipe.leaves_values_alone();
-        let mut places: HashMap<(u32, u32), (usize, &str)> = HashMap::new();
+        let mut places: Vec<Vec<Option<(usize, &str)>>> =
+            checkpoint.shards.iter().map(|shard| vec![None; shard.header.tensors.len()]).collect();
         for (i, layer) in model.layers.iter().enumerate() {
-            places.extend(layer.members.iter().map(|m| ((m.shard, m.tensor), (i, m.leaf.as_str()))));
+            for member in &layer.members {
+                if let Some(place) = slot(&mut places, member.shard, member.tensor) {
+                    *place = Some((i, member.leaf.as_str()));
+                }
+            }
         }
         let mut views = Self {
             tensors: Vec::new(),
@@ -165,21 +175,33 @@ impl Views {
             by_part: HashMap::new(),
             names: HashMap::new(),
         };
-        let mut ways: HashMap<usize, Way> = HashMap::new();
+        // Nearly all layers go one way, which is kept once.
+        let mut ways: Vec<Way> = vec![Way::Whole(None)];
+        let mut way_of: Vec<Option<usize>> = vec![None; model.layers.len()];
         for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
             for (t, tensor) in (0_u32..).zip(shard.header.tensors.iter()) {
-                let Some(&(index, leaf)) = places.get(&(s, t)) else { continue };
-                let Some(layer) = model.layers.get(index) else { continue };
+                let Some((index, leaf)) = slot(&mut places, s, t).and_then(|place| *place) else { continue };
+                let (Some(layer), Some(way)) = (model.layers.get(index), way_of.get_mut(index)) else {
+                    continue;
+                };
                 if leaves_out_state && leak::is_state(tensor.name) {
                     continue;
                 }
-                let way = match ways.entry(index) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => {
-                        let way = gather(&mut views.refused, views.applied.way(checkpoint, model, layer))?;
-                        new.insert(way.unwrap_or(Way::Whole(None)))
+                let way = match *way {
+                    Some(known) => known,
+                    None => {
+                        let found = gather(&mut views.refused, views.applied.way(checkpoint, model, layer))?;
+                        let known = match found {
+                            None | Some(Way::Whole(None)) => 0,
+                            Some(found) => {
+                                ways.push(found);
+                                ways.len() - 1
+                            }
+                        };
+                        *way.insert(known)
                     }
                 };
+                let Some(way) = ways.get(way) else { continue };
                 let whole = Place { shard: s, tensor: t, bytes: 0..tensor.byte_len() };
                 let passing = Passing { index, layer, leaf, tensor, whole };
                 let added = match way {
