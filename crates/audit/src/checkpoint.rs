@@ -1,6 +1,6 @@
 //! A checkpoint as opened: shards with their headers, the index, the configs. Facts only.
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{self, LocalBoxFuture};
 use futures_util::stream::{self, StreamExt as _};
 use quantscope_format::Arrange as _;
 use quantscope_format::{
@@ -9,7 +9,6 @@ use quantscope_format::{
 };
 use quantscope_schemes::{Settings, descriptor_type, may_describe, split_name};
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A file of the checkpoint: its path within the folder that was opened, and its bytes.
@@ -69,7 +68,7 @@ const DESCRIPTOR_BYTES: u64 = 1 << 16;
 /// Short texts that lie no further apart than this are read together.
 const DESCRIPTOR_GAP: u64 = 512;
 /// Headers that are read at the same time.
-const HEADERS_AT_ONCE: usize = 16;
+const HEADERS_AT_ONCE: usize = 24;
 
 /// Cuts tensors, in the order of their places, into runs that one read takes: close together, and short.
 fn runs_of<'t>(texts: &'t [TensorInfo<'t>], longest: u64) -> impl Iterator<Item = &'t [TensorInfo<'t>]> {
@@ -151,6 +150,36 @@ fn is_shard(path: &str) -> bool {
     path.ends_with(".safetensors")
 }
 
+/// Reads the headers of weight files, and counts the bytes that takes.
+async fn read_headers(
+    files: Vec<InputFile>,
+    limits: &Limits,
+    control: &dyn Control,
+) -> Result<(Vec<Shard>, u64), SourceError> {
+    let total = u64::try_from(files.len()).unwrap_or(u64::MAX);
+    let read = |InputFile { path, source }| async move {
+        let counted = Counted { source: source.as_ref(), bytes: Cell::new(0) };
+        let header = read_header(&counted, limits).await?;
+        let bytes = counted.bytes.get();
+        Ok::<_, SourceError>((Shard { file: path, header, source }, bytes))
+    };
+    let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+    // A browser answers a read in some milliseconds and hundreds of shards have two each: some are under way at any
+    // time.
+    let mut headers = stream::iter(files).map(read).buffered(HEADERS_AT_ONCE);
+    let mut shards = Vec::with_capacity(paths.len());
+    let mut bytes = 0_u64;
+    for (item, done) in paths.into_iter().zip(0..) {
+        let phase = "Reading headers".into();
+        control.progress(&Progress { phase, item, done_bytes: done, total_bytes: total });
+        let Some(read) = headers.next().await else { break };
+        let (shard, count) = read?;
+        bytes = bytes.saturating_add(count);
+        shards.push(shard);
+    }
+    Ok((shards, bytes))
+}
+
 impl Checkpoint {
     /// Reads headers, indexes and configs.
     ///
@@ -175,35 +204,19 @@ impl Checkpoint {
             other_files: Vec::new(),
             bytes_read: 0,
         };
-        let total = u64::try_from(files.iter().filter(|f| is_shard(&f.path)).count()).unwrap_or(u64::MAX);
-        let mut done = 0;
-        // A browser answers a read in some milliseconds and hundreds of shards have two each: some are under way at
-        // any time.
-        let shards: Vec<InputFile> = files.iter().filter(|f| is_shard(&f.path)).cloned().collect();
-        let read = |shard: InputFile| async move {
-            let counted = Counted { source: shard.source.as_ref(), bytes: Cell::new(0) };
-            let header = read_header(&counted, limits).await?;
-            Ok::<_, SourceError>((header, counted.bytes.get()))
-        };
-        let mut headers = stream::iter(shards).map(read).buffered(HEADERS_AT_ONCE);
-        for file in files {
-            if is_shard(&file.path) {
-                control.progress(&Progress {
-                    phase: "Reading headers".into(),
-                    item: file.path.clone(),
-                    done_bytes: done,
-                    total_bytes: total,
-                });
-                if let Some(read) = headers.next().await {
-                    let (header, bytes) = read?;
-                    checkpoint.bytes_read = checkpoint.bytes_read.saturating_add(bytes);
-                    checkpoint.shards.push(Shard { file: file.path, header, source: file.source });
-                }
-                done += 1;
-            } else {
+        let (shards, others): (Vec<InputFile>, Vec<InputFile>) =
+            files.into_iter().partition(|file| is_shard(&file.path));
+        // The index of a large model is as long as its headers: it is read while the browser fetches those.
+        let reading_others = async {
+            for file in others {
                 checkpoint.open_other(file, limits).await?;
             }
-        }
+            Ok(())
+        };
+        let ((shards, bytes), ()) =
+            future::try_join(read_headers(shards, limits, control), reading_others).await?;
+        checkpoint.shards = shards;
+        checkpoint.bytes_read = checkpoint.bytes_read.saturating_add(bytes);
         checkpoint.read_settings(limits).await?;
         Ok(checkpoint)
     }
@@ -294,12 +307,10 @@ impl Checkpoint {
         Some((shard, shard.header.tensors.get(usize::try_from(tensor).ok()?)?))
     }
 
-    /// What the index maps: tensor to file; empty without a readable index.
+    /// The index, if there is one that can be read.
     #[must_use]
-    pub fn index_map(&self) -> HashMap<&str, &str> {
-        let index = self.index.as_ref().and_then(|(_, index)| index.as_ref().ok());
-        let entries = index.map(|i| i.entries.as_slice()).unwrap_or_default();
-        entries.iter().map(|e| (e.tensor.as_str(), e.file.as_str())).collect()
+    pub fn readable_index(&self) -> Option<&ShardIndex> {
+        self.index.as_ref().and_then(|(_, index)| index.as_ref().ok())
     }
 
     /// Number of tensors over all shards.

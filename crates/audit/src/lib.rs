@@ -10,6 +10,7 @@ pub mod decoded;
 mod engines;
 mod findings;
 mod forensics;
+mod forms;
 mod identical;
 mod leaf;
 mod model;

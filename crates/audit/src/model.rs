@@ -1,15 +1,14 @@
 //! Layers: tensors grouped by module, each with its scheme, kind, logical shape and cost.
 
 use crate::checkpoint::{Checkpoint, Shard};
+use crate::forms::{Form, Forms};
 use crate::leaf::Leaf;
-use quantscope_format::Arrange as _;
-use quantscope_format::{TensorInfo, natural_cmp};
+use quantscope_format::{Arrange as _, HashMap, HashMapExt as _, TensorInfo, natural_cmp};
 use quantscope_schemes::{
     ConvKernels, Declared, Family, Kind, LayerView, Match, Naming, Recognised, Role, ScaleLayout, Scheme,
-    Stored, WEIGHT_LEAF, recognise, role_of, split_name,
+    Stored, WEIGHT_LEAF, role_of, split_name,
 };
-use std::cell::LazyCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// One tensor of a layer, by its place in the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub struct LayerInfo {
     /// Leaf name of the tensor that holds the weight.
     weight_leaf: &'static str,
     /// Scheme that the configs declare for it, excluded or not.
-    declared: Option<&'static str>,
+    pub(crate) declared: Option<&'static str>,
 }
 
 impl LayerInfo {
@@ -137,9 +136,6 @@ fn index(i: u32) -> usize {
     usize::try_from(i).unwrap_or(usize::MAX)
 }
 
-/// Shard and tensor.
-type Place = (u32, u32);
-
 impl Model {
     /// Groups tensors to layers and recognises each.
     #[must_use]
@@ -152,8 +148,11 @@ impl Model {
         groups.arrange_by(|a, b| natural_cmp(&a.0, &b.0));
         let conv3d = declared.targets_only_conv3d() || (kernels.is_known() && declared.targets_conv3d());
         let mut layers: Vec<LayerInfo> = Vec::with_capacity(groups.len());
+        let mut forms = Forms::default();
         for (name, members) in groups {
-            layers.push(describe(checkpoint, name, members, &declared, kernels, conv3d));
+            let layer =
+                describe(checkpoint, name, members, &declared, kernels, conv3d, (&layers, &mut forms));
+            layers.push(layer);
         }
         Self { layers, declared, kernels, repeated }
     }
@@ -203,79 +202,86 @@ impl<'a> Numbers<'a> {
     }
 }
 
+/// A module while its tensors are counted.
+struct Module<'a> {
+    name: &'a str,
+    /// Its tensors, those that stand in several shards counted in each: lists are made as long as they may have to be.
+    tensors: u32,
+    /// The shard of the first one.
+    shard: u32,
+    is_in_several: bool,
+}
+
 /// Groups tensors by module. A tensor that stands in several shards counts where the index says, or first.
 fn group(checkpoint: &Checkpoint) -> (Groups, BTreeMap<String, Vec<u32>>) {
-    // Asked only where a tensor stands twice.
-    let mapped = LazyCell::new(|| checkpoint.index_map());
-    let mut modules = Numbers::default();
+    let mut module_numbers = Numbers::default();
     let mut leaf_numbers = Numbers::default();
+    let mut modules: Vec<Module<'_>> = Vec::new();
     let mut leaves: Vec<Leaf> = Vec::new();
-    // Of each group its name, and how many members it will have: each list is made as long as it has to be.
-    let mut sizes: Vec<(&str, u32)> = Vec::new();
-    // Of each tensor its group and its leaf, unless it stood in a shard before.
-    let mut owners: Vec<Option<(u32, u32)>> = Vec::new();
+    // Of each tensor its module and its leaf.
+    let mut owners: Vec<(u32, u32)> = Vec::new();
     owners.reserve_exact(checkpoint.shards.iter().map(|s| s.header.tensors.len()).sum());
-    // A name stands once in a header.
-    let is_alone = checkpoint.shards.len() < 2;
-    let mut by_name: HashMap<&str, (u32, u32, u32)> = HashMap::new();
-    let mut repeated: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    let mut moved: Vec<(u32, u32, Place)> = Vec::new();
     for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
-        for (t, tensor) in (0_u32..).zip(shard.header.tensors.iter()) {
-            if let Some((g, m, was)) = by_name.get_mut(tensor.name) {
-                repeated.entry(tensor.name.to_owned()).or_insert_with(|| vec![*was]).push(s);
-                if mapped.get(tensor.name) == Some(&shard.file.as_str()) {
-                    *was = s;
-                    moved.push((*g, *m, (s, t)));
-                }
-                owners.push(None);
-                continue;
-            }
-            let (module, leaf) = split_name(tensor.name);
-            let (g, is_new) = modules.number(module);
+        for tensor in shard.header.tensors.iter() {
+            let (name, leaf) = split_name(tensor.name);
+            let (number, is_new) = module_numbers.number(name);
             if is_new {
-                sizes.push((module, 0));
+                modules.push(Module { name, tensors: 0, shard: s, is_in_several: false });
             }
-            let (l, is_new) = leaf_numbers.number(leaf);
+            if let Some(module) = modules.get_mut(index(number)) {
+                module.tensors = module.tensors.saturating_add(1);
+                module.is_in_several |= module.shard != s;
+            }
+            let (leaf_number, is_new) = leaf_numbers.number(leaf);
             if is_new {
                 leaves.push(leaf.into());
             }
-            let Some((_, size)) = sizes.get_mut(index(g)) else { continue };
-            if !is_alone {
-                by_name.insert(tensor.name, (g, *size, s));
+            owners.push((number, leaf_number));
+        }
+    }
+    drop((module_numbers, leaf_numbers));
+    let empty = |module: &Module<'_>| (module.name.to_owned(), Vec::with_capacity(index(module.tensors)));
+    let mut groups: Groups = Vec::with_capacity(modules.len());
+    groups.extend(modules.iter().map(empty));
+    let mapped_to = |name| checkpoint.readable_index().and_then(|listed| listed.file_of(name));
+    // Of the tensors of modules in several shards: where among the members, and the shard that counts. Others stand
+    // once, as names do within a header.
+    let mut known: HashMap<&str, (usize, u32)> = HashMap::new();
+    let mut repeated: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    let mut owners = owners.into_iter();
+    for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
+        for ((t, tensor), (number, leaf)) in (0_u32..).zip(shard.header.tensors.iter()).zip(owners.by_ref()) {
+            let (Some((_, members)), Some(leaf)) = (groups.get_mut(index(number)), leaves.get(index(leaf)))
+            else {
+                continue;
+            };
+            if modules.get(index(number)).is_some_and(|module| module.is_in_several) {
+                if let Some((at, counts)) = known.get_mut(tensor.name) {
+                    repeated.entry(tensor.name.to_owned()).or_insert_with(|| vec![*counts]).push(s);
+                    if mapped_to(tensor.name) == Some(&shard.file)
+                        && let Some(member) = members.get_mut(*at)
+                    {
+                        *counts = s;
+                        (member.shard, member.tensor) = (s, t);
+                    }
+                    continue;
+                }
+                known.insert(tensor.name, (members.len(), s));
             }
-            *size = size.saturating_add(1);
-            owners.push(Some((g, l)));
-        }
-    }
-    drop((modules, leaf_numbers, by_name));
-    let mut groups: Groups = Vec::with_capacity(sizes.len());
-    groups
-        .extend(sizes.iter().map(|(module, size)| ((*module).to_owned(), Vec::with_capacity(index(*size)))));
-    let places = (0_u32..).zip(&checkpoint.shards);
-    let places =
-        places.flat_map(|(s, shard)| (0_u32..).zip(shard.header.tensors.iter()).map(move |(t, _)| (s, t)));
-    for (owner, (shard, tensor)) in owners.into_iter().zip(places) {
-        let Some((g, l)) = owner else { continue };
-        if let (Some((_, members)), Some(leaf)) = (groups.get_mut(index(g)), leaves.get(index(l))) {
-            members.push(Member { leaf: leaf.clone(), shard, tensor });
-        }
-    }
-    for (g, m, (shard, tensor)) in moved {
-        if let Some(member) = groups.get_mut(index(g)).and_then(|(_, members)| members.get_mut(index(m))) {
-            (member.shard, member.tensor) = (shard, tensor);
+            members.push(Member { leaf: leaf.clone(), shard: s, tensor: t });
         }
     }
     (groups, repeated)
 }
 
-fn describe(
-    checkpoint: &Checkpoint,
+fn describe<'a>(
+    checkpoint: &'a Checkpoint,
     name: String,
     members: Vec<Member>,
     declared: &Declared,
     kernels: ConvKernels,
     conv3d: bool,
+    (before, forms): (&[LayerInfo], &mut Forms<'a>),
 ) -> LayerInfo {
     let mut layer = LayerInfo {
         kind: Kind::Other,
@@ -302,12 +308,11 @@ fn describe(
     if !layer.members.is_empty() && layer.members.iter().all(bare) {
         layer.naming = Naming::Parameter;
     }
+    let Form { recognised: Recognised { scheme, fit }, weight_leaf, mut shape, .. } =
+        forms.of(checkpoint, &layer, before);
     let view = layer.view(checkpoint);
-    let Recognised { scheme, fit } = recognise(&view);
     let kind = Kind::of(&view, scheme, conv3d);
-    let weight_leaf = scheme.weight_leaf(&view);
     let principal = view.get(weight_leaf).or_else(|| view.principal());
-    let mut shape = scheme.logical_shape(&view);
     if scheme.flattens_convolutions()
         && kind == Kind::Conv3d
         && let &[rows, cols] = shape.as_slice()

@@ -3,25 +3,26 @@
 //! Read by a visitor, since an index of a large model has 100,000 entries. Entries that leave the
 //! folder are told, not followed; what to do about them is decided by whoever opens files.
 
+use crate::hash::{HashSet, HashSetExt as _, Places};
 use crate::json::{Skip, Text, error_index, error_reason, shortened};
 use crate::limits::Limits;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
-use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// One entry of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {
     /// Tensor.
     pub tensor: String,
-    /// File, as the index spells it.
-    pub file: String,
+    /// File, as the index spells it; neighbours of one file share its name.
+    pub file: Arc<str>,
     /// Why the file is not a plain path inside the folder; `None` if it is.
-    pub leaves_folder: Option<String>,
+    pub leaves_folder: Option<&'static str>,
 }
 
 /// An index file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct ShardIndex {
     /// `weight_map`, in the order of the file; of a tensor that stands twice, the last counts.
     pub entries: Vec<IndexEntry>,
@@ -29,6 +30,8 @@ pub struct ShardIndex {
     pub total_size: Option<u64>,
     /// Keys that stand twice.
     pub duplicate_keys: Vec<String>,
+    /// Where each tensor's entry is.
+    by_tensor: Places,
 }
 
 /// Why an index cannot be read.
@@ -71,12 +74,7 @@ impl ShardIndex {
         if len > limits.json_bytes {
             return Err(IndexError::TooLong { len, limit: limits.json_bytes });
         }
-        let mut reading = Reading {
-            index: Self::default(),
-            by_tensor: HashMap::new(),
-            limits: *limits,
-            weight_map_seen: false,
-        };
+        let mut reading = Reading { index: Self::default(), limits: *limits, weight_map_seen: false };
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         TopLevel(&mut reading).deserialize(&mut deserializer).and_then(|()| deserializer.end()).map_err(
             |error| IndexError::Malformed { reason: error_reason(&error), at: error_index(json, &error) },
@@ -90,8 +88,62 @@ impl ShardIndex {
     /// The files that the index names, each once, in the order of their first entry.
     #[must_use]
     pub fn files(&self) -> Vec<&str> {
-        let mut seen = std::collections::HashSet::new();
-        self.entries.iter().map(|entry| entry.file.as_str()).filter(|file| seen.insert(*file)).collect()
+        let mut seen = HashSet::new();
+        // Neighbours of one file share its name: it is looked up once.
+        let runs = self.entries.chunk_by(|one, next| Arc::ptr_eq(&one.file, &next.file));
+        runs.filter_map(<[_]>::first).map(|entry| &*entry.file).filter(|file| seen.insert(*file)).collect()
+    }
+
+    /// The place of a tensor's entry in [`Self::entries`].
+    #[must_use]
+    pub fn place_of(&self, tensor: &str) -> Option<usize> {
+        usize::try_from(self.by_tensor.find(tensor, |place| name_at(&self.entries, place))?).ok()
+    }
+
+    /// The file that a tensor is in, as the index spells it.
+    #[must_use]
+    pub fn file_of(&self, tensor: &str) -> Option<&str> {
+        self.entries.get(self.place_of(tensor)?).map(|entry| &*entry.file)
+    }
+
+    /// Takes an entry in, and gives the earlier one of the same tensor.
+    fn put(&mut self, entry: IndexEntry) -> Option<IndexEntry> {
+        // Limits keep the number of entries far below what 32 bits count.
+        let place = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let entries = &self.entries;
+        let known = self.by_tensor.find_or_add(&entry.tensor, place, |place| name_at(entries, place));
+        let earlier = known.and_then(|place| self.entries.get_mut(usize::try_from(place).ok()?));
+        match earlier {
+            Some(earlier) => Some(std::mem::replace(earlier, entry)),
+            None => {
+                self.entries.push(entry);
+                None
+            }
+        }
+    }
+}
+
+fn name_at(entries: &[IndexEntry], place: u32) -> Option<&str> {
+    entries.get(usize::try_from(place).ok()?).map(|entry| entry.tensor.as_str())
+}
+
+impl fmt::Debug for ShardIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entries, total_size, duplicate_keys, by_tensor: _ } = self;
+        f.debug_struct("ShardIndex")
+            .field("entries", entries)
+            .field("total_size", total_size)
+            .field("duplicate_keys", duplicate_keys)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Two are the same if they say the same.
+impl PartialEq for ShardIndex {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+            && self.total_size == other.total_size
+            && self.duplicate_keys == other.duplicate_keys
     }
 }
 
@@ -125,7 +177,6 @@ pub fn leaves_folder(path: &str) -> Option<&'static str> {
 
 struct Reading {
     index: ShardIndex,
-    by_tensor: HashMap<String, usize>,
     limits: Limits,
     weight_map_seen: bool,
 }
@@ -158,7 +209,7 @@ impl<'de> Visitor<'de> for TopLevel<'_> {
                 "weight_map" => {
                     // The last one counts, as in Python.
                     reading.index.entries.clear();
-                    reading.by_tensor.clear();
+                    reading.index.by_tensor.clear();
                     map.next_value_seed(WeightMap(reading))?;
                     std::mem::replace(&mut reading.weight_map_seen, true)
                 }
@@ -196,30 +247,22 @@ impl<'de> Visitor<'de> for WeightMap<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let index = &mut self.0.index;
-        let by_tensor = &mut self.0.by_tensor;
         let limit = self.0.limits.tensors;
+        // Neighbours are in one file as a rule.
+        let mut last: Option<(Arc<str>, Option<&'static str>)> = None;
         while let Some(Text(tensor)) = map.next_key::<Text<'de>>()? {
             let Text(file) = map.next_value::<Text<'de>>()?;
-            let entry = IndexEntry {
-                leaves_folder: leaves_folder(&file).map(str::to_owned),
-                tensor: tensor.clone().into_owned(),
-                file: file.into_owned(),
-            };
-            match by_tensor.get(tensor.as_ref()).and_then(|&i| index.entries.get_mut(i)) {
-                Some(earlier) => {
-                    *earlier = entry;
-                    index.duplicate_keys.push(tensor.into_owned());
-                }
-                None => {
-                    if index.entries.len() as u64 >= limit {
-                        return Err(de::Error::custom(format!(
-                            "more than {limit} entries in `weight_map`, the limit"
-                        )));
-                    }
-                    by_tensor.insert(tensor.into_owned(), index.entries.len());
-                    index.entries.push(entry);
-                }
+            let same = last.take().filter(|(before, _)| **before == *file);
+            let (file, leaves_folder) = same.unwrap_or_else(|| (file.as_ref().into(), leaves_folder(&file)));
+            last = Some((Arc::clone(&file), leaves_folder));
+            if index.entries.len() as u64 >= limit && index.place_of(&tensor).is_none() {
+                return Err(de::Error::custom(format!(
+                    "more than {limit} entries in `weight_map`, the limit"
+                )));
             }
+            let entry = IndexEntry { tensor: tensor.into_owned(), file, leaves_folder };
+            let earlier = index.put(entry);
+            index.duplicate_keys.extend(earlier.map(|earlier| earlier.tensor));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod door;
 mod faults;
 mod fields;
 mod glob;
+mod hash;
 mod header;
 mod index;
 mod json;
@@ -35,6 +36,7 @@ pub use declaration::{
 };
 pub use door::{Control, Progress, Sink, SinkError, Source, SourceError, Uncontrolled};
 pub use glob::{Glob, GlobError, GlobSet};
+pub use hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorSpec};
 pub use index::{IndexEntry, IndexError, ShardIndex, leaves_folder};
 pub use layout::LayoutError;

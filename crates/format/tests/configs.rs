@@ -245,8 +245,7 @@ fn the_golden_index_is_read() {
         let index = ShardIndex::parse(&json, &Limits::default()).unwrap();
         let value: Value = serde_json::from_slice(&json).unwrap();
         let map = value["weight_map"].as_object().unwrap();
-        let ours: Vec<(&str, &str)> =
-            index.entries.iter().map(|e| (e.tensor.as_str(), e.file.as_str())).collect();
+        let ours: Vec<(&str, &str)> = index.entries.iter().map(|e| (e.tensor.as_str(), &*e.file)).collect();
         let theirs: Vec<(&str, &str)> = map.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
         assert_eq!(ours, theirs);
         assert_eq!(index.total_size, value["metadata"]["total_size"].as_u64());
@@ -287,8 +286,7 @@ fn paths_that_leave_the_folder_are_flagged() {
 fn odd_indexes() {
     let parse = |json: &str| ShardIndex::parse(json.as_bytes(), &Limits::default());
     let index = parse(r#"{"weight_map":{"a":"x"},"other":[{}],"weight_map":{"a":"1","b":"2","a":"3"},"metadata":{"total_size":7.0}}"#).unwrap();
-    let entries: Vec<(&str, &str)> =
-        index.entries.iter().map(|e| (e.tensor.as_str(), e.file.as_str())).collect();
+    let entries: Vec<(&str, &str)> = index.entries.iter().map(|e| (e.tensor.as_str(), &*e.file)).collect();
     assert_eq!(entries, [("a", "3"), ("b", "2")]);
     assert_eq!(index.duplicate_keys, ["a", "weight_map"]);
     assert_eq!((index.total_size, index.files()), (Some(7), vec!["3", "2"]));

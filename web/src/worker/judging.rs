@@ -53,6 +53,10 @@ impl Desk {
             self.replace(&before, session);
         }
         self.judging.set(false);
+        TimeoutFuture::new(0).await;
+        if let Ok(session) = self.session() {
+            session.prepare_search();
+        }
     }
 
     /// Judges what is open, if that is still to be done: a request needs it.

@@ -1,13 +1,13 @@
 //! IX: the index and the shards disagree.
 
 use super::{HeaderContext, number};
+use crate::checkpoint::Shard;
 use crate::findings::Findings;
 use crate::registry::{Example, FindingExt, Rule};
 use crate::report::Severity;
-use quantscope_format::Arrange as _;
-use quantscope_format::{ShardIndex, TensorInfo};
+use quantscope_format::{Arrange as _, HashMap, ShardIndex, TensorInfo};
 use quantscope_schemes::split_name;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 pub(crate) const RULES: &[Rule] = &[IX801, IX802, IX803, IX805, IX806, IX807, IX808, IX809];
 
@@ -158,13 +158,12 @@ fn split_companions(context: HeaderContext<'_>, findings: &mut Findings) {
 
 fn check_entries(context: HeaderContext<'_>, index_file: &str, index: &ShardIndex, findings: &mut Findings) {
     let shards = &context.checkpoint.shards;
-    let names: HashMap<&str, HashSet<&str>> =
-        shards.iter().map(|s| (s.file.as_str(), s.header.tensors.iter().map(|t| t.name).collect())).collect();
+    let (held, strays) = compared(shards, index);
     // A shard whose header cannot be read is reported as such, not once more for each of its tensors.
     let readable: HashMap<&str, bool> =
         shards.iter().map(|s| (s.file.as_str(), s.header.header_len > 0)).collect();
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for entry in &index.entries {
+    for (entry, is_held) in index.entries.iter().zip(held) {
         if let Some(why) = &entry.leaves_folder {
             let message = format!(
                 "{index_file} maps `{}` to {:?}, outside the folder: {why}",
@@ -173,17 +172,19 @@ fn check_entries(context: HeaderContext<'_>, index_file: &str, index: &ShardInde
             findings.push(IX809.finding(&entry.tensor, message).in_file(index_file));
             continue;
         }
-        match names.get(entry.file.as_str()) {
+        if is_held {
+            continue;
+        }
+        match readable.get(&*entry.file) {
             None => missing.entry(&entry.file).or_default().push(&entry.tensor),
-            Some(tensors) if tensors.contains(entry.tensor.as_str()) => {}
-            Some(_) if readable.get(entry.file.as_str()) == Some(&false) => {}
-            Some(_) => {
+            Some(false) => {}
+            Some(true) => {
                 let message =
                     format!("`{}` is mapped to {}, whose header lacks it", entry.tensor, entry.file);
                 let elsewhere = names_of_file_with(context, &entry.tensor).unwrap_or("no shard has it");
                 let finding = IX802.finding(&entry.tensor, message).in_file(index_file);
                 findings
-                    .push(finding.expecting(elsewhere, &entry.file).touching(split_name(&entry.tensor).0));
+                    .push(finding.expecting(elsewhere, &*entry.file).touching(split_name(&entry.tensor).0));
             }
         }
     }
@@ -195,8 +196,39 @@ fn check_entries(context: HeaderContext<'_>, index_file: &str, index: &ShardInde
         );
         findings.push(IX801.finding(file, message).in_file(index_file).expecting(file, "absent"));
     }
-    check_unlisted(context, index_file, findings);
+    report_strays(&strays, index_file, findings);
     check_total(context, index_file, index, findings);
+}
+
+/// Tensors of a file that the index does not list.
+struct Strays<'a> {
+    file: &'a str,
+    first: &'a str,
+    count: usize,
+}
+
+/// Of each entry of the index whether its file has the tensor, and what of the files the index does not list. Each
+/// tensor is looked up once.
+fn compared<'a>(shards: &'a [Shard], index: &ShardIndex) -> (Vec<bool>, Vec<Strays<'a>>) {
+    let mut held = vec![false; index.entries.len()];
+    let mut strays: Vec<Strays<'a>> = Vec::new();
+    for shard in shards {
+        for tensor in shard.header.tensors.iter() {
+            let Some(place) = index.place_of(tensor.name) else {
+                match strays.last_mut().filter(|strays| strays.file == shard.file) {
+                    Some(strays) => strays.count += 1,
+                    None => strays.push(Strays { file: &shard.file, first: tensor.name, count: 1 }),
+                }
+                continue;
+            };
+            if let (Some(entry), Some(held)) = (index.entries.get(place), held.get_mut(place))
+                && *entry.file == *shard.file
+            {
+                *held = true;
+            }
+        }
+    }
+    (held, strays)
 }
 
 fn names_of_file_with<'a>(context: HeaderContext<'a>, tensor: &str) -> Option<&'a str> {
@@ -204,23 +236,13 @@ fn names_of_file_with<'a>(context: HeaderContext<'a>, tensor: &str) -> Option<&'
     layer.tensor(context.checkpoint, split_name(tensor).1).map(|(shard, _)| shard.file.as_str())
 }
 
-fn check_unlisted(context: HeaderContext<'_>, index_file: &str, findings: &mut Findings) {
-    let mapped = context.checkpoint.index_map();
-    for shard in &context.checkpoint.shards {
-        let mut stray = shard.header.tensors.iter().filter(|t| !mapped.contains_key(t.name));
-        let Some(first) = stray.next() else { continue };
-        let count = stray.count() + 1;
+fn report_strays(strays: &[Strays<'_>], index_file: &str, findings: &mut Findings) {
+    for &Strays { file, first, count } in strays {
         let message = format!(
-            "{} not in {index_file}, e.g. `{}`",
-            number(count, &format!("tensor of {} is", shard.file), &format!("tensors of {} are", shard.file)),
-            first.name
+            "{} not in {index_file}, e.g. `{first}`",
+            number(count, &format!("tensor of {file} is"), &format!("tensors of {file} are")),
         );
-        findings.push(
-            IX803
-                .finding(shard.file.as_str(), message)
-                .in_file(index_file)
-                .touching(split_name(first.name).0),
-        );
+        findings.push(IX803.finding(file, message).in_file(index_file).touching(split_name(first).0));
     }
 }
 
@@ -228,8 +250,8 @@ fn check_total(context: HeaderContext<'_>, index_file: &str, index: &ShardIndex,
     let spans =
         context.checkpoint.shards.iter().flat_map(|s| s.header.tensors.iter().map(TensorInfo::byte_len));
     let sum = spans.fold(0_u64, u64::saturating_add);
-    let every_shard =
-        index.entries.iter().all(|e| context.checkpoint.shards.iter().any(|s| s.file == e.file));
+    let is_here = |file: &&str| context.checkpoint.shards.iter().any(|s| s.file == *file);
+    let every_shard = index.files().iter().all(is_here);
     let Some(total) = index.total_size.filter(|&t| t != sum && every_shard) else { return };
     let message = format!("{index_file} gives a total size of {total} bytes; the tensors have {sum}");
     findings.push(

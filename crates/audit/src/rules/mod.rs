@@ -19,8 +19,7 @@ pub(crate) mod widths;
 use crate::checkpoint::{Checkpoint, ConfigFile};
 use crate::findings::Findings;
 use crate::model::Model;
-use quantscope_format::QuantDeclaration;
-use std::collections::HashSet;
+use quantscope_format::{HashSet, QuantDeclaration, ShardIndex};
 
 /// What rules over headers and configs see.
 #[derive(Clone, Copy)]
@@ -44,11 +43,10 @@ impl<'a> HeaderContext<'a> {
     pub(crate) fn is_whole(self) -> bool {
         let shards = &self.checkpoint.shards;
         let files: HashSet<&str> = shards.iter().map(|s| s.file.as_str()).collect();
-        let index = self.checkpoint.index.as_ref().and_then(|(_, index)| index.as_ref().ok());
-        let entries = index.map(|i| i.entries.as_slice()).unwrap_or_default();
+        let listed = self.checkpoint.readable_index().map(ShardIndex::files).unwrap_or_default();
         let of = |file: &str| file.strip_suffix(".safetensors")?.rsplit_once("-of-")?.1.parse::<usize>().ok();
         shards.iter().all(|s| s.header.is_sound() && of(&s.file).is_none_or(|n| n <= shards.len()))
-            && entries.iter().all(|e| files.contains(e.file.as_str()))
+            && listed.iter().all(|file| files.contains(file))
     }
 }
 

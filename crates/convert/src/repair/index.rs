@@ -37,7 +37,7 @@ pub(super) fn mend(draft: &mut Draft<'_>, files: &[RepairFile]) -> Result<(), Co
             .gather_set();
         for entry in index.entries.iter().filter(|e| e.leaves_folder.is_none()) {
             if !source.contains(entry.tensor.as_str()) {
-                map.entry(entry.tensor.clone()).or_insert_with(|| entry.file.clone());
+                map.entry(entry.tensor.clone()).or_insert_with(|| entry.file.to_string());
             }
         }
     }

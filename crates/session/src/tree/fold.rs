@@ -2,7 +2,7 @@
 
 use super::forest::Forest;
 use quantscope_audit::LayerInfo;
-use std::collections::HashMap;
+use quantscope_format::{HashMap, HashMapExt as _};
 
 /// Runs of numbers that a label names before it cuts.
 const RUNS: usize = 3;
@@ -31,18 +31,17 @@ impl Item {
     }
 }
 
-fn number(segment: &str) -> Option<u64> {
+pub(crate) fn number(segment: &str) -> Option<u64> {
     let digits = !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| segment.parse().ok()).flatten()
 }
 
 /// Puts siblings that look alike together, each set where its first member stands.
-pub(crate) fn fold(forest: &Forest, layers: &[LayerInfo], siblings: impl Iterator<Item = u32>) -> Vec<Item> {
+pub(crate) fn fold(forest: &Forest, siblings: impl Iterator<Item = u32>) -> Vec<Item> {
     let mut sets: Vec<Vec<u32>> = Vec::new();
     let mut of_form: HashMap<u32, usize> = HashMap::new();
     for sibling in siblings {
-        let form = forest.node(sibling).map(|node| node.form);
-        let form = form.filter(|_| number(forest.segment(layers, sibling)).is_some());
+        let form = forest.node(sibling).filter(|node| node.is_numbered).map(|node| node.form);
         let next = sets.len();
         let set = form.map_or(next, |form| *of_form.entry(form).or_insert(next));
         match sets.get_mut(set) {

@@ -4,9 +4,8 @@
 //! one has the scheme, kind, shape and bytes of its counterpart; each such form has a number.
 
 use quantscope_audit::LayerInfo;
-use quantscope_format::Arrange as _;
+use quantscope_format::{Arrange as _, HashMap, HashMapExt as _};
 use quantscope_schemes::Kind;
-use std::collections::HashMap;
 use std::hash::Hash;
 
 /// Deepest level; what a hostile name has below it stays one segment.
@@ -27,11 +26,20 @@ pub(crate) struct Node {
     pub(crate) layer: Option<u32>,
     /// Number of the form that it shares with nodes that look alike.
     pub(crate) form: u32,
+    /// Whether its own segment is a number.
+    pub(crate) is_numbered: bool,
     /// Index of a layer whose name begins with the path of the node.
     sample: u32,
     /// Where its own segment begins in that name, and where its path ends.
     begin: usize,
     end: usize,
+}
+
+impl Node {
+    fn new(parent: u32, sample: u32, begin: usize, end: usize, segment: &str) -> Self {
+        let is_numbered = super::fold::number(segment).is_some();
+        Self { parent, children: Vec::new(), layer: None, form: 0, is_numbered, sample, begin, end }
+    }
 }
 
 /// The tree, in an arena: a node comes before what is below it.
@@ -61,50 +69,57 @@ pub(crate) fn place(i: u32) -> usize {
     usize::try_from(i).unwrap_or(usize::MAX)
 }
 
+/// Where the segments of a name begin and end, from a segment on that begins at `from` and has `level` before it.
+fn segments_from(name: &str, from: usize, level: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut next = Some((from, level));
+    std::iter::from_fn(move || {
+        let (begin, level) = next?;
+        let dot = name.bytes().skip(begin).position(|byte| byte == b'.').map(|at| begin + at);
+        let dot = dot.filter(|_| level + 1 < DEEPEST);
+        next = dot.map(|dot| (dot + 1, level + 1));
+        Some((begin, dot.unwrap_or(name.len())))
+    })
+}
+
 /// Where the segments of a name begin and end.
 fn segments(name: &str) -> impl Iterator<Item = (usize, usize)> {
-    let mut begin = 0;
-    name.splitn(DEEPEST, '.').map(move |segment| {
-        let span = (begin, begin + segment.len());
-        begin = span.1 + 1;
-        span
-    })
+    segments_from(name, 0, 0)
+}
+
+/// Bytes at the start that two names have in common.
+fn common(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }
 
 impl Forest {
     /// The tree of these layers, which are in natural order.
     pub(crate) fn new(layers: &[LayerInfo]) -> Self {
-        let root =
-            Node { parent: ROOT, children: Vec::new(), layer: None, form: 0, sample: 0, begin: 0, end: 0 };
-        let mut nodes = vec![root];
+        let mut nodes = vec![Node::new(ROOT, 0, 0, 0, "")];
         let mut known: HashMap<(u32, &str), u32> = HashMap::with_capacity(layers.len().saturating_mul(2));
-        // The way to the layer before: most of it is the way to the next one.
-        let mut way: Vec<(u32, &str)> = Vec::new();
+        // The way to the layer before, by nodes and where their paths end: most of it is the way to the next one.
+        let mut way: Vec<(u32, usize)> = Vec::new();
+        let mut before = "";
         for (index, layer) in (0_u32..).zip(layers) {
-            let mut at = ROOT;
-            for (level, (begin, end)) in segments(&layer.name).enumerate() {
-                let segment = layer.name.get(begin..end).unwrap_or_default();
-                if let Some(&(node, _)) = way.get(level).filter(|(_, same)| *same == segment) {
-                    at = node;
-                    continue;
-                }
-                way.truncate(level);
-                let parent = at;
-                at = *known.entry((parent, segment)).or_insert_with(|| {
-                    nodes.push(Node {
-                        parent,
-                        children: Vec::new(),
-                        layer: None,
-                        form: 0,
-                        sample: index,
-                        begin,
-                        end,
+            let name = layer.name.as_str();
+            let same = common(before, name);
+            let ends_at = |end: usize| end == name.len() || name.as_bytes().get(end) == Some(&b'.');
+            // Past the deepest level a dot ends no segment.
+            let shared =
+                way.iter().take(DEEPEST - 1).take_while(|(_, end)| *end <= same && ends_at(*end)).count();
+            way.truncate(shared);
+            let (mut at, end) = way.last().map_or((ROOT, None), |&(node, end)| (node, Some(end)));
+            if end != Some(name.len()) {
+                for (begin, end) in segments_from(name, end.map_or(0, |end| end + 1), shared) {
+                    let segment = name.get(begin..end).unwrap_or_default();
+                    let parent = at;
+                    at = *known.entry((parent, segment)).or_insert_with(|| {
+                        nodes.push(Node::new(parent, index, begin, end, segment));
+                        index_u32(nodes.len() - 1)
                     });
-                    index_u32(nodes.len() - 1)
-                });
-                way.push((at, segment));
+                    way.push((at, end));
+                }
             }
-            way.truncate(segments(&layer.name).count());
+            before = name;
             if let Some(node) = nodes.get_mut(place(at)) {
                 node.layer = Some(index);
             }
@@ -124,19 +139,26 @@ impl Forest {
     fn number_forms(&mut self, layers: &[LayerInfo]) {
         let mut words: Interner<&str> = Interner::new();
         let mut faces: Interner<(&str, Kind, &[u64], u64)> = Interner::new();
-        let mut forms: Interner<Vec<u32>> = Interner::new();
+        let mut forms: HashMap<Vec<u32>, u32> = HashMap::new();
+        let mut form: Vec<u32> = Vec::new();
         for index in (0..self.nodes.len()).rev() {
             let Some(node) = self.nodes.get(index) else { continue };
             let layer = node.layer.and_then(|layer| layers.get(place(layer)));
             let face = layer.map_or(NO_LAYER, |l| faces.number((l.scheme.id(), l.kind, &l.shape, l.bytes)));
-            let mut form = vec![face];
+            form.clear();
+            form.push(face);
             for &child in &node.children {
                 let below = self.nodes.get(place(child)).map_or(0, |child| child.form);
                 form.extend([words.number(self.segment(layers, child)), below]);
             }
-            let form = forms.number(form);
+            // Few forms are new: a list of its own is made for those alone.
+            let number = forms.get(form.as_slice()).copied().unwrap_or_else(|| {
+                let next = index_u32(forms.len());
+                forms.insert(form.clone(), next);
+                next
+            });
             if let Some(node) = self.nodes.get_mut(index) {
-                node.form = form;
+                node.form = number;
             }
         }
     }

@@ -94,6 +94,8 @@ pub struct SchemeBytes {
 #[derive(Clone, Default)]
 pub(crate) struct Explorer {
     of_model: Rc<OfModel>,
+    /// Of each layer what it adds to sums.
+    own_sums: RefCell<Option<Rc<[visible::Sums]>>>,
     last: RefCell<Option<(TreeQuery, Rc<visible::Visible>)>>,
 }
 
@@ -109,6 +111,7 @@ struct OfModel {
 impl Explorer {
     /// Findings have changed: sums of findings are asked anew.
     pub(crate) fn forget_rows(&self) {
+        *self.own_sums.borrow_mut() = None;
         *self.last.borrow_mut() = None;
     }
 }
@@ -122,7 +125,26 @@ impl crate::Session {
 
     /// Indices of the layers whose names hold a text in lower case.
     pub(crate) fn layers_called(&self, part: &str) -> Vec<usize> {
-        self.explorer.of_model.names.get_or_init(|| names::Names::new(&self.model.layers)).holding(part)
+        self.searched_names().holding(part)
+    }
+
+    fn searched_names(&self) -> &names::Names {
+        self.explorer.of_model.names.get_or_init(|| names::Names::new(&self.model.layers))
+    }
+
+    /// Makes what the first search would have to make, while nobody waits for it.
+    pub fn prepare_search(&self) {
+        self.searched_names();
+        self.own_sums();
+    }
+
+    /// What each layer adds to the sums of the rows that it is in, by index.
+    pub(crate) fn own_sums(&self) -> Rc<[visible::Sums]> {
+        let made = || {
+            let layers = (0_u32..).zip(&self.model.layers);
+            layers.map(|(index, layer)| visible::Sums::of(self, index, layer)).collect()
+        };
+        Rc::clone(self.explorer.own_sums.borrow_mut().get_or_insert_with(made))
     }
 
     /// Kinds and schemes that are there, for choices.

@@ -99,7 +99,6 @@ pub(crate) enum Visible {
 /// The tree while its rows are being found.
 struct Walk<'a> {
     forest: &'a Forest,
-    layers: &'a [LayerInfo],
     sums: Vec<Sums>,
     sort: &'a str,
 }
@@ -135,7 +134,7 @@ impl Walk<'_> {
                 let children =
                     self.forest.node(*node).map(|node| node.children.as_slice()).unwrap_or_default();
                 let seen = |child: &u32| self.sums.get(place(*child)).is_some_and(|sums| sums.layers > 0);
-                fold(self.forest, self.layers, children.iter().copied().filter(seen))
+                fold(self.forest, children.iter().copied().filter(seen))
             }
         };
         let mut items: Vec<(Item, u32)> = items.into_iter().map(|item| self.merged(item)).collect();
@@ -157,7 +156,7 @@ impl Walk<'_> {
         while let Item::Node(at) = item {
             let Some(node) = self.forest.node(at).filter(|node| node.layer.is_none()) else { break };
             let seen = |child: &u32| self.sums.get(place(*child)).is_some_and(|sums| sums.layers > 0);
-            let mut below = fold(self.forest, self.layers, node.children.iter().copied().filter(seen));
+            let mut below = fold(self.forest, node.children.iter().copied().filter(seen));
             match (below.pop(), below.is_empty()) {
                 (Some(only), true) => item = only,
                 _ => break,
@@ -245,7 +244,7 @@ impl Visible {
             }
         }
         let sums = sums(session, &forest, &matches);
-        let walk = Walk { forest: &forest, layers, sums, sort: &query.filter.sort };
+        let walk = Walk { forest: &forest, sums, sort: &query.filter.sort };
         let by_itself = walk.open_by_itself(hits.len() < layers.len());
         let toggled: BTreeSet<&str> = query.toggled.iter().map(String::as_str).gather_set();
         let mut rows = Vec::new();
@@ -269,16 +268,18 @@ impl Visible {
 
 /// Sums for each node, from the leaves up.
 fn sums(session: &Session, forest: &Forest, matches: &[bool]) -> Vec<Sums> {
+    let own_sums = session.own_sums();
     let mut sums = vec![Sums::default(); forest.nodes.len()];
     for index in (0..forest.nodes.len()).rev() {
         let Some(node) = forest.nodes.get(index) else { continue };
         let layer = node.layer.filter(|&layer| matches.get(place(layer)) == Some(&true));
-        if let Some((layer, info)) = layer.and_then(|at| Some((at, session.model.layers.get(place(at))?)))
+        if let Some(of_layer) = layer.and_then(|layer| own_sums.get(place(layer)))
             && let Some(own) = sums.get_mut(index)
         {
-            own.add(&Sums::of(session, layer, info));
+            own.add(of_layer);
         }
-        let own = sums.get(index).copied().unwrap_or_default();
+        // Most nodes hold nothing that matches.
+        let Some(own) = sums.get(index).copied().filter(|own| own.layers > 0) else { continue };
         if let Some(above) = sums.get_mut(place(node.parent)).filter(|_| index_u32(index) != ROOT) {
             above.add(&own);
         }
