@@ -37,7 +37,7 @@ impl<'a> Forms<'a> {
     ) -> Form<'a> {
         let facts = checkpoint.settings.facts(&layer.name, layer.declared);
         let is_alike = |form: &Form<'a>| {
-            have_same_facts(&form.facts, &facts)
+            form.facts.are_those_of(&facts)
                 && before.get(form.layer).is_some_and(|other| have_same_tensors(checkpoint, layer, other))
         };
         if let Some(form) = self.0.iter().find(|form| is_alike(form)) {
@@ -56,17 +56,6 @@ impl<'a> Forms<'a> {
         self.0.push_front(form.clone());
         form
     }
-}
-
-/// Whether two layers are told the same by the same texts.
-fn have_same_facts(one: &Facts<'_>, other: &Facts<'_>) -> bool {
-    let is_same = |one: Option<&_>, other: Option<&_>| match (one, other) {
-        (Some(one), Some(other)) => std::ptr::eq(one, other),
-        (one, other) => one.is_none() && other.is_none(),
-    };
-    one.declared == other.declared
-        && is_same(one.config, other.config)
-        && is_same(one.descriptor, other.descriptor)
 }
 
 /// Whether two layers have tensors of the same leaves, types and shapes, in the same order.

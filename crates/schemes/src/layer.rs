@@ -49,6 +49,16 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    /// Whether two layers are told the same, by the same texts. Never true of what differs; false of equal texts that
+    /// stand in two places.
+    #[must_use]
+    pub fn are_those_of(&self, other: &Facts<'_>) -> bool {
+        self.declared == other.declared
+            && is_same(self.config.all, other.config.all)
+            && is_same(self.config.own, other.config.own)
+            && is_same(self.descriptor, other.descriptor)
+    }
+
     /// A text of the config.
     #[must_use]
     pub fn config_text(&self, key: &str) -> Option<&str> {
@@ -76,6 +86,14 @@ pub struct Section<'a> {
     all: Option<&'a Map<String, Value>>,
     /// The module's own entry, which comes first.
     own: Option<&'a Map<String, Value>>,
+}
+
+/// Whether both are the same piece of memory, or neither is there.
+fn is_same<T>(one: Option<&T>, other: Option<&T>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => std::ptr::eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }
 
 impl<'a> Section<'a> {

@@ -13,12 +13,27 @@ use std::collections::HashMap;
 /// Facts by module.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
-    config: Option<Map<String, Value>>,
+    config: Option<Config>,
     descriptors: HashMap<String, Map<String, Value>>,
     /// Bytes of JSON that metadata and descriptors had.
     bytes: u64,
     /// How many of them are read, if that is bounded.
     most_bytes: Option<u64>,
+}
+
+/// The section of a config that speaks of quantization.
+#[derive(Debug, Clone, PartialEq)]
+struct Config {
+    section: Map<String, Value>,
+    /// Whether it has entries for modules: without any, none need be looked for, layer by layer.
+    names_modules: bool,
+}
+
+impl From<Map<String, Value>> for Config {
+    fn from(section: Map<String, Value>) -> Self {
+        let names_modules = section.keys().any(|key| key.contains('.'));
+        Self { section, names_modules }
+    }
 }
 
 /// What torchao calls tensors that are not quantized.
@@ -53,7 +68,7 @@ impl Settings {
     /// Reads `config.json`.
     #[must_use]
     pub fn new(config: Option<&Value>) -> Self {
-        Self { config: config.and_then(section).cloned(), ..Self::default() }
+        Self { config: config.and_then(section).cloned().map(Config::from), ..Self::default() }
     }
 
     /// With a bound on the JSON that is read of metadata and descriptors, in bytes: a tree of values takes up to 16
@@ -93,7 +108,7 @@ impl Settings {
             if key == "quantization_config" {
                 // Single files carry what stands in the config of a folder.
                 if self.config.is_none() {
-                    self.config = self.object(text);
+                    self.config = self.object(text).map(Config::from);
                 }
             } else if key == "_quantization_metadata" {
                 let layers = self.object(text).and_then(|mut map| map.remove("layers"));
@@ -147,12 +162,13 @@ impl Settings {
     /// The facts of a module.
     #[must_use]
     pub fn facts<'a>(&'a self, module: &str, declared: Option<&'a str>) -> Facts<'a> {
+        let section = |config: &'a Config| match config.names_modules {
+            true => Section::of_module(&config.section, module),
+            false => Section::whole(&config.section),
+        };
         Facts {
             declared,
-            config: self
-                .config
-                .as_ref()
-                .map_or_else(Section::default, |config| Section::of_module(config, module)),
+            config: self.config.as_ref().map(section).unwrap_or_default(),
             descriptor: self.descriptors.get(module),
         }
     }
