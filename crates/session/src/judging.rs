@@ -47,10 +47,13 @@ impl Session {
 
     /// Takes the findings of headers, and adds those of runtimes and of bytes.
     fn take(&mut self, mut findings: Findings) {
-        let context = HeaderContext { checkpoint: &self.checkpoint, model: &self.model };
-        for more in [&target_findings(context, &self.scope.targets), &self.byte_findings] {
+        // Without a runtime that is asked for nothing of the runtimes' rules is needed, nor fetched by the page.
+        if !self.scope.targets.is_empty() {
+            let context = HeaderContext { checkpoint: &self.checkpoint, model: &self.model };
+            let more = target_findings(context, &self.scope.targets);
             findings.extend(more.iter().map(|finding| finding.to_finding()));
         }
+        findings.extend(self.byte_findings.iter().map(|finding| finding.to_finding()));
         self.scope.cut(&mut findings);
         findings.sort();
         self.findings = findings;

@@ -140,7 +140,6 @@ impl Desk {
                 return Ok((Reply::Findings(groups), Vec::new()));
             }
             Request::Ties => return Ok((Reply::Ties(self.session()?.ties()), Vec::new())),
-            Request::Audit(choice) => return Ok((self.audit(&choice)?, Vec::new())),
             Request::Memory => return Ok((Reply::Memory { bytes: js::memory_bytes() }, Vec::new())),
             Request::SetEngine(choice) => {
                 self.choose_engine(choice);
@@ -159,6 +158,7 @@ impl Desk {
             Request::RepairPlan { rules } => work(self.repair_plan(rules)),
             Request::Repair { rules } => Box::pin(self.repair(id, rules)),
             Request::Report(form) => Box::pin(self.report(form)),
+            Request::Audit(choice) => work(async move { self.audit(&choice) }),
             Request::Verify => work(self.verify(id, false)),
             Request::Calibration => work(self.take_calibration(&attached)),
             Request::Plan { convert, calibrated } => work(self.plan(convert, calibrated)),
