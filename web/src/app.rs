@@ -33,13 +33,13 @@ enum Msg {
     /// Files were picked or dropped.
     Files(Result<Vec<PickedFile>, String>),
     /// A calibration file was picked.
-    Calibration(Vec<PickedFile>),
+    Calibration(Option<PickedFile>),
     /// A recipe file was picked.
-    Recipe(Vec<PickedFile>),
+    Recipe(Option<PickedFile>),
     /// Files were picked or dropped as a second checkpoint.
     Second(Result<Vec<PickedFile>, String>),
     /// A file of rename rules was picked.
-    Rules(Vec<PickedFile>),
+    Rules(Option<PickedFile>),
     /// A folder to convert into was picked.
     Folder(JsValue),
     /// What was open when the worker broke shall be opened again.
@@ -90,17 +90,23 @@ impl Handlers {
         let link = ctx.link();
         Self {
             dispatch: link.callback(Msg::Act),
-            on_pick: link.callback(|event: Event| Msg::Files(Ok(files::from_input(&event)))),
+            on_pick: link.callback_future(|event: Event| {
+                let files = files::from_input(&event);
+                async move { Msg::Files(Ok(files.await)) }
+            }),
             on_drop: link.callback_future(|event: DragEvent| {
                 event.prevent_default();
                 let files = files::from_drop(&event);
                 async move { Msg::Files(files.await) }
             }),
-            on_calibration: link.callback(|event: Event| Msg::Calibration(files::from_input(&event))),
-            on_recipe: link.callback(|event: Event| Msg::Recipe(files::from_input(&event))),
+            on_calibration: link.callback(|event: Event| Msg::Calibration(files::one_from_input(&event))),
+            on_recipe: link.callback(|event: Event| Msg::Recipe(files::one_from_input(&event))),
             on_again: link.callback(|()| Msg::Again),
             second: SecondPicks {
-                on_pick: link.callback(|event: Event| Msg::Second(Ok(files::from_input(&event)))),
+                on_pick: link.callback_future(|event: Event| {
+                    let files = files::from_input(&event);
+                    async move { Msg::Second(Ok(files.await)) }
+                }),
                 on_drop: link.callback_future(|event: DragEvent| {
                     event.prevent_default();
                     // The page beneath would open it in place of what is open.
@@ -108,7 +114,7 @@ impl Handlers {
                     let files = files::from_drop(&event);
                     async move { Msg::Second(files.await) }
                 }),
-                on_rules: link.callback(|event: Event| Msg::Rules(files::from_input(&event))),
+                on_rules: link.callback(|event: Event| Msg::Rules(files::one_from_input(&event))),
             },
         }
     }
@@ -165,20 +171,20 @@ impl Component for App {
             }
             Msg::Files(Err(reason)) | Msg::Second(Err(reason)) => self.act(ctx, Action::PickFailed(reason)),
             Msg::Rules(picked) => {
-                if let Some(file) = picked.into_iter().next() {
+                if let Some(file) = picked {
                     self.held = vec![file.file.into()];
                     self.act(ctx, Action::Compare(Compare::Rules(Some(file.path))));
                     self.held.clear();
                 }
             }
             Msg::Calibration(picked) => {
-                if let Some(file) = picked.into_iter().next() {
+                if let Some(file) = picked {
                     self.held = vec![file.file.into()];
                     self.act(ctx, Action::Converting(Converting::SetCalibration(Some(file.path))));
                 }
             }
             Msg::Recipe(picked) => {
-                self.held = picked.into_iter().take(1).map(|file| file.file.into()).collect();
+                self.held = picked.into_iter().map(|file| file.file.into()).collect();
                 self.act(ctx, Action::Converting(Converting::LoadRecipe));
             }
             Msg::Folder(folder) => {

@@ -3,6 +3,7 @@
 //! Only handles are taken here; no byte is read on the page.
 
 use super::reason;
+use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Function, Promise, Reflect};
 use std::future::Future;
 use wasm_bindgen::{JsCast, JsValue};
@@ -21,8 +22,32 @@ pub(crate) struct PickedFile {
     pub(crate) file: File,
 }
 
+/// Files of which the browser learns sizes before the page is given time for other things.
+const AT_ONCE: usize = 40;
+
+/// Has the browser learn the sizes of files. It asks the system for each, which takes a third of a millisecond, and
+/// would do so for all of them in one go when they are handed to the worker.
+async fn measured(files: Vec<PickedFile>) -> Vec<PickedFile> {
+    for (count, picked) in files.iter().enumerate() {
+        if count > 0 && count.is_multiple_of(AT_ONCE) {
+            TimeoutFuture::new(0).await;
+        }
+        picked.file.size();
+    }
+    files
+}
+
 /// Files of an input. The input is emptied, so that picking the same files again is a change.
-pub(crate) fn from_input(event: &Event) -> Vec<PickedFile> {
+pub(crate) fn from_input(event: &Event) -> impl Future<Output = Vec<PickedFile>> + use<> {
+    measured(listed(event))
+}
+
+/// The one file of an input that takes one.
+pub(crate) fn one_from_input(event: &Event) -> Option<PickedFile> {
+    listed(event).into_iter().next()
+}
+
+fn listed(event: &Event) -> Vec<PickedFile> {
     let Some(input) = event.target().and_then(|target| target.dyn_into::<HtmlInputElement>().ok()) else {
         return Vec::new();
     };
@@ -71,7 +96,7 @@ pub(crate) fn from_drop(event: &DragEvent) -> impl Future<Output = Result<Vec<Pi
                 files.push(PickedFile { path: entry.full_path().trim_start_matches('/').to_owned(), file });
             }
         }
-        Ok(files)
+        Ok(measured(files).await)
     }
 }
 
