@@ -34,6 +34,9 @@ mod tile;
 mod values;
 mod wide;
 
+#[cfg(all(feature = "narrower", target_arch = "x86_64"))]
+pub use wide::narrower;
+
 pub use byte_census::ByteCensus;
 pub use cpu_engine::CpuEngine;
 pub use divided::{DividedEngine, Helpers};

@@ -16,16 +16,42 @@ pub(crate) trait Stretch {
     fn run(self) -> Self::Output;
 }
 
+/// Holds the loops to fewer instructions than the processor has, so that one machine tests all that it has.
+#[cfg(all(feature = "narrower", target_arch = "x86_64"))]
+pub mod narrower {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static HELD: AtomicBool = AtomicBool::new(false);
+
+    /// From now on no loop uses AVX-512, or each does that can.
+    pub fn without_avx512(held: bool) {
+        HELD.store(held, Ordering::Relaxed);
+    }
+
+    /// The way to AVX2, if loops are held to it and the processor has it.
+    pub(super) fn avx2() -> Option<pulp::x86::V3> {
+        HELD.load(Ordering::Relaxed).then(pulp::x86::V3::try_new).flatten()
+    }
+}
+
+#[cfg(not(any(target_arch = "wasm32", quantscope_narrow)))]
+struct Dispatched<S>(S);
+
+#[cfg(not(any(target_arch = "wasm32", quantscope_narrow)))]
+impl<S: Stretch> pulp::WithSimd for Dispatched<S> {
+    type Output = S::Output;
+    #[inline(always)]
+    fn with_simd<V: pulp::Simd>(self, _: V) -> S::Output {
+        self.0.run()
+    }
+}
+
 /// Runs a loop with the widest vectors there are.
 #[cfg(not(any(target_arch = "wasm32", quantscope_narrow)))]
 pub(crate) fn run<S: Stretch>(stretch: S) -> S::Output {
-    struct Dispatched<S>(S);
-    impl<S: Stretch> pulp::WithSimd for Dispatched<S> {
-        type Output = S::Output;
-        #[inline(always)]
-        fn with_simd<V: pulp::Simd>(self, _: V) -> S::Output {
-            self.0.run()
-        }
+    #[cfg(all(feature = "narrower", target_arch = "x86_64"))]
+    if let Some(avx2) = narrower::avx2() {
+        return pulp::Simd::vectorize(avx2, Dispatched(stretch));
     }
     pulp::Arch::new().dispatch(Dispatched(stretch))
 }

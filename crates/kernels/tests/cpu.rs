@@ -32,6 +32,16 @@ fn the_twins_write_modelopts_bytes() {
     now(twins::assert_golden(&CpuEngine::new()));
 }
 
+/// Processors without AVX-512 write the same.
+#[cfg(all(feature = "narrower", target_arch = "x86_64"))]
+#[test]
+fn the_twins_are_the_specification_with_avx2() {
+    quantscope_kernels::narrower::without_avx512(true);
+    now(twins::assert_agreement(&Reference, &CpuEngine::new()));
+    now(twins::assert_golden(&CpuEngine::new()));
+    quantscope_kernels::narrower::without_avx512(false);
+}
+
 #[wasm_bindgen_test(unsupported = test)]
 fn narrow_codes() {
     twins::nvfp4_quantize::narrow_codes_are_those_of_the_formula();

@@ -199,6 +199,9 @@ fn native(project: &Project, tools: &TestTools) -> Result<()> {
     // A build of its own, since the feature adds a scheme that no other test expects.
     let made_up = ["-p", "quantscope-tests", "--features", "made-up", "--test", "made_up"];
     with_test_tools(cmd!(sh, "cargo test --locked {made_up...}"), tools).run()?;
+    // Loops are compiled for several instruction sets; the widest alone has run so far.
+    let narrower = ["-p", "quantscope-kernels", "--features", "narrower", "--test", "cpu", "with_avx2"];
+    with_test_tools(cmd!(sh, "cargo test --locked {narrower...}"), tools).run()?;
     // nextest does not run the examples in the documentation. The same packages: others would be built anew.
     with_test_tools(cmd!(sh, "cargo test --locked --workspace --doc"), tools).run()?;
     Ok(())
