@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 const MOST_PAIRS: usize = 25;
 const LEAST_PAIRS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Before each turn. Threads that shared work go on looking for more of it for some milliseconds, as those of OpenMP do:
+/// whoever came right after them would have a core less.
+const REST: Duration = Duration::from_millis(50);
 
 /// What came out of a row.
 pub(crate) struct Measured {
@@ -35,13 +38,17 @@ fn take_turns(row: &Row, quick: bool) -> Result<Measured> {
     let begun = Instant::now();
     let mut pairs = Vec::new();
     while pairs.len() < most && (pairs.len() < least || begun.elapsed() < PATIENCE) {
+        let rested = |contestant: &mut Runner| {
+            std::thread::sleep(REST);
+            contestant.turn()
+        };
         // Who begins changes, so that neither always runs on what the other left in the caches.
         let (our, their) = if pairs.len() % 2 == 0 {
-            let our = ours.turn()?;
-            (our, peer.turn()?)
+            let our = rested(&mut ours)?;
+            (our, rested(&mut peer)?)
         } else {
-            let their = peer.turn()?;
-            (ours.turn()?, their)
+            let their = rested(&mut peer)?;
+            (rested(&mut ours)?, their)
         };
         ensure!(
             !row.same_result || our.check == their.check,
