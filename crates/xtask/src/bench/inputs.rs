@@ -172,11 +172,6 @@ impl Inputs {
             let what = format!("inspect --json, {tensors} tensors");
             costs.push(self.costs(&what, self.header_bytes(tensors)?, &self.inspect(tensors), None)?);
         }
-        let (file, out) = (self.file("header-700000.safetensors"), again.display().to_string());
-        let arguments =
-            ["convert", &file, "-o", &out, "--to", "nvfp4", "--plan", "--limit", "tensors=1000000"];
-        let plan = Program::new(&self.tool, arguments);
-        costs.push(self.costs("convert --plan, 700000 tensors", self.header_bytes(700_000)?, &plan, None)?);
         Ok(costs)
     }
 
