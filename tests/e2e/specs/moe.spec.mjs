@@ -144,11 +144,34 @@ test("91,991 tensors: first rows, search, scrolling and memory", async ({ page }
   // It did scroll, and of 46,000 rows those in sight are there, and a few beyond.
   const scrolled = await part(page, "layer-list").evaluate((list) => [list.scrollTop, Math.ceil(list.clientHeight / 30)]);
   expect(scrolled[0]).toBeGreaterThan(200 * 240);
-  const drawn = await part(page, "layer-row").evaluateAll((rows) => rows.map((row) => Number(row.getAttribute("aria-rowindex")) - 2));
+  const inDocument = () => part(page, "layer-row").evaluateAll((rows) => rows.map((row) => Number(row.getAttribute("aria-rowindex")) - 2));
+  const drawn = (await inDocument()).sort((a, b) => a - b);
   expect(drawn.length).toBeLessThanOrEqual(scrolled[1] + 18);
   expect(drawn).toEqual(drawn.map((_, at) => drawn[0] + at));
   expect(drawn[0]).toBeLessThanOrEqual(scrolled[0] / 30);
   expect(drawn.at(-1)).toBeGreaterThanOrEqual(scrolled[0] / 30 + scrolled[1] - 1);
+  // Once the list is at rest, the document has them in their order.
+  await expect.poll(inDocument).toEqual(drawn);
+  // What a row says is of the layer that it is, and it stands where that belongs.
+  for (const row of await part(page, "layer-row").all()) {
+    const { name, says, place, top } = await row.evaluate((each) => ({
+      name: each.dataset.name,
+      says: each.querySelector(".layer-name").textContent,
+      place: Number(each.getAttribute("aria-rowindex")) - 2,
+      top: each.getBoundingClientRect().top - each.parentElement.getBoundingClientRect().top,
+    }));
+    expect(says).toBe(name);
+    expect(top).toBe(place * 30);
+  }
+  // The keyboard stays in the list while its row is out of sight, and goes on from there.
+  const holder = () => page.evaluate(() => document.activeElement.getAttribute("aria-rowindex") ?? document.activeElement.dataset.testid);
+  await part(page, "layer-row").nth(drawn.length - 9).focus();
+  const at = Number(await holder());
+  expect(at).toBeGreaterThan(1000);
+  await part(page, "layer-list").evaluate((list) => { list.scrollTop = 0; });
+  await expect.poll(holder).toBe("layer-list");
+  await page.keyboard.press("j");
+  await expect.poll(holder).toBe(String(at + 1));
   const memory = pageMemory();
   const figures = {
     "first rows": `${first.toFixed(0)} ms`,

@@ -1,21 +1,20 @@
 //! The layers as tree or list: rows of one height, of which only those in sight are in the document.
 
-use super::{LayerRow, row_of};
-use crate::hooks::{RowWindow, use_row_places, use_row_window};
-use crate::services::dom;
+use super::layer_row::row_of;
+use super::layer_rows::{RowPool, Shown, Window};
 use crate::state::Action;
 use crate::state::columns::Columns;
 use crate::state::exploring::Explore;
-use crate::state::list::{RowAt, Rows};
+use crate::state::list::Rows;
 use crate::state::route::Filter;
+use gloo_events::EventListener;
+use std::ops::Range;
+use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 use yew::{
     Callback, FocusEvent, Html, MouseEvent, Properties, component, html, use_effect_with, use_memo,
-    use_node_ref,
+    use_mut_ref, use_node_ref,
 };
-
-/// Height of a row; `--row` in the style sheet says the same.
-const ROW_PX: i32 = 30;
 
 /// Properties of [`LayerTable`].
 #[derive(Properties, PartialEq)]
@@ -39,57 +38,56 @@ pub(crate) struct LayerTableProps {
 /// The list.
 #[component]
 pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
-    let body = use_node_ref();
-    let whole = use_node_ref();
-    let seen = use_node_ref();
-    let window = use_row_window(body.clone(), ROW_PX);
-    let total = props.rows.total;
-    let RowWindow { first, count } = window;
-    let first = first.min(total.saturating_sub(count.min(total)));
-    let last = first.saturating_add(count).min(total);
-    use_row_places(whole.clone(), seen.clone(), total, first..last, ROW_PX);
-    {
+    let (body, whole) = (use_node_ref(), use_node_ref());
+    let pool = use_mut_ref(RowPool::default);
+    // The rows draw themselves: while the user scrolls, nothing of the page is drawn but what comes into sight.
+    let tell = {
         let dispatch = props.dispatch.clone();
-        use_effect_with((first, last), move |&(first, last)| {
-            dispatch.emit(Action::ListWindow { first, count: last.saturating_sub(first) });
-        });
-    }
-    {
-        let body = body.clone();
-        use_effect_with(props.rows.epoch, move |_| {
-            if let Some(list) = body.cast::<HtmlElement>() {
-                list.set_scroll_top(0);
+        move |window: Result<Window, JsValue>| match window {
+            Ok(None) => {}
+            Ok(Some(Range { start, end })) => {
+                dispatch.emit(Action::ListWindow { first: start, count: end.saturating_sub(start) });
             }
-        });
-    }
+            Err(error) => web_sys::console::warn_1(&error),
+        }
+    };
     {
-        let body = body.clone();
-        use_effect_with(props.cursor, move |cursor| {
-            if let (Some(list), Some(row)) =
-                (body.cast::<HtmlElement>(), cursor.and_then(|row| i32::try_from(row).ok()))
-            {
-                let (top, height) = (row.saturating_mul(ROW_PX), list.client_height());
-                if top < list.scroll_top() {
-                    list.set_scroll_top(top);
-                } else if top + ROW_PX > list.scroll_top() + height {
-                    list.set_scroll_top(top + ROW_PX - height);
-                }
-                dom::follow_focus(&list, &format!("row-{row}"));
-            }
+        let (pool, tell) = (pool.clone(), tell.clone());
+        use_effect_with((body.clone(), whole.clone()), move |(body, whole)| {
+            let nodes = body.cast::<HtmlElement>().zip(whole.cast::<HtmlElement>()).zip(web_sys::window());
+            let listeners = nodes.map(|((list, whole), page)| {
+                *pool.borrow_mut() = RowPool::of(list.clone(), whole);
+                let (on_resize, told) = (pool.clone(), tell.clone());
+                [
+                    EventListener::new(&list, "scroll", move |_| tell(RowPool::look(&pool))),
+                    EventListener::new(&page, "resize", move |_| told(RowPool::look(&on_resize))),
+                ]
+            });
+            move || drop(listeners)
         });
     }
-    let head = (props.columns.clone(), props.filter.clone(), props.flat, props.dispatch.clone());
-    let head = use_memo(head, |(columns, filter, flat, dispatch)| heads(columns, filter, *flat, dispatch));
-    let rows = (first..last).map(|index| {
-        let row = props.rows.at(index);
-        let layer = row.as_ref().and_then(RowAt::get).and_then(|row| row.layer.as_ref());
-        let selected = layer.is_some() && layer == props.selected.as_ref();
-        // A row that scrolls out of sight is the element of one that comes in.
-        html! {
-            <LayerRow key={index % count.max(1)} {index} {row} {selected} flat={props.flat} columns={props.columns.clone()}
-                at_cursor={props.cursor == Some(index)} in_tab_order={index == props.cursor.unwrap_or(0)} />
+    let shown = Shown {
+        rows: props.rows.clone(),
+        flat: props.flat,
+        columns: props.columns.clone(),
+        cursor: props.cursor,
+        selected: props.selected.clone(),
+    };
+    {
+        let (pool, tell) = (pool.clone(), tell.clone());
+        use_effect_with(shown, move |shown| {
+            let window = pool.borrow_mut().show(shown.clone());
+            tell(window);
+        });
+    }
+    use_effect_with(props.cursor, move |cursor| {
+        if let Some(row) = *cursor {
+            tell(RowPool::go_to(&pool, row));
         }
     });
+    let total = props.rows.total;
+    let head = (props.columns.clone(), props.filter.clone(), props.flat, props.dispatch.clone());
+    let head = use_memo(head, |(columns, filter, flat, dispatch)| heads(columns, filter, *flat, dispatch));
     let onclick = {
         let dispatch = props.dispatch.clone();
         Callback::from(move |event: MouseEvent| match row_of(&event) {
@@ -109,8 +107,8 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
     html! {
         <div class="table" role={if props.flat { "grid" } else { "treegrid" }} aria-label="Layers" aria-rowcount={(total + 1).to_string()}>
             { (*head).clone() }
-            <div class="rows" ref={body} data-testid="layer-list" role="rowgroup" {onclick} {onfocusin}>
-                <div class="rows-whole" ref={whole}><div class="rows-seen" ref={seen}>{ for rows }</div></div>
+            <div class="rows" ref={body} tabindex="-1" data-testid="layer-list" role="rowgroup" {onclick} {onfocusin}>
+                <div class="rows-whole" ref={whole} />
             </div>
         </div>
     }

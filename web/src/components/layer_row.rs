@@ -1,123 +1,316 @@
-//! One row of the layers. A row whose properties stay the same is not drawn again, so that scrolling and typing cost
-//! no more than the rows that change.
+//! One row of the layers: elements that stay in the document, and say now one layer and now another.
+//!
+//! Making elements and taking them away costs the browser more than all else in a frame of scrolling; a row writes
+//! only what it does not say already.
 
-use super::{layer_name, scheme_tag, severity_mark};
-use crate::state::columns::{Column, Columns};
+use super::layer_name::TAIL;
+use super::marks::{severity_class, severity_words};
+use crate::services::nodes::{Attribute, Words, add};
+use crate::state::columns::Column;
 use crate::state::list::RowAt;
 use crate::state::text;
-use quantscope_session::api::TreeRow;
-use web_sys::{Element, Event};
-use yew::{Html, Properties, TargetCast, classes, component, html};
+use quantscope_session::api::{SchemeBytes, Severity, TreeRow};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{CssStyleDeclaration, Element, Event, HtmlElement};
+use yew::TargetCast;
 
 /// Deepest indent that the style sheet knows.
 const DEEPEST: u32 = 12;
+/// Rows before the first in what a row is called: the heads are the first, and counting begins at one.
+const BEFORE: u64 = 2;
 
-/// Properties of [`LayerRow`].
-#[derive(Properties, PartialEq)]
-pub(crate) struct LayerRowProps {
-    /// Which row it is.
-    pub(crate) index: u64,
-    /// What it says, once that is here.
-    pub(crate) row: Option<RowAt>,
-    /// Whether the rows are no tree.
-    pub(crate) flat: bool,
-    /// Columns in sight.
-    pub(crate) columns: Columns,
+/// What a row has to say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Face {
+    /// The layer or module, once that is here.
+    pub(super) row: Option<RowAt>,
     /// Whether its layer is in the panel.
-    pub(crate) selected: bool,
+    pub(super) selected: bool,
     /// Whether the keyboard is on it.
-    pub(crate) at_cursor: bool,
+    pub(super) at_cursor: bool,
     /// Whether Tab comes to it.
-    pub(crate) in_tab_order: bool,
+    pub(super) in_tab_order: bool,
+}
+
+/// A row in the document.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// The row.
+    pub(super) element: HtmlElement,
+    /// Which row of the list it is.
+    pub(super) index: Option<u64>,
+    style: CssStyleDeclaration,
+    face: Option<Face>,
+    attributes: Attributes,
+    name: Name,
+    cells: Vec<Cell>,
+}
+
+#[derive(Debug)]
+struct Attributes {
+    class: Attribute,
+    row_index: Attribute,
+    selected: Attribute,
+    level: Attribute,
+    expanded: Attribute,
+    tab_index: Attribute,
+    name: Attribute,
+    key: Attribute,
+}
+
+/// The first cell: the mark that opens the row, the name, and how many blocks are folded into it.
+#[derive(Debug)]
+struct Name {
+    /// There is none in a flat list.
+    caret: Option<(Attribute, Words)>,
+    title: Attribute,
+    head: Words,
+    tail: Words,
+    folded: Option<(Attribute, Words)>,
+}
+
+#[derive(Debug)]
+struct Cell {
+    column: Column,
+    element: Element,
+    says: Says,
+}
+
+/// What a cell says. Marks are made anew where they change: rows beside each other mostly have the same.
+#[derive(Debug)]
+enum Says {
+    Words { title: Attribute, class: Attribute, words: Words },
+    Schemes(Vec<SchemeBytes>),
+    Findings(Option<Severity>, u64),
 }
 
 /// Where an event of the list happened: the row, and whether it was on the mark that opens it.
-pub(crate) fn row_of(event: &Event) -> Option<(u64, bool)> {
+pub(super) fn row_of(event: &Event) -> Option<(u64, bool)> {
     let target = event.target_dyn_into::<Element>()?;
-    let row = target.closest("[data-row]").ok().flatten()?;
+    let row = target.closest("[aria-rowindex]").ok().flatten()?;
     let on_caret = matches!(target.closest(".caret.opens"), Ok(Some(_)));
-    Some((row.get_attribute("data-row")?.parse().ok()?, on_caret))
-}
-
-/// The row.
-#[component]
-pub(crate) fn LayerRow(props: &LayerRowProps) -> Html {
-    let index = props.index;
-    let row = props.row.as_ref().and_then(RowAt::get);
-    let open = row.and_then(|row| row.open);
-    let level = row.filter(|_| !props.flat).map(|row| (row.depth + 1).to_string());
-    let depth = row.map(|row| format!("depth-{}", row.depth.min(DEEPEST)));
-    let class =
-        classes!("row", depth, props.selected.then_some("selected"), props.at_cursor.then_some("cursor"));
-    html! {
-        <div id={format!("row-{index}")} {class} role="row" data-row={index.to_string()} aria-rowindex={(index + 2).to_string()}
-            aria-selected={if props.selected { "true" } else { "false" }} aria-level={level} aria-expanded={open.map(word)} tabindex={if props.in_tab_order { "0" } else { "-1" }}
-            data-testid="layer-row" data-name={row.and_then(|row| row.layer.clone())} data-key={row.map(|row| row.key.clone())}>
-            { row.map_or_else(|| html! { <span class="row-waits" role="gridcell">{ "…" }</span> }, |row| cells(row, props)) }
-        </div>
-    }
+    Some((row.get_attribute("aria-rowindex")?.parse::<u64>().ok()?.checked_sub(BEFORE)?, on_caret))
 }
 
 const fn word(yes: bool) -> &'static str {
     if yes { "true" } else { "false" }
 }
 
-fn cells(row: &TreeRow, props: &LayerRowProps) -> Html {
-    let title = row.layer.as_ref().unwrap_or(&row.key);
-    html! {
-        <>
-            <span role="gridcell" class="c-name">
-                if let Some(open) = row.open {
-                    <i class="caret opens" aria-hidden="true">{ if open { "▾" } else { "▸" } }</i>
-                } else if !props.flat {
-                    <i class="caret" aria-hidden="true" />
-                }
-                { layer_name(&row.label, title) }
-                if row.folded > 1 { <span class="folded" title="blocks that look alike">{ format!("× {}", text::count(row.folded)) }</span> }
-            </span>
-            { for props.columns.iter().map(|column| cell(row, column)) }
-        </>
+impl Row {
+    /// A row with these columns at the end of `within`.
+    ///
+    /// # Errors
+    /// What the browser says.
+    pub(super) fn new(
+        within: &Element,
+        columns: impl Iterator<Item = Column>,
+        flat: bool,
+    ) -> Result<Self, JsValue> {
+        let element = add(within, "div", "row")?.unchecked_into::<HtmlElement>();
+        element.set_attribute("role", "row")?;
+        element.set_attribute("data-testid", "layer-row")?;
+        let of = |name| Attribute::new(&element, name);
+        let attributes = Attributes {
+            class: of("class"),
+            row_index: of("aria-rowindex"),
+            selected: of("aria-selected"),
+            level: of("aria-level"),
+            expanded: of("aria-expanded"),
+            tab_index: of("tabindex"),
+            name: of("data-name"),
+            key: of("data-key"),
+        };
+        let name = Name::new(&element, flat)?;
+        let cells = columns.map(|column| Cell::new(&element, column)).collect::<Result<_, _>>()?;
+        Ok(Self { style: element.style(), element, index: None, face: None, attributes, name, cells })
+    }
+
+    /// Says what a row of the list says, at its place. Rows are `row_px` high.
+    ///
+    /// # Errors
+    /// What the browser says.
+    pub(super) fn show(&mut self, index: u64, face: Face, row_px: u64) -> Result<(), JsValue> {
+        if self.index != Some(index) {
+            self.index = Some(index);
+            let top = index.saturating_mul(row_px);
+            self.style.set_property("transform", &format!("translateY({top}px)"))?;
+            self.attributes.row_index.set(Some(&index.saturating_add(BEFORE).to_string()))?;
+        } else if self.face.as_ref() == Some(&face) {
+            return Ok(());
+        }
+        let row = face.row.as_ref().and_then(RowAt::get);
+        let Attributes { class, selected, level, expanded, tab_index, name, key, .. } = &mut self.attributes;
+        let mut classes = match row {
+            Some(row) => format!("row depth-{}", row.depth.min(DEEPEST)),
+            None => "row row-waits".into(),
+        };
+        for (is, word) in [(face.selected, " selected"), (face.at_cursor, " cursor")] {
+            classes.push_str(if is { word } else { "" });
+        }
+        class.set(Some(&classes))?;
+        selected.set(Some(word(face.selected)))?;
+        tab_index.set(Some(if face.in_tab_order { "0" } else { "-1" }))?;
+        let in_tree = row.filter(|_| self.name.caret.is_some());
+        level.set(in_tree.map(|row| row.depth.saturating_add(1).to_string()).as_deref())?;
+        expanded.set(row.and_then(|row| row.open).map(word))?;
+        name.set(row.and_then(|row| row.layer.as_deref()))?;
+        key.set(row.map(|row| row.key.as_str()))?;
+        self.name.show(row)?;
+        for cell in &mut self.cells {
+            cell.show(row)?;
+        }
+        self.face = Some(face);
+        Ok(())
     }
 }
 
-fn cell(row: &TreeRow, column: Column) -> Html {
-    let class = column.class();
-    let (title, content) = match column {
-        Column::Scheme => (None, schemes(row)),
-        Column::Kind if row.layer.is_some() => (None, html! { { &row.kind } }),
-        Column::Shape if row.layer.is_some() => (None, html! { { text::shape(&row.shape) } }),
-        Column::Shape => (None, html! { <span class="faint">{ text::counted(row.layers, "layer") }</span> }),
-        Column::Kind => (None, Html::default()),
-        Column::Weights => {
-            (Some(text::count(row.parameters)), html! { { text::short_count(row.parameters) } })
+impl Name {
+    fn new(row: &Element, flat: bool) -> Result<Self, JsValue> {
+        let cell = add(row, "span", "c-name")?;
+        cell.set_attribute("role", "gridcell")?;
+        let part = |within: &Element, tag: &str, class: &str, name| {
+            let element = add(within, tag, class)?;
+            Ok::<_, JsValue>((Attribute::new(&element, name), Words::new(&element)?, element))
+        };
+        let caret = if flat {
+            None
+        } else {
+            let (class, words, element) = part(&cell, "i", "caret", "class")?;
+            element.set_attribute("aria-hidden", "true")?;
+            Some((class, words))
+        };
+        let name = add(&cell, "span", "layer-name")?;
+        let head = Words::new(&add(&name, "span", "layer-name-head")?)?;
+        let tail = Words::new(&add(&name, "span", "layer-name-tail")?)?;
+        let folded = if flat {
+            None
+        } else {
+            let (hidden, words, element) = part(&cell, "span", "folded", "hidden")?;
+            element.set_attribute("title", "blocks that look alike")?;
+            Some((hidden, words))
+        };
+        Ok(Self { caret, title: Attribute::new(&name, "title"), head, tail, folded })
+    }
+
+    fn show(&mut self, row: Option<&TreeRow>) -> Result<(), JsValue> {
+        let open = row.and_then(|row| row.open);
+        if let Some((class, words)) = &mut self.caret {
+            class.set(Some(if open.is_some() { "caret opens" } else { "caret" }))?;
+            words.say(open.map_or("", |open| if open { "▾" } else { "▸" }));
         }
-        Column::Bits => {
-            (Some(row.bits_per_weight.to_string()), html! { { text::bits(row.bits_per_weight) } })
+        let (head, tail) = row.map_or(("", "…"), |row| text::split_for_cut(&row.label, TAIL));
+        self.head.say(head);
+        self.tail.say(tail);
+        self.title.set(row.map(|row| row.layer.as_ref().unwrap_or(&row.key).as_str()))?;
+        if let Some((hidden, words)) = &mut self.folded {
+            let folded = row.map(|row| row.folded).filter(|&folded| folded > 1);
+            hidden.set(if folded.is_some() { None } else { Some("") })?;
+            words.say(&folded.map(|folded| format!("× {}", text::count(folded))).unwrap_or_default());
         }
-        Column::Size => (Some(text::exact_size(row.bytes)), html! { { text::size(row.bytes) } }),
-        Column::Findings => (None, findings(row)),
-    };
-    html! { <span role="gridcell" {class} {title}>{ content }</span> }
+        Ok(())
+    }
+}
+
+impl Cell {
+    fn new(row: &Element, column: Column) -> Result<Self, JsValue> {
+        let element = add(row, "span", column.class())?;
+        element.set_attribute("role", "gridcell")?;
+        let says = match column {
+            Column::Scheme => Says::Schemes(Vec::new()),
+            Column::Findings => Says::Findings(None, 0),
+            _ => Says::Words {
+                title: Attribute::new(&element, "title"),
+                class: Attribute::new(&element, "class"),
+                words: Words::new(&element)?,
+            },
+        };
+        Ok(Self { column, element, says })
+    }
+
+    fn show(&mut self, row: Option<&TreeRow>) -> Result<(), JsValue> {
+        match &mut self.says {
+            Says::Words { title, class, words } => {
+                let (long, short) = row.map_or((None, String::new()), |row| in_words(self.column, row));
+                title.set(long.as_deref())?;
+                words.say(&short);
+                // Of a module there stands how many layers it has.
+                let counts = self.column == Column::Shape && row.is_some_and(|row| row.layer.is_none());
+                class.set(Some(if counts { "c-shape counts" } else { self.column.class() }))?;
+            }
+            Says::Schemes(known) => {
+                let schemes = row.map(|row| row.schemes.as_slice()).unwrap_or_default();
+                let same = |(known, new): (&SchemeBytes, &SchemeBytes)| known.scheme == new.scheme;
+                if known.len() != schemes.len() || !known.iter().zip(schemes).all(same) {
+                    known.clear();
+                    known.extend_from_slice(schemes);
+                    self.element.set_text_content(None);
+                    add_schemes(&self.element, schemes)?;
+                }
+            }
+            Says::Findings(worst, findings) => {
+                let new = row.map_or((None, 0), |row| (row.worst, row.findings));
+                if (*worst, *findings) != new {
+                    (*worst, *findings) = new;
+                    self.element.set_text_content(None);
+                    add_findings(&self.element, new)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands in a cell, and before it the same at length, for the tooltip.
+fn in_words(column: Column, row: &TreeRow) -> (Option<String>, String) {
+    match column {
+        Column::Kind if row.layer.is_some() => (None, row.kind.clone()),
+        Column::Shape if row.layer.is_some() => (None, text::shape(&row.shape)),
+        Column::Shape => (None, text::counted(row.layers, "layer")),
+        Column::Weights => (Some(text::count(row.parameters)), text::short_count(row.parameters)),
+        Column::Bits => (Some(row.bits_per_weight.to_string()), text::bits(row.bits_per_weight)),
+        Column::Size => (Some(text::exact_size(row.bytes)), text::size(row.bytes)),
+        Column::Kind | Column::Scheme | Column::Findings => (None, String::new()),
+    }
+}
+
+fn add_words(to: &Element, class: &str, words: &str) -> Result<Element, JsValue> {
+    let element = add(to, "span", class)?;
+    element.set_text_content(Some(words));
+    Ok(element)
 }
 
 /// The largest scheme in words, the others as colours beside it.
-fn schemes(row: &TreeRow) -> Html {
-    let Some((first, others)) = row.schemes.split_first() else { return Html::default() };
-    let also: Vec<&str> = others.iter().map(|other| other.scheme.as_str()).collect();
-    html! {
-        <>
-            { scheme_tag(&first.scheme, &first.family) }
-            if !others.is_empty() {
-                <span class="also" title={format!("and {}", also.join(", "))}>
-                    { for others.iter().map(|other| html! { <i class={classes!("swatch", format!("family-{}", other.family))} aria-hidden="true" /> }) }
-                    <span class="read-out">{ format!(" and {}", also.join(", ")) }</span>
-                </span>
-            }
-        </>
+fn add_schemes(to: &Element, schemes: &[SchemeBytes]) -> Result<(), JsValue> {
+    let swatch = |to: &Element, of: &SchemeBytes| {
+        add(to, "i", &format!("swatch family-{}", of.family))?.set_attribute("aria-hidden", "true")
+    };
+    let Some((first, others)) = schemes.split_first() else { return Ok(()) };
+    let tag = add(to, "span", "tag")?;
+    swatch(&tag, first)?;
+    Words::new(&tag)?.say(&first.scheme);
+    if !others.is_empty() {
+        let names: Vec<&str> = others.iter().map(|other| other.scheme.as_str()).collect();
+        let names = format!("and {}", names.join(", "));
+        let also = add(to, "span", "also")?;
+        also.set_attribute("title", &names)?;
+        for other in others {
+            swatch(&also, other)?;
+        }
+        add_words(&also, "read-out", &format!(" {names}"))?;
     }
+    Ok(())
 }
 
-fn findings(row: &TreeRow) -> Html {
-    let Some(severity) = row.worst else { return Html::default() };
-    html! { <>{ severity_mark(severity, false) }if row.findings > 1 { <span class="faint">{ text::count(row.findings) }</span> }</> }
+/// The gravest finding as a mark, and how many there are.
+fn add_findings(to: &Element, (worst, findings): (Option<Severity>, u64)) -> Result<(), JsValue> {
+    let Some(severity) = worst else { return Ok(()) };
+    let (icon, word) = severity_words(severity);
+    let mark = add(to, "span", &format!("severity {}", severity_class(severity)))?;
+    mark.set_attribute("title", word)?;
+    add_words(&mark, "", icon)?.set_attribute("aria-hidden", "true")?;
+    add_words(&mark, "read-out", word)?;
+    if findings > 1 {
+        add_words(to, "faint", &text::count(findings))?;
+    }
+    Ok(())
 }

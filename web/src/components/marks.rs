@@ -15,11 +15,7 @@ pub(crate) struct SchemeTagProps {
 /// A scheme with its family's colour.
 #[component]
 pub(crate) fn SchemeTag(props: &SchemeTagProps) -> Html {
-    scheme_tag(&props.scheme, &props.family)
-}
-
-/// The same without a component of its own, for rows of which hundreds are drawn.
-pub(crate) fn scheme_tag(scheme: &str, family: &str) -> Html {
+    let SchemeTagProps { scheme, family } = props;
     html! {
         <span class="tag"><i class={classes!("swatch", format!("family-{family}"))} aria-hidden="true" />{ scheme }</span>
     }
@@ -38,21 +34,22 @@ pub(crate) struct SeverityMarkProps {
 /// A severity: icon, colour and word.
 #[component]
 pub(crate) fn SeverityMark(props: &SeverityMarkProps) -> Html {
-    severity_mark(props.severity, props.word)
-}
-
-/// The same without a component of its own, for rows of which hundreds are drawn.
-pub(crate) fn severity_mark(severity: Severity, with_word: bool) -> Html {
-    let (icon, word) = match severity {
-        Severity::Error => ("✕", "error"),
-        Severity::Warning => ("!", "warning"),
-        Severity::Info => ("i", "note"),
-    };
+    let SeverityMarkProps { severity, word: with_word } = *props;
+    let (icon, word) = severity_words(severity);
     html! {
         <span class={classes!("severity", severity_class(severity))} title={word}>
             <span aria-hidden="true">{ icon }</span>
             <span class={if with_word { "severity-word" } else { "read-out" }}>{ word }</span>
         </span>
+    }
+}
+
+/// The icon of a severity, and its word.
+pub(super) fn severity_words(severity: Severity) -> (&'static str, &'static str) {
+    match severity {
+        Severity::Error => ("✕", "error"),
+        Severity::Warning => ("!", "warning"),
+        Severity::Info => ("i", "note"),
     }
 }
 

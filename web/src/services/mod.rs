@@ -12,6 +12,7 @@ pub(crate) mod error_paint;
 pub(crate) mod files;
 pub(crate) mod heat;
 pub(crate) mod home;
+pub(crate) mod nodes;
 pub(crate) mod theme;
 pub(crate) mod worker_link;
 
