@@ -2,9 +2,10 @@
 //!
 //! Exact, so that both engines tell the same bits: the difference of two F32 numbers is taken with integers
 //! (`shared/softfloat.wgsl`), and sums of squares are integers, whose order does not matter. A magnitude is
-//! cut to the leading 16 bits of its significand, `m * 2^(k - 15)`; for each exponent `k` that F32 has,
-//! subnormals included, the squares `m * m` are added up in 64 bits. So there is no scale to choose, and
-//! nothing is too small or too large to be counted.
+//! cut to the leading 16 bits of its significand, `m * 2^(k - 15)`, and the sum of its squares is one whole number,
+//! wide enough for every exponent `k` that F32 has, subnormals included ([`Squares`]). So there is no scale to
+//! choose, and nothing is too small or too large to be counted. The shader adds the squares `m * m` up by exponent,
+//! the CPU twin in F64, exactly.
 //!
 //! Resolution: cutting makes a magnitude smaller by less than 2^-15 of itself, so each sum of squares is too
 //! small by less than 2^-14 of itself, and the ratio of two of them is off by less than 0.0003 dB. The
@@ -12,6 +13,9 @@
 
 pub(crate) mod cpu;
 pub(crate) mod packed;
+mod squares;
+
+pub use squares::Squares;
 
 use crate::engine::{EngineError, FloatTile};
 use crate::spec::{Binding, Exactness, KernelSpec, params};
@@ -60,46 +64,6 @@ pub static SPEC: KernelSpec = KernelSpec {
     params: Params::FIELDS,
     bindings: &[Binding::read("source"), Binding::read("decoded"), Binding::write("metrics")],
 };
-
-/// Sums of squares, one for each exponent of F32. In 128 bits, which no number of elements fills.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Squares {
-    sums: Vec<u128>,
-}
-
-impl Default for Squares {
-    fn default() -> Self {
-        Self { sums: vec![0; EXPONENTS] }
-    }
-}
-
-impl Squares {
-    /// From the sums of `m * m` by exponent, where a magnitude is `m * 2^(exponent - 15)` and `m` has 16
-    /// bits; the first exponent is -149. Sums beyond [`EXPONENTS`] are left out.
-    #[must_use]
-    pub fn new(sums: impl IntoIterator<Item = u64>) -> Self {
-        let mut squares = Self::default();
-        for (sum, new) in squares.sums.iter_mut().zip(sums) {
-            *sum = u128::from(new);
-        }
-        squares
-    }
-
-    /// Adds other sums.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, other) in self.sums.iter_mut().zip(&other.sums) {
-            *sum += other;
-        }
-    }
-
-    /// The sum of squares as a number.
-    #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "53 bits are more than the 16 that each square is made of")]
-    pub fn total(&self) -> f64 {
-        let exponents = LEAST_EXPONENT..;
-        self.sums.iter().zip(exponents).map(|(sum, k)| *sum as f64 * 2.0_f64.powi(2 * (k - 15))).sum()
-    }
-}
 
 /// How far the decoded values of a tensor are from their source. Metrics of tiles add up.
 ///

@@ -1,6 +1,6 @@
 //! Tiles on which engines must find the same errors.
 
-use super::random::{Random, SHAPES};
+use super::random::{Random, SHAPES, TYPES, from_f32};
 use super::reference::values;
 use super::{Outcome, compare};
 use quantscope_kernels::error_metrics::{EXPONENTS, ErrorMetrics, Squares};
@@ -50,8 +50,80 @@ pub(crate) async fn agree(expected: &dyn Engine, found: &dyn Engine) -> Outcome 
             }
         }
     }
+    tiles += reaches_agree(expected, found, &mut random).await?;
     Ok(tiles + packed_agree(expected, found, &mut random).await?)
 }
+
+/// Tiles of normal numbers that reach from a largest exponent down to one so much below, both of them there, with the
+/// longest and the shortest mantissas.
+async fn reaches_agree(expected: &dyn Engine, found: &dyn Engine, random: &mut Random) -> Outcome {
+    let mut tiles = 0;
+    for dtype in TYPES {
+        for (top, reach) in REACHES {
+            for (rows, cols) in [(1, 511), (2, 256), (3, 700)] {
+                let count = u64::from(rows * cols);
+                let exponents = (0..count).map(|at| match at % 64 {
+                    0 => top,
+                    1 => top - reach,
+                    _ => top - i32::try_from(random.below(u64::from(reach.unsigned_abs()) + 1)).unwrap_or(0),
+                });
+                let exponents: Vec<i32> = exponents.collect();
+                let mut value = |exponent: i32| {
+                    let mantissa = match random.below(4) {
+                        0 => 0x7f_ffff,
+                        1 => 0,
+                        _ => random.below(1 << 23),
+                    };
+                    let bits = (u64::from((exponent + 127).unsigned_abs()) << 23) | mantissa;
+                    f32::from_bits(u32::try_from(bits | (random.below(2) << 31)).unwrap_or(0))
+                };
+                let bytes: Vec<u8> = exponents.iter().flat_map(|&e| from_f32(dtype, value(e))).collect();
+                let tile = FloatTile { dtype, bytes: &bytes, rows, cols };
+                let nothing = vec![0; exponents.len()];
+                let others = exponents.iter().map(|&exponent| value(exponent).to_bits()).collect();
+                let near = values(&tile).iter().map(|value| (value * 1.015_625).to_bits()).collect();
+                for decoded in [nothing, others, near] {
+                    let what = format!("error_metrics {dtype:?} {rows}x{cols} from 2^{top} down by {reach}");
+                    let [expected, found] = [
+                        expected.error_metrics(tile, &decoded).await,
+                        found.error_metrics(tile, &decoded).await,
+                    ];
+                    compare::results(&what, &expected, &found)?;
+                    tiles += 1;
+                }
+            }
+        }
+    }
+    Ok(tiles)
+}
+
+/// Largest exponents, and by how many the smallest are below them.
+const REACHES: [(i32, i32); 24] = [
+    (0, 0),
+    (1, 3),
+    (0, 8),
+    (-1, 9),
+    (-2, 10),
+    (3, 13),
+    (3, 14),
+    (3, 15),
+    (4, 16),
+    (4, 17),
+    (4, 18),
+    (12, 24),
+    (10, 33),
+    (10, 34),
+    (10, 35),
+    (10, 36),
+    (10, 60),
+    (126, 0),
+    (126, 34),
+    (127, 35),
+    (-126, 0),
+    (-120, 6),
+    (-113, 13),
+    (-91, 35),
+];
 
 /// The same of packed FP4 with all its codes and scales, whole rows and padded ones, under both orders of nibbles.
 async fn packed_agree(expected: &dyn Engine, found: &dyn Engine, random: &mut Random) -> Outcome {

@@ -63,6 +63,12 @@ impl Fp4DecodeTable {
         self.products.get(usize::from(scale)).unwrap_or(NAN)
     }
 
+    /// What codes are multiplied with under a scale byte.
+    pub(crate) fn factor(&self, scale: u8) -> f32 {
+        const ONE: usize = 2;
+        f32::from_bits(self.values(scale)[ONE])
+    }
+
     /// The values by scale byte and code, for the shader's `products`.
     #[must_use]
     pub fn words(&self) -> &[u32] {
