@@ -1,6 +1,6 @@
 //! Texts kept once each and named by number, in one piece of memory.
 
-use std::hash::{BuildHasher as _, RandomState};
+use quantscope_format::Places;
 
 /// Many texts. Numbers count from 0 in the order in which texts came.
 #[derive(Debug, Clone, Default)]
@@ -9,17 +9,9 @@ pub(crate) struct Texts {
     all: String,
     /// Where each ends.
     ends: Vec<usize>,
-    /// A part of the hash of each, so that most comparisons are of numbers.
-    tags: Vec<u32>,
-    /// Open addressing: 0 where nothing is, else the number of a text and one.
-    slots: Vec<u32>,
-    /// Its keys are drawn anew for each program, so that no file can be made to collide; in a browser, which has none
-    /// to give, only one made for that very program.
-    hashes: RandomState,
+    /// Finds their numbers.
+    numbers: Places,
 }
-
-/// Slots at first.
-const FEWEST_SLOTS: usize = 16;
 
 /// A text as what stands before and after another one; `after` is `None` where the other is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +23,7 @@ pub(crate) struct Around {
 impl Texts {
     /// The text of a number; empty for a number that was never given.
     pub(crate) fn get(&self, number: u32) -> &str {
-        let number = number as usize;
-        let begin = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        self.ends.get(number).and_then(|end| self.all.get(begin..*end)).unwrap_or_default()
+        text_at(&self.all, &self.ends, number).unwrap_or_default()
     }
 
     /// The number of a text, which is kept if it is new. `near` is a number that it may well have.
@@ -41,45 +31,13 @@ impl Texts {
         if let Some(near) = near.filter(|near| self.get(*near) == text) {
             return near;
         }
-        if self.ends.len() >= self.slots.len() / 2 {
-            self.grow();
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "any 32 bits of the hash will do")]
-        let tag = self.hashes.hash_one(text) as u32;
-        let mut at = self.slot(tag as usize);
-        while let Some(known) = self.slots.get(at).copied().unwrap_or(0).checked_sub(1) {
-            if self.tags.get(known as usize) == Some(&tag) && self.get(known) == text {
-                return known;
-            }
-            at = self.slot(at.saturating_add(1));
-        }
-        let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX - 1);
-        if let Some(free) = self.slots.get_mut(at) {
-            *free = number.saturating_add(1);
-        }
-        self.all.push_str(text);
-        self.ends.push(self.all.len());
-        self.tags.push(tag);
-        number
-    }
-
-    /// A place among the slots, which are as many as a power of two.
-    fn slot(&self, place: usize) -> usize {
-        place & self.slots.len().saturating_sub(1)
-    }
-
-    /// Twice the slots.
-    fn grow(&mut self) {
-        self.slots = vec![0; self.slots.len().saturating_mul(2).max(FEWEST_SLOTS)];
-        for (number, tag) in (1_u32..).zip(self.tags.clone()) {
-            let mut at = self.slot(tag as usize);
-            while self.slots.get(at).is_some_and(|taken| *taken != 0) {
-                at = self.slot(at.saturating_add(1));
-            }
-            if let Some(free) = self.slots.get_mut(at) {
-                *free = number;
-            }
-        }
+        let new = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        let known = self.numbers.find_or_add(text, new, |number| text_at(&self.all, &self.ends, number));
+        known.unwrap_or_else(|| {
+            self.all.push_str(text);
+            self.ends.push(self.all.len());
+            new
+        })
     }
 
     /// Keeps what stands around another text; `near` is what may well stand around this one.
@@ -100,6 +58,13 @@ impl Texts {
             into.push_str(self.get(after));
         }
     }
+}
+
+/// The text of a number among texts that stand one behind the other.
+fn text_at<'t>(all: &'t str, ends: &[usize], number: u32) -> Option<&'t str> {
+    let number = number as usize;
+    let begin = number.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+    all.get(begin..*ends.get(number)?)
 }
 
 #[cfg(test)]

@@ -8,20 +8,21 @@ use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher as _;
 
 /// Finds texts that stand in a list of somebody else, without keeping them a second time.
-#[derive(Clone, Default)]
-pub(crate) struct Places {
+#[derive(Debug, Clone, Default)]
+pub struct Places {
     table: HashTable<u32>,
     state: RandomState,
 }
 
 impl Places {
     /// The place of a text; `text_at` gives the text of a place.
-    pub(crate) fn find<'t>(&self, text: &str, text_at: impl Fn(u32) -> Option<&'t str>) -> Option<u32> {
+    #[must_use]
+    pub fn find<'t>(&self, text: &str, text_at: impl Fn(u32) -> Option<&'t str>) -> Option<u32> {
         self.table.find(self.state.hash_one(text), |&place| text_at(place) == Some(text)).copied()
     }
 
     /// The place of a text; if it has none, `new` becomes its place.
-    pub(crate) fn find_or_add<'t>(
+    pub fn find_or_add<'t>(
         &mut self,
         text: &str,
         new: u32,
@@ -40,7 +41,7 @@ impl Places {
     }
 
     /// Forgets all.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.table.clear();
     }
 }

@@ -36,7 +36,7 @@ pub use declaration::{
 };
 pub use door::{Control, Progress, Sink, SinkError, Source, SourceError, Uncontrolled};
 pub use glob::{Glob, GlobError, GlobSet};
-pub use hash::{HashMap, HashMapExt, HashSet, HashSetExt};
+pub use hash::{HashMap, HashMapExt, HashSet, HashSetExt, Places};
 pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorSpec};
 pub use index::{IndexEntry, IndexError, ShardIndex, leaves_folder};
 pub use layout::LayoutError;
