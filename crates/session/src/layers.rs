@@ -113,7 +113,7 @@ fn sort(session: &Session, key: &str, hits: &mut [usize]) {
 /// The layers that a query keeps, by index, in its order.
 pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
     let layers = &session.model.layers;
-    let called: Vec<usize> = match Text::new(&query.text) {
+    let mut hits: Vec<usize> = match Text::new(&query.text) {
         Text::All => (0..layers.len()).collect(),
         Text::Part(part) => session.layers_called(&part),
         Text::Glob(glob) => {
@@ -124,19 +124,24 @@ pub(crate) fn hits(session: &Session, query: &LayerQuery) -> Vec<usize> {
         own_findings(session, index)
             .any(|f| severity.is_none_or(|s| f.severity() == s) && rule.is_none_or(|r| f.rule() == r))
     };
-    let mut hits: Vec<usize> = called
-        .into_iter()
-        .filter_map(|i| Some((i, layers.get(i)?)))
-        .filter(|(i, l)| {
-            query.scheme.as_deref().is_none_or(|s| s == l.scheme.id())
-                && query.kind.as_deref().is_none_or(|k| k == l.kind.id())
-                && l.bytes >= query.at_least_bytes
-                && (!query.with_findings || touched(*i, None, None))
-                && query.severity.is_none_or(|s| touched(*i, Some(s), None))
-                && query.rule.as_deref().is_none_or(|r| touched(*i, None, Some(r)))
-        })
-        .map(|(i, _)| i)
-        .collect();
+    let keeps = |index: usize, layer: &LayerInfo| {
+        query.scheme.as_deref().is_none_or(|s| s == layer.scheme.id())
+            && query.kind.as_deref().is_none_or(|k| k == layer.kind.id())
+            && layer.bytes >= query.at_least_bytes
+            && (!query.with_findings || touched(index, None, None))
+            && query.severity.is_none_or(|s| touched(index, Some(s), None))
+            && query.rule.as_deref().is_none_or(|r| touched(index, None, Some(r)))
+    };
+    // For a name alone no layer has to be looked at.
+    let by_more = query.scheme.is_some()
+        || query.kind.is_some()
+        || query.at_least_bytes > 0
+        || query.with_findings
+        || query.severity.is_some()
+        || query.rule.is_some();
+    if by_more {
+        hits.retain(|&index| layers.get(index).is_some_and(|layer| keeps(index, layer)));
+    }
     sort(session, &query.sort, &mut hits);
     hits
 }

@@ -199,13 +199,13 @@ impl Forest {
     /// Layers at and below some nodes.
     pub(crate) fn layers_below(&self, of: &[u32]) -> Vec<u32> {
         let mut found = Vec::new();
-        self.each_below(of, |layer| found.push(layer));
+        self.each_below(of, &mut |layer| found.push(layer));
         found.arrange();
         found
     }
 
     /// Calls `take` with each layer at and below some nodes, in no order.
-    pub(crate) fn each_below(&self, of: &[u32], mut take: impl FnMut(u32)) {
+    pub(crate) fn each_below(&self, of: &[u32], take: &mut dyn FnMut(u32)) {
         let mut open: Vec<u32> = of.to_vec();
         while let Some(node) = open.pop().and_then(|index| self.node(index)) {
             if let Some(layer) = node.layer {

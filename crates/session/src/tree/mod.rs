@@ -104,6 +104,7 @@ pub(crate) struct Explorer {
 struct OfModel {
     forest: OnceCell<Rc<Forest>>,
     names: OnceCell<names::Names>,
+    schemes: OnceCell<rows::SchemesOfModel>,
     /// Kinds and schemes to choose from.
     choices: OnceCell<(Vec<String>, Vec<String>)>,
 }
@@ -130,6 +131,10 @@ impl crate::Session {
 
     fn searched_names(&self) -> &names::Names {
         self.explorer.of_model.names.get_or_init(|| names::Names::new(&self.model.layers))
+    }
+
+    fn schemes_of_model(&self) -> &rows::SchemesOfModel {
+        self.explorer.of_model.schemes.get_or_init(|| rows::SchemesOfModel::new(&self.model.layers))
     }
 
     /// Makes what the first search would have to make, while nobody waits for it.

@@ -1,6 +1,8 @@
-//! The names of all layers in one text, in lower case, so that a search looks through it once.
+//! The names of all layers in one text, in lower case, so that a search looks through it once; and where the last
+//! search found what it looked for, so that one for a longer text looks there alone.
 
 use quantscope_audit::LayerInfo;
+use std::cell::RefCell;
 
 /// Stands behind each name; the search text of a line has none.
 const END: char = '\n';
@@ -11,6 +13,15 @@ pub(crate) struct Names {
     text: String,
     /// Where each name begins, and after the last one the end of the text.
     begins: Vec<usize>,
+    last: RefCell<Search>,
+}
+
+/// What was looked for, and where it was found.
+#[derive(Clone, Default)]
+struct Search {
+    part: String,
+    /// Index of each name that holds it, and where in the text it is there for the first time.
+    found: Vec<(usize, usize)>,
 }
 
 impl Names {
@@ -19,7 +30,7 @@ impl Names {
     }
 
     fn of<'a>(all: impl Iterator<Item = &'a str>) -> Self {
-        let mut names = Self { text: String::new(), begins: vec![0] };
+        let mut names = Self { text: String::new(), begins: vec![0], last: RefCell::default() };
         for name in all {
             let begin = names.text.len();
             names.text.push_str(name);
@@ -34,6 +45,26 @@ impl Names {
 
     /// Indices of the names that hold a text, which is in lower case already.
     pub(crate) fn holding(&self, part: &str) -> Vec<usize> {
+        let mut last = self.last.borrow_mut();
+        // A name that holds a text holds what it begins with, and not before that.
+        let goes_on = !last.part.is_empty() && part.starts_with(&last.part);
+        last.found = if goes_on {
+            last.found.iter().filter_map(|&(index, at)| Some((index, self.find(index, at, part)?))).collect()
+        } else {
+            self.search(part)
+        };
+        part.clone_into(&mut last.part);
+        last.found.iter().map(|&(index, _)| index).collect()
+    }
+
+    /// Where a name holds a text, from a place in it on.
+    fn find(&self, index: usize, from: usize, part: &str) -> Option<usize> {
+        let end = self.begins.get(index.checked_add(1)?)?.checked_sub(END.len_utf8())?;
+        let name = self.text.get(from..end)?;
+        if name.starts_with(part) { Some(from) } else { name.find(part).map(|at| from + at) }
+    }
+
+    fn search(&self, part: &str) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let mut spans = self.begins.iter().copied().zip(self.begins.iter().copied().skip(1)).enumerate();
         let mut from = 0;
@@ -41,7 +72,7 @@ impl Names {
             let Some((index, (_, next))) = spans.find(|(_, (_, next))| *next > at) else { break };
             // A text that goes on behind the end of the name is not in it, nor is it further on in the same name.
             if at.saturating_add(part.len()) < next {
-                found.push(index);
+                found.push((index, at));
             }
             from = next;
         }
@@ -66,6 +97,21 @@ mod tests {
             let expected: Vec<usize> =
                 lower.iter().enumerate().filter(|(_, name)| name.contains(part)).map(|(i, _)| i).collect();
             assert_eq!(all.holding(part), expected, "{part:?}");
+        }
+    }
+
+    #[test]
+    fn typing_on_finds_what_a_search_from_the_start_finds() {
+        let names = ["ab.ab.abc", "abc", "a", "ba.abx", "x\nabc", "abab", "Ö.öab", "aab", "b"];
+        let all = Names::of(names.into_iter());
+        for typed in ["abc", "ab.abc", "abab", "öab", "x\nab", "aab", "b.abx", "a.abxy"] {
+            for end in (1..=typed.len()).filter(|&end| typed.is_char_boundary(end)) {
+                let part = &typed[..end];
+                let expected: Vec<usize> = (0..names.len())
+                    .filter(|&index| names[index].to_ascii_lowercase().contains(part))
+                    .collect();
+                assert_eq!(all.holding(part), expected, "{part:?}");
+            }
         }
     }
 }

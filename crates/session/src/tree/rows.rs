@@ -1,7 +1,7 @@
 //! Rows of a window as plain data.
 
 use super::fold::{Item, label};
-use super::forest::{Forest, place};
+use super::forest::{Forest, index_u32, place};
 use super::visible::{Row, Sums, Visible, key_of};
 use super::{SchemeBytes, TreePage, TreeQuery, TreeRow};
 use crate::layers::MOST_ROWS;
@@ -79,6 +79,34 @@ fn scheme_bytes(layer: &LayerInfo, bytes: u64) -> SchemeBytes {
     SchemeBytes { scheme: layer.scheme.id().into(), family: layer.scheme.family().id().into(), bytes }
 }
 
+/// Which schemes a model has, in the order of their first layers, and of each layer which of them.
+pub(super) struct SchemesOfModel {
+    /// A layer of each.
+    samples: Vec<u32>,
+    /// Of each layer the number of its scheme, and its bytes: what else is known of layers would not be in the
+    /// processor's cache.
+    of_layers: Vec<(u32, u64)>,
+}
+
+impl SchemesOfModel {
+    pub(super) fn new(layers: &[LayerInfo]) -> Self {
+        let mut samples: Vec<u32> = Vec::new();
+        let id = |sample: u32| layers.get(place(sample)).map(|layer| layer.scheme.id());
+        let of_layers = (0_u32..)
+            .zip(layers)
+            .map(|(index, layer)| {
+                let known = samples.iter().position(|&sample| id(sample) == Some(layer.scheme.id()));
+                let number = known.unwrap_or(samples.len());
+                if known.is_none() {
+                    samples.push(index);
+                }
+                (index_u32(number), layer.bytes)
+            })
+            .collect();
+        Self { samples, of_layers }
+    }
+}
+
 struct Maker<'a> {
     session: &'a Session,
     forest: &'a Forest,
@@ -129,19 +157,22 @@ impl Maker<'_> {
         label
     }
 
+    /// What schemes take of a row, which may have all layers.
     fn schemes(&self, item: &Item) -> Vec<SchemeBytes> {
-        // A checkpoint has few schemes, and a row may have all its layers.
-        let mut schemes: Vec<SchemeBytes> = Vec::new();
-        self.forest.each_below(item.nodes(), |index| {
-            let matching = self.matches.get(place(index)) == Some(&true);
-            let Some(layer) = self.session.model.layers.get(place(index)).filter(|_| matching) else {
-                return;
-            };
-            match schemes.iter_mut().find(|known| known.scheme == layer.scheme.id()) {
-                Some(known) => known.bytes = known.bytes.saturating_add(layer.bytes),
-                None => schemes.push(scheme_bytes(layer, layer.bytes)),
+        let SchemesOfModel { samples, of_layers } = self.session.schemes_of_model();
+        let mut shares: Vec<Option<u64>> = vec![None; samples.len()];
+        self.forest.each_below(item.nodes(), &mut |layer| {
+            let matching = self.matches.get(place(layer)) == Some(&true);
+            if let Some(&(scheme, bytes)) = of_layers.get(place(layer)).filter(|_| matching)
+                && let Some(share) = shares.get_mut(place(scheme))
+            {
+                *share = Some(share.unwrap_or(0).saturating_add(bytes));
             }
         });
+        let named = |(&sample, bytes): (&u32, Option<u64>)| {
+            Some(scheme_bytes(self.session.model.layers.get(place(sample))?, bytes?))
+        };
+        let mut schemes: Vec<SchemeBytes> = samples.iter().zip(shares).filter_map(named).collect();
         schemes.arrange_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
         schemes.truncate(SCHEMES);
         schemes
