@@ -1,6 +1,6 @@
 //! Joins state and services: actions go in, commands are carried out, the frame is drawn.
 
-use crate::components::SEARCH_ID;
+use crate::components::{RowFeed, SEARCH_ID};
 use crate::pages::{Frame, SecondPicks};
 use crate::protocol::{CompareRequest, FromWorker, RecipeReply, RecipeRequest, Reply, Request, RequestId};
 use crate::services::files::{self, PickedFile};
@@ -83,6 +83,8 @@ struct Handlers {
     on_recipe: Callback<Event>,
     on_again: Callback<()>,
     second: SecondPicks,
+    /// Rows of the layer list that come while it is shown.
+    feed: RowFeed,
 }
 
 impl Handlers {
@@ -116,6 +118,7 @@ impl Handlers {
                 }),
                 on_rules: link.callback(|event: Event| Msg::Rules(files::one_from_input(&event))),
             },
+            feed: RowFeed::default(),
         }
     }
 }
@@ -157,7 +160,7 @@ impl Component for App {
 
     fn update(&mut self, ctx: &Context<Self>, msg: Msg) -> bool {
         // Which rows are in sight decides what is asked for; the list itself has drawn them.
-        let redraws = !matches!(msg, Msg::Act(Action::ListWindow { .. }));
+        let mut redraws = !matches!(msg, Msg::Act(Action::ListWindow { .. }));
         match msg {
             Msg::Act(action) => self.act(ctx, action),
             Msg::Files(Ok(picked)) => {
@@ -206,7 +209,13 @@ impl Component for App {
                     if let Ok(reply) = &*result {
                         self.take_blobs(reply, attached);
                     }
+                    let before = self.state.list.grown;
                     self.act(ctx, Action::Answer { id, result });
+                    if let Some(rows) =
+                        self.state.list.shown.as_ref().filter(|_| self.state.list.grown != before)
+                    {
+                        redraws = !self.handlers.feed.give(rows);
+                    }
                 }
             },
         }
@@ -214,10 +223,10 @@ impl Component for App {
     }
 
     fn view(&self, _: &Context<Self>) -> Html {
-        let Handlers { dispatch, on_pick, on_drop, on_calibration, on_recipe, on_again, second } =
+        let Handlers { dispatch, on_pick, on_drop, on_calibration, on_recipe, on_again, second, feed } =
             self.handlers.clone();
         let on_again = Some(on_again).filter(|_| self.state.has_lost() && self.opened.is_some());
-        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {second} {on_pick} {on_drop} {on_calibration} {on_recipe} {on_again} /> }
+        html! { <Frame state={Shared::new(self.state.clone())} {dispatch} {second} {feed} {on_pick} {on_drop} {on_calibration} {on_recipe} {on_again} /> }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The layers as tree or list: rows of one height, of which only those in sight are in the document.
 
 use super::layer_row::row_of;
-use super::layer_rows::{RowPool, Shown, Window};
+use super::layer_rows::{RowFeed, RowPool, Shown, Window};
 use crate::state::Action;
 use crate::state::columns::Columns;
 use crate::state::exploring::Explore;
@@ -9,11 +9,10 @@ use crate::state::list::Rows;
 use crate::state::route::Filter;
 use gloo_events::EventListener;
 use std::ops::Range;
-use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 use yew::{
-    Callback, FocusEvent, Html, MouseEvent, Properties, component, html, use_effect_with, use_memo,
-    use_mut_ref, use_node_ref,
+    Callback, FocusEvent, Html, MouseEvent, Properties, component, html, use_effect, use_effect_with,
+    use_memo, use_mut_ref, use_node_ref,
 };
 
 /// Properties of [`LayerTable`].
@@ -33,6 +32,8 @@ pub(crate) struct LayerTableProps {
     pub(crate) selected: Option<String>,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
+    /// Rows that come later.
+    pub(crate) feed: RowFeed,
 }
 
 /// The list.
@@ -43,27 +44,35 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
     // The rows draw themselves: while the user scrolls, nothing of the page is drawn but what comes into sight.
     let tell = {
         let dispatch = props.dispatch.clone();
-        move |window: Result<Window, JsValue>| match window {
-            Ok(None) => {}
-            Ok(Some(Range { start, end })) => {
+        Callback::from(move |window: Window| {
+            if let Some(Range { start, end }) = window {
                 dispatch.emit(Action::ListWindow { first: start, count: end.saturating_sub(start) });
             }
-            Err(error) => web_sys::console::warn_1(&error),
-        }
+        })
     };
     {
         let (pool, tell) = (pool.clone(), tell.clone());
-        use_effect_with((body.clone(), whole.clone()), move |(body, whole)| {
+        use_effect_with((body.clone(), whole.clone(), props.feed.clone()), move |(body, whole, feed)| {
             let nodes = body.cast::<HtmlElement>().zip(whole.cast::<HtmlElement>()).zip(web_sys::window());
             let listeners = nodes.map(|((list, whole), page)| {
                 *pool.borrow_mut() = RowPool::of(list.clone(), whole);
-                let (on_resize, told) = (pool.clone(), tell.clone());
+                let (rows, told) = (pool.clone(), tell.clone());
+                let look = Callback::from(move |()| told.emit(RowPool::look(&rows)));
+                let look_again = look.clone();
                 [
-                    EventListener::new(&list, "scroll", move |_| tell(RowPool::look(&pool))),
-                    EventListener::new(&page, "resize", move |_| told(RowPool::look(&on_resize))),
+                    EventListener::new(&list, "scroll", move |_| look.emit(())),
+                    EventListener::new(&page, "resize", move |_| look_again.emit(())),
                 ]
             });
-            move || drop(listeners)
+            feed.go_to(Some(Callback::from(move |rows| {
+                let window = pool.borrow_mut().take(rows);
+                tell.emit(window);
+            })));
+            let feed = feed.clone();
+            move || {
+                feed.go_to(None);
+                drop(listeners);
+            }
         });
     }
     let shown = Shown {
@@ -73,18 +82,8 @@ pub(crate) fn LayerTable(props: &LayerTableProps) -> Html {
         cursor: props.cursor,
         selected: props.selected.clone(),
     };
-    {
-        let (pool, tell) = (pool.clone(), tell.clone());
-        use_effect_with(shown, move |shown| {
-            let window = pool.borrow_mut().show(shown.clone());
-            tell(window);
-        });
-    }
-    use_effect_with(props.cursor, move |cursor| {
-        if let Some(row) = *cursor {
-            tell(RowPool::go_to(&pool, row));
-        }
-    });
+    // The list is drawn where one of these has changed.
+    use_effect(move || tell.emit(RowPool::show(&pool, shown)));
     let total = props.rows.total;
     let head = (props.columns.clone(), props.filter.clone(), props.flat, props.dispatch.clone());
     let head = use_memo(head, |(columns, filter, flat, dispatch)| heads(columns, filter, *flat, dispatch));

@@ -10,7 +10,7 @@ use crate::state::columns::Column;
 use crate::state::list::RowAt;
 use crate::state::text;
 use quantscope_session::api::{SchemeBytes, Severity, TreeRow};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use web_sys::{CssStyleDeclaration, Element, Event, HtmlElement};
 use yew::TargetCast;
 
@@ -98,17 +98,10 @@ const fn word(yes: bool) -> &'static str {
 
 impl Row {
     /// A row with these columns at the end of `within`.
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(super) fn new(
-        within: &Element,
-        columns: impl Iterator<Item = Column>,
-        flat: bool,
-    ) -> Result<Self, JsValue> {
-        let element = add(within, "div", "row")?.unchecked_into::<HtmlElement>();
-        element.set_attribute("role", "row")?;
-        element.set_attribute("data-testid", "layer-row")?;
+    pub(super) fn new(within: &Element, columns: impl Iterator<Item = Column>, flat: bool) -> Self {
+        let element = add(within, "div", "row").unchecked_into::<HtmlElement>();
+        Attribute::fix(&element, "role", "row");
+        Attribute::fix(&element, "data-testid", "layer-row");
         let of = |name| Attribute::new(&element, name);
         let attributes = Attributes {
             class: of("class"),
@@ -120,23 +113,21 @@ impl Row {
             name: of("data-name"),
             key: of("data-key"),
         };
-        let name = Name::new(&element, flat)?;
-        let cells = columns.map(|column| Cell::new(&element, column)).collect::<Result<_, _>>()?;
-        Ok(Self { style: element.style(), element, index: None, face: None, attributes, name, cells })
+        let name = Name::new(&element, flat);
+        let cells = columns.map(|column| Cell::new(&element, column)).collect();
+        Self { style: element.style(), element, index: None, face: None, attributes, name, cells }
     }
 
     /// Says what a row of the list says, at its place. Rows are `row_px` high.
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(super) fn show(&mut self, index: u64, face: Face, row_px: u64) -> Result<(), JsValue> {
+    pub(super) fn show(&mut self, index: u64, face: Face, row_px: u64) {
         if self.index != Some(index) {
             self.index = Some(index);
             let top = index.saturating_mul(row_px);
-            self.style.set_property("transform", &format!("translateY({top}px)"))?;
-            self.attributes.row_index.set(Some(&index.saturating_add(BEFORE).to_string()))?;
+            // A property of ours with a number of ours: there is nothing to refuse.
+            let _ = self.style.set_property("transform", &format!("translateY({top}px)"));
+            self.attributes.row_index.set(Some(&index.saturating_add(BEFORE).to_string()));
         } else if self.face.as_ref() == Some(&face) {
-            return Ok(());
+            return;
         }
         let row = face.row.as_ref().and_then(RowAt::get);
         let Attributes { class, selected, level, expanded, tab_index, name, key, .. } = &mut self.attributes;
@@ -147,95 +138,93 @@ impl Row {
         for (is, word) in [(face.selected, " selected"), (face.at_cursor, " cursor")] {
             classes.push_str(if is { word } else { "" });
         }
-        class.set(Some(&classes))?;
-        selected.set(Some(word(face.selected)))?;
-        tab_index.set(Some(if face.in_tab_order { "0" } else { "-1" }))?;
+        class.set(Some(&classes));
+        selected.set(Some(word(face.selected)));
+        tab_index.set(Some(if face.in_tab_order { "0" } else { "-1" }));
         let in_tree = row.filter(|_| self.name.caret.is_some());
-        level.set(in_tree.map(|row| row.depth.saturating_add(1).to_string()).as_deref())?;
-        expanded.set(row.and_then(|row| row.open).map(word))?;
-        name.set(row.and_then(|row| row.layer.as_deref()))?;
-        key.set(row.map(|row| row.key.as_str()))?;
-        self.name.show(row)?;
+        level.set(in_tree.map(|row| row.depth.saturating_add(1).to_string()).as_deref());
+        expanded.set(row.and_then(|row| row.open).map(word));
+        name.set(row.and_then(|row| row.layer.as_deref()));
+        key.set(row.map(|row| row.key.as_str()));
+        self.name.show(row);
         for cell in &mut self.cells {
-            cell.show(row)?;
+            cell.show(row);
         }
         self.face = Some(face);
-        Ok(())
     }
 }
 
 impl Name {
-    fn new(row: &Element, flat: bool) -> Result<Self, JsValue> {
-        let cell = add(row, "span", "c-name")?;
-        cell.set_attribute("role", "gridcell")?;
+    fn new(row: &Element, flat: bool) -> Self {
+        let cell = add(row, "span", "c-name");
+        Attribute::fix(&cell, "role", "gridcell");
         let part = |within: &Element, tag: &str, class: &str, name| {
-            let element = add(within, tag, class)?;
-            Ok::<_, JsValue>((Attribute::new(&element, name), Words::new(&element)?, element))
+            let element = add(within, tag, class);
+            (Attribute::new(&element, name), Words::new(&element), element)
         };
         let caret = if flat {
             None
         } else {
-            let (class, words, element) = part(&cell, "i", "caret", "class")?;
-            element.set_attribute("aria-hidden", "true")?;
+            let (class, words, element) = part(&cell, "i", "caret", "class");
+            Attribute::fix(&element, "aria-hidden", "true");
             Some((class, words))
         };
-        let name = add(&cell, "span", "layer-name")?;
-        let head = Words::new(&add(&name, "span", "layer-name-head")?)?;
-        let tail = Words::new(&add(&name, "span", "layer-name-tail")?)?;
+        let name = add(&cell, "span", "layer-name");
+        let head = Words::new(&add(&name, "span", "layer-name-head"));
+        let tail = Words::new(&add(&name, "span", "layer-name-tail"));
         let folded = if flat {
             None
         } else {
-            let (hidden, words, element) = part(&cell, "span", "folded", "hidden")?;
-            element.set_attribute("title", "blocks that look alike")?;
+            let (hidden, words, element) = part(&cell, "span", "folded", "hidden");
+            Attribute::fix(&element, "title", "blocks that look alike");
             Some((hidden, words))
         };
-        Ok(Self { caret, title: Attribute::new(&name, "title"), head, tail, folded })
+        Self { caret, title: Attribute::new(&name, "title"), head, tail, folded }
     }
 
-    fn show(&mut self, row: Option<&TreeRow>) -> Result<(), JsValue> {
+    fn show(&mut self, row: Option<&TreeRow>) {
         let open = row.and_then(|row| row.open);
         if let Some((class, words)) = &mut self.caret {
-            class.set(Some(if open.is_some() { "caret opens" } else { "caret" }))?;
+            class.set(Some(if open.is_some() { "caret opens" } else { "caret" }));
             words.say(open.map_or("", |open| if open { "▾" } else { "▸" }));
         }
         let (head, tail) = row.map_or(("", "…"), |row| text::split_for_cut(&row.label, TAIL));
         self.head.say(head);
         self.tail.say(tail);
-        self.title.set(row.map(|row| row.layer.as_ref().unwrap_or(&row.key).as_str()))?;
+        self.title.set(row.map(|row| row.layer.as_ref().unwrap_or(&row.key).as_str()));
         if let Some((hidden, words)) = &mut self.folded {
             let folded = row.map(|row| row.folded).filter(|&folded| folded > 1);
-            hidden.set(if folded.is_some() { None } else { Some("") })?;
+            hidden.set(if folded.is_some() { None } else { Some("") });
             words.say(&folded.map(|folded| format!("× {}", text::count(folded))).unwrap_or_default());
         }
-        Ok(())
     }
 }
 
 impl Cell {
-    fn new(row: &Element, column: Column) -> Result<Self, JsValue> {
-        let element = add(row, "span", column.class())?;
-        element.set_attribute("role", "gridcell")?;
+    fn new(row: &Element, column: Column) -> Self {
+        let element = add(row, "span", column.class());
+        Attribute::fix(&element, "role", "gridcell");
         let says = match column {
             Column::Scheme => Says::Schemes(Vec::new()),
             Column::Findings => Says::Findings(None, 0),
             _ => Says::Words {
                 title: Attribute::new(&element, "title"),
                 class: Attribute::new(&element, "class"),
-                words: Words::new(&element)?,
+                words: Words::new(&element),
             },
         };
-        Ok(Self { column, element, says })
+        Self { column, element, says }
     }
 
-    fn show(&mut self, row: Option<&TreeRow>) -> Result<(), JsValue> {
+    fn show(&mut self, row: Option<&TreeRow>) {
         match &mut self.says {
             Says::Words { title, class, words } => {
                 let (long, short) = row.map_or((None, String::new()), |row| in_words(self.column, row));
-                title.set(long.as_deref())?;
+                title.set(long.as_deref());
                 words.say(&short);
                 // Of a module there stands how many layers it has.
                 let counts = self.column == Column::Shape && row.is_some_and(|row| row.layer.is_none());
-                class.set(Some(if counts { "c-shape counts" } else { self.column.class() }))?;
+                class.set(Some(if counts { "c-shape counts" } else { self.column.class() }));
             }
             Says::Schemes(known) => {
                 let schemes = row.map(|row| row.schemes.as_slice()).unwrap_or_default();
@@ -244,7 +233,7 @@ impl Cell {
                     known.clear();
                     known.extend_from_slice(schemes);
                     self.element.set_text_content(None);
-                    add_schemes(&self.element, schemes)?;
+                    add_schemes(&self.element, schemes);
                 }
             }
             Says::Findings(worst, findings) => {
@@ -252,11 +241,10 @@ impl Cell {
                 if (*worst, *findings) != new {
                     (*worst, *findings) = new;
                     self.element.set_text_content(None);
-                    add_findings(&self.element, new)?;
+                    add_findings(&self.element, new);
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -273,44 +261,42 @@ fn in_words(column: Column, row: &TreeRow) -> (Option<String>, String) {
     }
 }
 
-fn add_words(to: &Element, class: &str, words: &str) -> Result<Element, JsValue> {
-    let element = add(to, "span", class)?;
+fn add_words(to: &Element, class: &str, words: &str) -> Element {
+    let element = add(to, "span", class);
     element.set_text_content(Some(words));
-    Ok(element)
+    element
 }
 
 /// The largest scheme in words, the others as colours beside it.
-fn add_schemes(to: &Element, schemes: &[SchemeBytes]) -> Result<(), JsValue> {
+fn add_schemes(to: &Element, schemes: &[SchemeBytes]) {
     let swatch = |to: &Element, of: &SchemeBytes| {
-        add(to, "i", &format!("swatch family-{}", of.family))?.set_attribute("aria-hidden", "true")
+        Attribute::fix(&add(to, "i", &format!("swatch family-{}", of.family)), "aria-hidden", "true");
     };
-    let Some((first, others)) = schemes.split_first() else { return Ok(()) };
-    let tag = add(to, "span", "tag")?;
-    swatch(&tag, first)?;
-    Words::new(&tag)?.say(&first.scheme);
+    let Some((first, others)) = schemes.split_first() else { return };
+    let tag = add(to, "span", "tag");
+    swatch(&tag, first);
+    Words::new(&tag).say(&first.scheme);
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|other| other.scheme.as_str()).collect();
         let names = format!("and {}", names.join(", "));
-        let also = add(to, "span", "also")?;
-        also.set_attribute("title", &names)?;
+        let also = add(to, "span", "also");
+        Attribute::fix(&also, "title", &names);
         for other in others {
-            swatch(&also, other)?;
+            swatch(&also, other);
         }
-        add_words(&also, "read-out", &format!(" {names}"))?;
+        add_words(&also, "read-out", &format!(" {names}"));
     }
-    Ok(())
 }
 
 /// The gravest finding as a mark, and how many there are.
-fn add_findings(to: &Element, (worst, findings): (Option<Severity>, u64)) -> Result<(), JsValue> {
-    let Some(severity) = worst else { return Ok(()) };
+fn add_findings(to: &Element, (worst, findings): (Option<Severity>, u64)) {
+    let Some(severity) = worst else { return };
     let (icon, word) = severity_words(severity);
-    let mark = add(to, "span", &format!("severity {}", severity_class(severity)))?;
-    mark.set_attribute("title", word)?;
-    add_words(&mark, "", icon)?.set_attribute("aria-hidden", "true")?;
-    add_words(&mark, "read-out", word)?;
+    let mark = add(to, "span", &format!("severity {}", severity_class(severity)));
+    Attribute::fix(&mark, "title", word);
+    Attribute::fix(&add_words(&mark, "", icon), "aria-hidden", "true");
+    add_words(&mark, "read-out", word);
     if findings > 1 {
-        add_words(to, "faint", &text::count(findings))?;
+        add_words(to, "faint", &text::count(findings));
     }
-    Ok(())
 }

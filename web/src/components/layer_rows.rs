@@ -12,8 +12,9 @@ use gloo_timers::callback::Timeout;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use web_sys::{FocusOptions, HtmlElement};
+use yew::Callback;
 
 /// Height of a row; `--row` in the style sheet says the same.
 const ROW_PX: i32 = 30;
@@ -25,7 +26,7 @@ const UNTOLD: u64 = 16;
 const REST_MS: u32 = 100;
 
 /// What the rows are to say.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Shown {
     /// The rows near the window.
     pub(super) rows: Rows,
@@ -37,6 +38,32 @@ pub(super) struct Shown {
     pub(super) cursor: Option<u64>,
     /// Layer in the panel.
     pub(super) selected: Option<String>,
+}
+
+/// The way of rows that come while the list is shown: to the list alone, since the rest of the page says the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RowFeed(Rc<RefCell<Option<Callback<Rows>>>>);
+
+impl PartialEq for RowFeed {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl RowFeed {
+    /// Gives rows to the list. Answers whether there is one.
+    pub(crate) fn give(&self, rows: &Rows) -> bool {
+        let taker = self.0.borrow().clone();
+        taker.is_some_and(|taker| {
+            taker.emit(rows.clone());
+            true
+        })
+    }
+
+    /// Whoever takes rows from now on.
+    pub(super) fn go_to(&self, taker: Option<Callback<Rows>>) {
+        *self.0.borrow_mut() = taker;
+    }
 }
 
 /// The rows in the document.
@@ -76,55 +103,67 @@ impl RowPool {
     }
 
     /// Says something else. Answers the rows drawn, if they are not those last told.
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(super) fn show(&mut self, shown: Shown) -> Result<Window, JsValue> {
-        let Some((list, whole)) = &self.list else { return Ok(None) };
-        let before = self.shown.as_ref();
+    pub(super) fn show(this: &Rc<RefCell<Self>>, shown: Shown) -> Window {
+        let mut pool = this.borrow_mut();
+        let Some((list, whole)) = &pool.list else { return None };
+        let before = pool.shown.as_ref();
         let afresh = before.is_none_or(|before| before.columns != shown.columns || before.flat != shown.flat);
         if before.is_none_or(|before| before.rows.total != shown.rows.total) {
             let height = shown.rows.total.saturating_mul(ROW_PX.unsigned_abs().into());
-            whole.style().set_property("height", &format!("{height}px"))?;
+            // A property of ours with a number of ours: there is nothing to refuse.
+            let _ = whole.style().set_property("height", &format!("{height}px"));
         }
-        if before.is_some_and(|before| before.rows.epoch != shown.rows.epoch) {
+        let to_top = before.is_some_and(|before| before.rows.epoch != shown.rows.epoch);
+        if to_top {
             list.set_scroll_top(0);
-            self.top = 0;
         }
-        self.total = shown.rows.total;
-        self.shown = Some(shown);
-        self.draw(afresh)?;
-        if self.rest.is_none() {
-            self.arrange()?;
+        let goes_to = shown.cursor.filter(|_| before.and_then(|before| before.cursor) != shown.cursor);
+        pool.top = if to_top { 0 } else { pool.top };
+        pool.total = shown.rows.total;
+        pool.shown = Some(shown);
+        pool.draw(afresh);
+        if pool.rest.is_none() {
+            pool.arrange();
         }
-        Ok(self.tell())
+        let window = pool.tell();
+        drop(pool);
+        match goes_to {
+            Some(row) => Self::go_to(this, row).or(window),
+            None => window,
+        }
+    }
+
+    /// Says the same with more rows. Answers as [`Self::show`].
+    pub(super) fn take(&mut self, rows: Rows) -> Window {
+        match self.shown.take() {
+            Some(shown) => {
+                self.shown = Some(Shown { rows, ..shown });
+                self.draw(false);
+                self.tell()
+            }
+            None => None,
+        }
     }
 
     /// Draws what has come into sight. Answers as [`Self::show`].
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(super) fn look(this: &Rc<RefCell<Self>>) -> Result<Window, JsValue> {
+    pub(super) fn look(this: &Rc<RefCell<Self>>) -> Window {
         let mut pool = this.borrow_mut();
         let before = pool.drawn();
         pool.measure();
         if pool.drawn() == before {
-            return Ok(None);
+            return None;
         }
-        pool.draw(false)?;
+        pool.draw(false);
         pool.moved = true;
         if pool.rest.is_none() {
             Self::await_rest(&mut pool, this);
         }
-        Ok(pool.tell())
+        pool.tell()
     }
 
     /// Brings a row into sight, and the keyboard onto it if that is in the list.
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(super) fn go_to(this: &Rc<RefCell<Self>>, row: u64) -> Result<Window, JsValue> {
-        let Some((list, _)) = this.borrow().list.clone() else { return Ok(None) };
+    fn go_to(this: &Rc<RefCell<Self>>, row: u64) -> Window {
+        let (list, _) = this.borrow().list.clone()?;
         let top = i32::try_from(row).unwrap_or(i32::MAX).saturating_mul(ROW_PX);
         let (from, lowest) =
             (list.scroll_top(), top.saturating_add(ROW_PX).saturating_sub(list.client_height()));
@@ -133,7 +172,7 @@ impl RowPool {
         let window = match to {
             Some(to) => {
                 list.set_scroll_top(to);
-                Self::look(this)?
+                Self::look(this)
             }
             None => None,
         };
@@ -144,13 +183,13 @@ impl RowPool {
                 .filter(|at| at.index == Some(row))
                 .map(|at| at.element.clone())
         };
-        if let (Some(target), Some(focus)) = (target, focused()?)
+        if let (Some(target), Some(focus)) = (target, focused())
             && list.contains(Some(&focus))
             && target != focus
         {
-            focus_on(&target)?;
+            focus_on(&target);
         }
-        Ok(window)
+        window
     }
 
     /// Rows that belong into the document.
@@ -180,12 +219,12 @@ impl RowPool {
     }
 
     /// Puts as many elements into the document as there are rows to draw; `afresh`, if they are to be others.
-    fn attach(&mut self, wanted: usize, afresh: bool) -> Result<(), JsValue> {
-        let (Some((list, whole)), Some(shown)) = (&self.list, &self.shown) else { return Ok(()) };
+    fn attach(&mut self, wanted: usize, afresh: bool) {
+        let (Some((list, whole)), Some(shown)) = (&self.list, &self.shown) else { return };
         if wanted == self.attached && !afresh {
-            return Ok(());
+            return;
         }
-        let focus = focused()?.filter(|focus| list.contains(Some(focus)));
+        let focus = focused().filter(|focus| list.contains(Some(focus)));
         if afresh || self.front != 0 {
             whole.set_text_content(None);
             self.attached = 0;
@@ -198,31 +237,31 @@ impl RowPool {
             row.element.remove();
         }
         for row in self.rows.iter().take(wanted).skip(self.attached) {
-            whole.append_child(&row.element)?;
+            nodes::put(whole, &row.element);
         }
         while self.rows.len() < wanted {
-            self.rows.push(Row::new(whole, shown.columns.iter(), shown.flat)?);
+            self.rows.push(Row::new(whole, shown.columns.iter(), shown.flat));
         }
         (self.attached, self.front) = (wanted, 0);
         // What was taken out, if only for a moment, has lost the focus.
         match focus {
             Some(focus) if list.contains(Some(&focus)) => focus_on(&focus),
             Some(_) => focus_on(list),
-            None => Ok(()),
+            None => {}
         }
     }
 
-    fn draw(&mut self, afresh: bool) -> Result<(), JsValue> {
+    fn draw(&mut self, afresh: bool) {
         let drawn = self.drawn();
         let wanted = usize::try_from(drawn.end.saturating_sub(drawn.start)).unwrap_or(usize::MAX);
-        self.attach(wanted, afresh)?;
-        let (Some((list, _)), Some(shown)) = (&self.list, &self.shown) else { return Ok(()) };
-        let focus = focused()?;
+        self.attach(wanted, afresh);
+        let (Some((list, _)), Some(shown)) = (&self.list, &self.shown) else { return };
+        let focus = focused();
         for index in drawn.clone() {
             let Some(at) = self.rows.get_mut(place(index, self.room)) else { continue };
             // The keyboard does not go with an element to another row: it waits in the list.
             if at.index.is_some_and(|index| !drawn.contains(&index)) && focus.as_ref() == Some(&at.element) {
-                focus_on(list)?;
+                focus_on(list);
             }
             let row = shown.rows.at(index);
             let layer = row.as_ref().and_then(|row| row.get()).and_then(|row| row.layer.as_ref());
@@ -232,9 +271,8 @@ impl RowPool {
                 in_tab_order: shown.cursor.unwrap_or(0) == index,
                 row,
             };
-            at.show(index, face, ROW_PX.unsigned_abs().into())?;
+            at.show(index, face, ROW_PX.unsigned_abs().into());
         }
-        Ok(())
     }
 
     fn await_rest(pool: &mut Self, this: &Rc<RefCell<Self>>) {
@@ -245,53 +283,54 @@ impl RowPool {
             pool.rest = None;
             if std::mem::take(&mut pool.moved) {
                 Self::await_rest(&mut pool, &this);
-            } else if let Err(error) = pool.arrange() {
-                web_sys::console::warn_1(&error);
+            } else {
+                pool.arrange();
             }
         }));
     }
 
     /// Puts the elements into the order of their rows. The one that has the focus stays where it is, since it would
     /// lose it; of the others, the fewer go round.
-    fn arrange(&mut self) -> Result<(), JsValue> {
-        let Some((_, whole)) = &self.list else { return Ok(()) };
+    fn arrange(&mut self) {
+        let Some((_, whole)) = &self.list else { return };
         let first = place(self.drawn().start, self.room);
         let Some(before) =
             (first + self.attached).checked_sub(self.front).and_then(|by| by.checked_rem(self.attached))
         else {
-            return Ok(());
+            return;
         };
         let round = |from: usize, count: usize| {
             let rows = self.rows.iter().take(self.attached).cycle();
             rows.skip(from).take(count)
         };
-        let focus = focused()?;
+        let focus = focused();
         let holds_focus = |row: &Row| focus.as_ref() == Some(&row.element);
         let (early, late) = (round(self.front, before), round(first, self.attached - before));
         let early_are_fewer = before <= self.attached / 2;
         let mut fewer = if early_are_fewer { early.clone() } else { late.clone() };
         if early_are_fewer != fewer.any(holds_focus) {
             for row in early {
-                whole.append_child(&row.element)?;
+                nodes::put(whole, &row.element);
             }
         } else {
             let front = self.rows.get(self.front).map(|row| &**row.element);
             for row in late {
-                whole.insert_before(&row.element, front)?;
+                // As above.
+                let _ = whole.insert_before(&row.element, front);
             }
         }
         self.front = first;
-        Ok(())
     }
 }
 
 /// The element that has the focus.
-fn focused() -> Result<Option<HtmlElement>, JsValue> {
-    Ok(nodes::document()?.active_element().map(JsCast::unchecked_into))
+fn focused() -> Option<HtmlElement> {
+    nodes::document().active_element().map(JsCast::unchecked_into)
 }
 
-fn focus_on(element: &HtmlElement) -> Result<(), JsValue> {
+fn focus_on(element: &HtmlElement) {
     let options = FocusOptions::new();
     options.set_prevent_scroll(true);
-    element.focus_with_options(&options)
+    // A row that cannot take the focus leaves it where it is.
+    let _ = element.focus_with_options(&options);
 }

@@ -44,6 +44,7 @@ pub(crate) use job_bar::JobBar;
 pub(crate) use layer_list::LayerTable;
 pub(crate) use layer_name::LayerName;
 pub(crate) use layer_panel::LayerPanel;
+pub(crate) use layer_rows::RowFeed;
 pub(crate) use layer_values::ValuesView;
 pub(crate) use marks::{SchemeTag, SeverityMark, severity_class};
 pub(crate) use options_of::OptionsOf;

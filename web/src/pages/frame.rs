@@ -10,7 +10,7 @@ use super::lab::LabPage;
 use super::layers::LayersPage;
 use super::overview::OverviewPage;
 use super::ties::TiesPage;
-use crate::components::{Band, Header, JobBar, NoticeBox, Rail, is_judged};
+use crate::components::{Band, Header, JobBar, NoticeBox, Rail, RowFeed, is_judged};
 use crate::hooks::use_shortcuts;
 use crate::state::load::Shared;
 use crate::state::remote::Held;
@@ -37,12 +37,15 @@ pub(crate) struct FrameProps {
     pub(crate) on_again: Option<Callback<()>>,
     /// What is picked or dropped in the Compare view.
     pub(crate) second: SecondPicks,
+    /// Rows of the layer list that come while it is shown.
+    pub(crate) feed: RowFeed,
 }
 
 /// The whole page.
 #[component]
 pub(crate) fn Frame(props: &FrameProps) -> Html {
-    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe, on_again, second } = props;
+    let FrameProps { state, dispatch, on_pick, on_drop, on_calibration, on_recipe, on_again, second, feed } =
+        props;
     use_shortcuts(dispatch.clone(), state.overview().is_some() && state.route.view == View::Layers);
     let engine = state.engine.status.as_ref().map(|status| status.label.clone()).unwrap_or_default();
     let view = state.route.view;
@@ -65,7 +68,7 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
                         }
                         { match view {
                             View::Overview => html! { <OverviewPage state={state.clone()} dispatch={dispatch.clone()} /> },
-                            View::Layers => html! { <LayersPage state={state.clone()} dispatch={dispatch.clone()} /> },
+                            View::Layers => html! { <LayersPage state={state.clone()} dispatch={dispatch.clone()} feed={feed.clone()} /> },
                             View::Findings => html! { <FindingsPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Ties => html! { <TiesPage state={state.clone()} dispatch={dispatch.clone()} /> },
                             View::Preview => html! { <LabPage state={state.clone()} dispatch={dispatch.clone()} /> },

@@ -1,6 +1,6 @@
 //! The layer list with its filters, and the panel of one layer.
 
-use crate::components::{Choice, ErrorBox, LayerPanel, LayerTable};
+use crate::components::{Choice, ErrorBox, LayerPanel, LayerTable, RowFeed};
 use crate::services::dom;
 use crate::state::columns::Column;
 use crate::state::exploring::Explore;
@@ -16,12 +16,14 @@ pub(crate) struct LayersPageProps {
     pub(crate) state: Shared<State>,
     /// What the user does.
     pub(crate) dispatch: Callback<Action>,
+    /// Rows of the list that come later.
+    pub(crate) feed: RowFeed,
 }
 
 /// The screen.
 #[component]
 pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
-    let LayersPageProps { state, dispatch } = props;
+    let LayersPageProps { state, dispatch, feed } = props;
     let on_filter = dispatch.reform(Action::SetFilter);
     html! {
         <main class={classes!("layers", state.route.layer.is_some().then_some("with-panel"))}>
@@ -33,7 +35,7 @@ pub(crate) fn LayersPage(props: &LayersPageProps) -> Html {
                 }
                 if let Some(rows) = &state.list.shown {
                     <LayerTable rows={rows.clone()} filter={state.route.filter.clone()} flat={state.route.flat} columns={state.exploring.columns.clone()} cursor={state.list.cursor} selected={state.route.layer.clone()}
-                        dispatch={dispatch.clone()} />
+                        dispatch={dispatch.clone()} feed={feed.clone()} />
                     if rows.total == 0 {
                         <p class="empty" role="status">{ "No layer matches. Clear the search or a filter." }</p>
                     }

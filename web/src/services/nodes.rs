@@ -3,26 +3,26 @@
 //! For what changes with every frame while the user scrolls; all else is drawn by components. What is written is
 //! text and attributes, never markup.
 
-use wasm_bindgen::JsValue;
-use web_sys::{Document, Element, Text};
+use web_sys::{Document, Element, Node, Text};
 
 /// The document.
-///
-/// # Errors
-/// Where there is none, which no page is.
-pub(crate) fn document() -> Result<Document, JsValue> {
-    web_sys::window().and_then(|window| window.document()).ok_or(JsValue::NULL)
+pub(crate) fn document() -> Document {
+    let document = web_sys::window().and_then(|window| window.document());
+    document.unwrap_or_else(|| wasm_bindgen::throw_str("a page without a document"))
 }
 
 /// A new element with a class, at the end of another.
-///
-/// # Errors
-/// What the browser says.
-pub(crate) fn add(to: &Element, tag: &str, class: &str) -> Result<Element, JsValue> {
-    let element = document()?.create_element(tag)?;
+pub(crate) fn add(to: &Element, tag: &str, class: &str) -> Element {
+    // The tags are ours: there is nothing to refuse.
+    let element = document().create_element(tag).unwrap_or_else(|error| wasm_bindgen::throw_val(error));
     element.set_class_name(class);
-    to.append_child(&element)?;
-    Ok(element)
+    put(to, &element);
+    element
+}
+
+/// Puts a node at the end of an element, which every browser can.
+pub(crate) fn put(into: &Element, node: &Node) {
+    let _ = into.append_child(node);
 }
 
 /// A text in the document.
@@ -34,13 +34,10 @@ pub(crate) struct Words {
 
 impl Words {
     /// An empty text at the end of an element.
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(crate) fn new(within: &Element) -> Result<Self, JsValue> {
-        let node = document()?.create_text_node("");
-        within.append_child(&node)?;
-        Ok(Self { node, says: String::new() })
+    pub(crate) fn new(within: &Element) -> Self {
+        let node = document().create_text_node("");
+        put(within, &node);
+        Self { node, says: String::new() }
     }
 
     /// Says this from now on.
@@ -61,24 +58,27 @@ pub(crate) struct Attribute {
 }
 
 impl Attribute {
+    /// Sets one that stays as it is.
+    pub(crate) fn fix(of: &Element, name: &'static str, value: &str) {
+        // A name of ours: there is nothing to refuse.
+        let _ = of.set_attribute(name, value);
+    }
+
     /// The attribute of this name.
     pub(crate) fn new(of: &Element, name: &'static str) -> Self {
         Self { of: of.clone(), name, value: None }
     }
 
     /// Gives it a value, or takes it away.
-    ///
-    /// # Errors
-    /// What the browser says.
-    pub(crate) fn set(&mut self, value: Option<&str>) -> Result<(), JsValue> {
+    pub(crate) fn set(&mut self, value: Option<&str>) {
         if self.value.as_deref() == value {
-            return Ok(());
+            return;
         }
-        match value {
-            Some(value) => self.of.set_attribute(self.name, value)?,
-            None => self.of.remove_attribute(self.name)?,
-        }
+        // As for one that stays.
+        let _ = match value {
+            Some(value) => self.of.set_attribute(self.name, value),
+            None => self.of.remove_attribute(self.name),
+        };
         self.value = value.map(str::to_owned);
-        Ok(())
     }
 }

@@ -89,6 +89,8 @@ pub(crate) struct LayerList {
     pub(crate) failed: Option<SessionError>,
     /// Row that the keyboard is on.
     pub(crate) cursor: Option<u64>,
+    /// Pages that brought rows and changed nothing else.
+    pub(crate) grown: u32,
     filter: Filter,
     flat: bool,
     toggled: Vec<String>,
@@ -179,6 +181,12 @@ impl LayerList {
                     self.shown = Some(Rows { generation, epoch: self.epoch, ..Rows::default() });
                 }
                 if let Some(shown) = &mut self.shown {
+                    let is_same = before == Some((shown.generation, shown.epoch))
+                        && (shown.total, shown.matching, shown.all)
+                            == (answer.total, answer.matching, answer.all)
+                        && shown.kinds == answer.kinds
+                        && shown.schemes == answer.schemes;
+                    self.grown = self.grown.wrapping_add(u32::from(is_same));
                     shown.total = answer.total;
                     shown.matching = answer.matching;
                     shown.all = answer.all;
@@ -246,6 +254,25 @@ mod tests {
         assert!(rows.row(0).is_none(), "a page far from the window is forgotten");
         list.set_window(99_990, 30);
         assert_eq!(list.wanted(), [999], "there is nothing past the end");
+    }
+
+    #[test]
+    fn a_page_that_brings_rows_alone_is_told_from_one_that_changes_more() {
+        let mut list = open(1000);
+        list.set_window(350, 30);
+        let mut take = |total: u64| {
+            let (before, generation) = (list.grown, list.ask(3, 2));
+            list.settle(generation, 3, Ok(page(300, total)));
+            list.grown != before
+        };
+        assert!(take(1000));
+        assert!(!take(1001), "another number of rows");
+        assert!(take(1001));
+        let filter = Filter { text: "layer".into(), ..Filter::default() };
+        list.set_query(&Route { filter, ..Route::default() });
+        let (before, generation) = (list.grown, list.ask(0, 3));
+        list.settle(generation, 0, Ok(page(0, 1001)));
+        assert_eq!(list.grown, before, "the first page of another filter");
     }
 
     #[test]
