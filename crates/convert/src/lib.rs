@@ -19,6 +19,7 @@ mod digest;
 mod error;
 mod experts;
 mod fused;
+mod hashing;
 mod joined;
 mod journal;
 mod layout;

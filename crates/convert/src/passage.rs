@@ -3,6 +3,7 @@
 
 use crate::digest::Digest;
 use crate::error::ConvertError;
+use crate::hashing::{Ending, Growing};
 use crate::survey::SourceFile;
 use crate::write::{Mark, Marker};
 use quantscope_audit::Checkpoint;
@@ -57,10 +58,19 @@ const LANES: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
 /// A tensor being read back.
 struct Lane<'n> {
     name: &'n str,
+    span: Range<u64>,
     /// What is still to be read.
     rest: Range<u64>,
-    hash: Digest,
+    hash: Growing,
     marker: Marker,
+}
+
+/// A tensor that was read back to its end, and may still be hashed.
+struct Hashed<'n> {
+    name: &'n str,
+    span: Range<u64>,
+    hash: Ending,
+    mark: Mark,
 }
 
 /// A length as a size of a file.
@@ -132,6 +142,11 @@ impl<'a> Passage<'a> {
         if self.control.is_cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
     }
 
+    /// A hash of so many bytes, by whoever takes it.
+    pub(crate) fn growing(&self, bytes: u64) -> Growing {
+        Growing::new(self.control, bytes)
+    }
+
     /// SHA-256 of a part of a file.
     pub(crate) async fn hash_range(
         &mut self,
@@ -139,15 +154,37 @@ impl<'a> Passage<'a> {
         item: &str,
         range: Range<u64>,
     ) -> Result<String, ConvertError> {
-        let mut hash = Digest::default();
+        let mut hash = self.growing(range.end.saturating_sub(range.start));
+        let mut offset = range.start;
+        while offset < range.end {
+            let bytes = taken(source, offset, self.tile_bytes().min(range.end - offset)).await?;
+            hash.update(&bytes).await;
+            offset += length(&bytes);
+            self.step(item, length(&bytes))?;
+        }
+        match hash.end().hash().await {
+            Some(hash) => Ok(hash),
+            None => Ok(self.hash_anew(source, item, range).await?.0),
+        }
+    }
+
+    /// SHA-256 and mark of a part of a file that was read before, when whoever hashed it is lost.
+    pub(crate) async fn hash_anew(
+        &mut self,
+        source: &dyn Source,
+        item: &str,
+        range: Range<u64>,
+    ) -> Result<(String, Mark), ConvertError> {
+        let (mut hash, mut marker) = (Digest::default(), Marker::default());
         let mut offset = range.start;
         while offset < range.end {
             let bytes = taken(source, offset, self.tile_bytes().min(range.end - offset)).await?;
             hash.update_shared(&bytes);
+            marker.update(&bytes);
             offset += length(&bytes);
-            self.step(item, length(&bytes))?;
+            self.step(item, 0)?;
         }
-        Ok(hash.finish())
+        Ok((hash.finish(), marker.finish()))
     }
 
     /// Length and SHA-256 of every source shard.
@@ -270,41 +307,45 @@ impl<'a> Passage<'a> {
             return Err(differs(file.name, "its header"));
         }
         let mut hashes = Vec::with_capacity(file.tensors.len());
-        let mut finish = |(name, hash, mark): (&str, Digest, Mark)| {
-            let hash = hash.finish();
-            if !is_right(name, mark, &hash) {
-                return Err(differs(file.name, name));
-            }
-            hashes.push((name.to_string(), hash));
-            Ok(())
-        };
         let (mut waiting, mut lanes) = (file.tensors.iter(), VecDeque::new());
         // What was read to its end, which may still be hashed while others are read.
         let mut hashing = VecDeque::new();
         loop {
             lanes.extend(waiting.by_ref().take(LANES.saturating_sub(lanes.len())).map(|(name, span)| Lane {
                 name,
+                span: span.clone(),
                 rest: span.clone(),
-                hash: Digest::default(),
+                hash: self.growing(span.end.saturating_sub(span.start)),
                 marker: Marker::default(),
             }));
+            let most = if lanes.is_empty() { 0 } else { LANES };
+            if hashing.len() > most
+                && let Some(Hashed { name, span, hash, mark }) = hashing.pop_front()
+            {
+                let (hash, mark) = match hash.hash().await {
+                    Some(hash) => (hash, mark),
+                    None => self.hash_anew(source, name, span).await?,
+                };
+                if !is_right(name, mark, &hash) {
+                    return Err(differs(file.name, name));
+                }
+                hashes.push((name.to_string(), hash));
+                continue;
+            }
             let Some(mut lane) = lanes.pop_front() else { break };
             if lane.rest.is_empty() {
-                hashing.push_back((lane.name, lane.hash, lane.marker.finish()));
-                if hashing.len() > LANES {
-                    hashing.pop_front().map_or(Ok(()), &mut finish)?;
-                }
+                let Lane { name, span, hash, marker, .. } = lane;
+                hashing.push_back(Hashed { name, span, hash: hash.end(), mark: marker.finish() });
                 continue;
             }
             let len = self.tile_bytes().min(lane.rest.end - lane.rest.start);
             let bytes = taken(source, lane.rest.start, len).await?;
-            lane.hash.update_shared(&bytes);
+            lane.hash.update(&bytes).await;
             lane.marker.update(&bytes);
             lane.rest.start += length(&bytes);
             self.step(lane.name, length(&bytes))?;
             lanes.push_back(lane);
         }
-        hashing.into_iter().try_for_each(finish)?;
         Ok(hashes)
     }
 }

@@ -1,6 +1,5 @@
 //! The first pass over the source: every byte is read once, in order, for its hash and for the maxima of weights.
 
-use crate::digest::Digest;
 use crate::error::ConvertError;
 use crate::passage::{length, taken};
 use crate::plan::{Place, Step};
@@ -139,7 +138,7 @@ impl Job<'_> {
         passing: &mut Passing,
     ) -> Result<SourceFile, ConvertError> {
         let len = shard.header.file_len;
-        let mut digest = Digest::default();
+        let mut hash = self.passage.growing(len);
         let mut at = 0;
         while at < len {
             while wanted.first().is_some_and(|w| w.bytes.end <= at) {
@@ -147,7 +146,7 @@ impl Job<'_> {
             }
             let end = end_of_tile(at, self.tile_bytes(), len, wanted);
             let bytes = taken(shard.source.as_ref(), at, end - at).await?;
-            digest.update_shared(&bytes);
+            hash.update(&bytes).await;
             passing.see(at, &bytes);
             for weight in wanted.iter().take_while(|w| w.bytes.start < end) {
                 let part = weight.bytes.start.max(at)..weight.bytes.end.min(end);
@@ -163,7 +162,11 @@ impl Job<'_> {
             at = end;
             self.passage.step(&shard.file, length(&bytes))?;
         }
-        Ok(SourceFile { file: shard.file.clone(), bytes: len, sha256: digest.finish() })
+        let sha256 = match hash.end().hash().await {
+            Some(sha256) => sha256,
+            None => self.passage.hash_anew(shard.source.as_ref(), &shard.file, 0..len).await?.0,
+        };
+        Ok(SourceFile { file: shard.file.clone(), bytes: len, sha256 })
     }
 }
 

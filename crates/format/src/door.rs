@@ -211,12 +211,26 @@ pub struct Progress {
     pub total_bytes: u64,
 }
 
-/// The caller's side of a running job: told of progress, asked whether to stop.
+/// The caller's side of a running job: told of progress, asked whether to stop, and who hashes beside the work.
 pub trait Control {
     /// Called once a tile.
     fn progress(&self, progress: &Progress);
     /// Asked once a tile; `true` ends the job with a cancelled error.
     fn is_cancelled(&self) -> bool;
+    /// Someone who hashes so many bytes elsewhere while the job goes on. Without one the job hashes by itself.
+    fn hashing(&self, _bytes: u64) -> Option<Box<dyn Hashing>> {
+        None
+    }
+}
+
+/// SHA-256 of bytes that come one after another, taken elsewhere.
+pub trait Hashing {
+    /// Hands the next bytes over; waits while too many of them wait to be hashed.
+    fn update<'a>(&'a mut self, bytes: &'a [u8]) -> LocalBoxFuture<'a, ()>;
+
+    /// All bytes have come: what is left is hashed whether or not anyone waits for the answer. `None` if whoever
+    /// hashed is lost; the bytes must then be hashed anew.
+    fn finish(self: Box<Self>) -> LocalBoxFuture<'static, Option<[u8; 32]>>;
 }
 
 /// A control that is told nothing and never stops: for jobs that are over in a moment, and tests.

@@ -34,7 +34,7 @@ pub use config::{ConfigError, ModelConfig};
 pub use declaration::{
     DeclarationHome, ElementForm, KvCache, Producer, QuantDeclaration, QuantGroup, QuantizedLayer,
 };
-pub use door::{Control, Progress, Sink, SinkError, Source, SourceError, Uncontrolled};
+pub use door::{Control, Hashing, Progress, Sink, SinkError, Source, SourceError, Uncontrolled};
 pub use glob::{Glob, GlobError, GlobSet};
 pub use hash::{HashMap, HashMapExt, HashSet, HashSetExt, Places};
 pub use header::{Defect, HeaderLayout, Note, ShardHeader, TensorSpec};

@@ -37,7 +37,7 @@ pub use quantscope_audit::{Engines, Example, InputFile, Rule, rule, rules};
 pub use quantscope_convert::rename_presets;
 pub use quantscope_convert::trial::Sweep;
 pub use quantscope_format::{
-    Arrange, Control, Gather, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError,
+    Arrange, Control, Gather, Hashing, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError,
     Uncontrolled, natural_cmp,
 };
 pub use quantscope_kernels::{CpuEngine, DividedEngine, Engine, EngineError, EngineKind, Helpers, call};

@@ -1,6 +1,7 @@
 //! A file that the user picked, as a source of ranges.
 
 use super::js;
+use super::stream::Stream;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{ArrayBuffer, Uint8Array};
 use quantscope_session::SourceError;
@@ -122,8 +123,17 @@ impl quantscope_session::Source for BlobSource {
             if asked.end > self.len {
                 return Err(self.past_end(self.len, &asked));
             }
-            let follows = self.last_end.replace(asked.end) == offset && wanted >= LARGE;
+            let is_large = wanted >= LARGE;
+            let follows = self.last_end.replace(asked.end) == offset && is_large;
             let next = asked.end..asked.end.saturating_add(wanted).min(self.len);
+            let stream = Stream::waiting(&self.blob, offset);
+            let stream =
+                stream.or_else(|| if is_large { Stream::open(&self.blob, offset, self.len) } else { None });
+            if let Some(stream) = stream {
+                let came = stream.fill(offset, buf).await.map_err(|error| self.io(&error))?;
+                let end = offset.saturating_add(came as u64);
+                return if end == asked.end { Ok(()) } else { Err(self.past_end(end, &asked)) };
+            }
             let (mut at, mut rest) = (offset, buf);
             while !rest.is_empty() {
                 let held = self.held.take().filter(|held| held.range.contains(&at));
@@ -151,6 +161,14 @@ impl quantscope_session::Source for BlobSource {
                 *self.held.borrow_mut() = Some(self.ask(next)?);
             }
             Ok(())
+        })
+    }
+
+    /// A byte that is asked for anew: the browser refuses it if the file was changed. A stream goes on without noticing.
+    fn check_unchanged(&self) -> LocalBoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let last = self.len.saturating_sub(1)..self.len;
+            self.wait(self.ask(last)?).await.map(|_| ())
         })
     }
 }

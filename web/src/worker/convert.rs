@@ -2,6 +2,7 @@
 
 use super::desk::{Answer, Checkpoint, Desk, HEADERS};
 use super::folder::FolderSink;
+use super::hashing::Beside;
 use super::js;
 use super::output::{self, Written, free};
 use super::sink::OpfsSink;
@@ -36,6 +37,7 @@ impl Desk {
         let picked = given.or(asked);
         let needed = needed(&session.plan(&convert)?);
         let engines = self.ready().await;
+        let control = Beside::new(&control, self.engines().pool());
         let (summary, written) = match &picked {
             Some(picked) => {
                 let refused = |error: JsValue| {

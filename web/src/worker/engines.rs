@@ -59,6 +59,11 @@ impl EngineRoom {
         Self { cpu, gpu: RefCell::new(Gpu::Unknown) }
     }
 
+    /// The compute workers.
+    pub(super) fn pool(&self) -> &Pool {
+        self.cpu.helpers()
+    }
+
     /// Bytes of WebAssembly memory: of this worker, then of each compute worker.
     pub(super) fn memory(&self) -> Vec<u64> {
         self.cpu.helpers().memory()

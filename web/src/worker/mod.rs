@@ -10,6 +10,7 @@ mod engines;
 mod explore;
 mod fetch;
 mod folder;
+mod hashing;
 mod js;
 mod judging;
 mod lab;
@@ -24,7 +25,9 @@ mod remote;
 mod samples;
 mod segments;
 mod sink;
+mod spare;
 mod stopped;
+mod stream;
 mod verify;
 
 use crate::protocol::{Event, FromWorker, Reply, ToWorker};

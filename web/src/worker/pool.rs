@@ -3,7 +3,7 @@
 //! Buffers are transferred, not shared, so that any static host can serve the page. A worker that breaks, or does
 //! not answer in time, is dropped, and its rows are done here.
 
-use super::{js, scope};
+use super::{js, scope, spare};
 use crate::{locks, wire};
 use futures_util::future::{Either, LocalBoxFuture, select};
 use gloo_timers::future::TimeoutFuture;
@@ -33,10 +33,21 @@ const PATIENCE_MS: u32 = 60_000;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) id: u32,
-    pub(super) call: Call,
+    pub(super) work: Work,
 }
 
-/// From a compute worker. Attached: the outputs.
+/// What there is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// A kernel over some rows.
+    Call(Call),
+    /// The next bytes of what is hashed under this number.
+    Hash(u32),
+    /// No more bytes come: the output is their SHA-256.
+    Hashed(u32),
+}
+
+/// From a compute worker. Attached: the outputs, then the inputs, whose memory is used again.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// It listens.
@@ -60,11 +71,14 @@ pub(super) struct Pool {
     wanted: u32,
     started: Cell<bool>,
     members: RefCell<Vec<Rc<Member>>>,
+    /// One more, which hashes. It has its own core only where there are more than two, but never waits for a band.
+    hasher: RefCell<Option<Rc<Member>>>,
     /// The most memory that any worker ever had, by number.
     memory: Rc<RefCell<BTreeMap<u32, u64>>>,
 }
 
-struct Member {
+/// A worker of the pool.
+pub(super) struct Member {
     worker: Worker,
     state: Rc<RefCell<State>>,
     _listeners: [Closure<dyn FnMut(Event)>; 3],
@@ -76,6 +90,8 @@ struct State {
     ready: bool,
     lost: bool,
     next: u32,
+    /// Whoever waits for it to listen.
+    early: Vec<Function>,
     /// Whoever waits for a task, by its number.
     waiting: BTreeMap<u32, Function>,
 }
@@ -83,7 +99,7 @@ struct State {
 impl State {
     fn lose(&mut self) {
         (self.lost, self.ready) = (true, false);
-        for (_, resolve) in std::mem::take(&mut self.waiting) {
+        for resolve in self.early.drain(..).chain(std::mem::take(&mut self.waiting).into_values()) {
             settle(&resolve, &JsValue::NULL);
         }
     }
@@ -104,6 +120,7 @@ impl Pool {
             wanted: asked.unwrap_or(spare).min(MOST),
             started: Cell::new(false),
             members: RefCell::default(),
+            hasher: RefCell::default(),
             memory: Rc::default(),
         }
     }
@@ -113,13 +130,20 @@ impl Pool {
         if self.started.replace(true) {
             return;
         }
+        // Without workers of its own, this one does everything.
+        let start =
+            |number| Member::start(number, &self.memory).map(Rc::new).inspect_err(web_sys::console::warn_1);
         for number in 1..=self.wanted {
-            match Member::start(number, &self.memory) {
-                Ok(member) => self.members.borrow_mut().push(Rc::new(member)),
-                // Without workers of its own, this one does everything.
-                Err(error) => web_sys::console::warn_1(&error),
-            }
+            self.members.borrow_mut().extend(start(number));
         }
+        if self.wanted > 0 {
+            *self.hasher.borrow_mut() = start(self.wanted + 1).ok();
+        }
+    }
+
+    /// The worker that hashes, if there is one.
+    pub(super) fn hasher(&self) -> Option<Rc<Member>> {
+        self.hasher.borrow().clone().filter(|member| !member.state.borrow().lost)
     }
 
     /// Bytes of WebAssembly memory: of this worker, then of each compute worker that ever listened.
@@ -163,6 +187,9 @@ impl Member {
                 Ok((Answer::Ready { memory }, _)) => {
                     note(memory);
                     state.ready = !state.lost;
+                    for resolve in state.early.drain(..) {
+                        settle(&resolve, &JsValue::NULL);
+                    }
                     // One that ends without a word lets go of its lock.
                     let gone = Rc::clone(&heard);
                     if let Err(error) = locks::when_free(&name, move || gone.borrow_mut().lose()) {
@@ -193,21 +220,70 @@ impl Member {
         Ok(Self { worker, state, _listeners: [on_message, on_error, on_garbled] })
     }
 
-    /// Posts a task. The promise gives the answer, or null if the worker is lost.
-    fn post(&self, call: &Call, inputs: &[&[u8]]) -> Result<Promise, JsValue> {
+    /// Waits until it listens, or is known not to.
+    pub(super) async fn begun(&self) -> bool {
+        let begun = Promise::new(&mut |resolve, _| {
+            let mut state = self.state.borrow_mut();
+            if state.ready || state.lost {
+                settle(&resolve, &JsValue::NULL);
+            } else {
+                state.early.push(resolve);
+            }
+        });
+        let _ = select(JsFuture::from(begun), TimeoutFuture::new(PATIENCE_MS)).await;
+        self.state.borrow().ready
+    }
+
+    /// Posts work. The promise gives the answer, or null if the worker is lost meanwhile.
+    fn post(&self, work: Work, inputs: &[Uint8Array]) -> Result<Promise, JsValue> {
         let id = {
             let mut state = self.state.borrow_mut();
+            if state.lost {
+                return Err(JsValue::NULL);
+            }
             state.next = state.next.wrapping_add(1);
             state.next
         };
-        let buffers: Vec<JsValue> =
-            inputs.iter().map(|bytes| Uint8Array::from(*bytes).buffer().into()).collect();
-        let task = wire::pack(&Task { id, call: call.clone() }, &buffers)?;
+        let attached: Vec<JsValue> = inputs.iter().map(JsValue::from).collect();
+        let task = wire::pack(&Task { id, work }, &attached)?;
         let promise = Promise::new(&mut |resolve, _| {
             self.state.borrow_mut().waiting.insert(id, resolve);
         });
-        self.worker.post_message_with_transfer(&task, &buffers.iter().collect::<Array>())?;
+        let transferred = inputs.iter().map(Uint8Array::buffer).collect::<Array>();
+        self.worker.post_message_with_transfer(&task, &transferred)?;
         Ok(promise)
+    }
+
+    /// Hands work over, at once, and waits for what it comes to: its summary and outputs. `None` if the worker
+    /// refuses or is lost. The memory of the inputs is kept for later ones.
+    pub(super) fn ask(
+        self: Rc<Self>,
+        work: Work,
+        inputs: &[Uint8Array],
+    ) -> impl Future<Output = Option<(Summary, Vec<Uint8Array>)>> + use<> {
+        let posted = self.post(work, inputs);
+        let count = inputs.len();
+        async move {
+            let Ok(promise) = posted else {
+                self.give_up();
+                return None;
+            };
+            let answer = match select(JsFuture::from(promise), TimeoutFuture::new(PATIENCE_MS)).await {
+                Either::Left((answer, _)) => answer.ok()?,
+                Either::Right(_) => {
+                    self.give_up();
+                    return None;
+                }
+            };
+            let (Answer::Done { summary, .. }, attached) = wire::unpack::<Answer>(&answer).ok()? else {
+                return None;
+            };
+            let mut outputs: Vec<Uint8Array> =
+                attached.into_iter().map(JsValue::dyn_into).collect::<Result<_, _>>().ok()?;
+            let inputs = outputs.split_off(outputs.len().checked_sub(count)?);
+            inputs.iter().for_each(spare::keep);
+            Some((summary?, outputs))
+        }
     }
 
     fn give_up(&self) {
@@ -236,34 +312,18 @@ impl Helpers for Pool {
     ) -> LocalBoxFuture<'a, Option<Summary>> {
         Box::pin(async move {
             let member = self.ready().into_iter().nth(number)?;
-            let promise = match member.post(call, inputs) {
-                Ok(posted) => posted,
-                Err(_) => {
-                    member.give_up();
-                    return None;
-                }
-            };
-            let answer = match select(JsFuture::from(promise), TimeoutFuture::new(PATIENCE_MS)).await {
-                Either::Left((answer, _)) => answer.ok()?,
-                Either::Right(_) => {
-                    member.give_up();
-                    return None;
-                }
-            };
-            let (Answer::Done { summary, .. }, buffers) = wire::unpack::<Answer>(&answer).ok()? else {
-                return None;
-            };
-            if buffers.len() != outputs.len() {
+            let inputs: Vec<Uint8Array> = inputs.iter().map(|bytes| spare::copy(bytes)).collect();
+            let (summary, found) = member.ask(Work::Call(call.clone()), &inputs).await?;
+            if found.len() != outputs.len() {
                 return None;
             }
-            for (output, buffer) in outputs.iter_mut().zip(&buffers) {
-                let bytes = Uint8Array::new(buffer);
+            for (output, bytes) in outputs.iter_mut().zip(&found) {
                 if bytes.length() as usize != output.len() {
                     return None;
                 }
                 bytes.copy_to(output);
             }
-            summary
+            Some(summary)
         })
     }
 
