@@ -1,5 +1,6 @@
 //! Tensors made of several: their bytes one after another, or one of them for all, which must be equal then.
 
+use crate::ahead::Ahead;
 use crate::error::ConvertError;
 use crate::passage::{length, sized, taken};
 use crate::plan::{Place, PlanFile, PlanTensor, Step};
@@ -11,8 +12,10 @@ use quantscope_format::{Buffer, Sink, Source, SourceError};
 
 /// Parts of files, read as one.
 pub(crate) struct Joined<'a> {
-    /// A part, where it begins in its file, and its length.
-    parts: Vec<(&'a dyn Source, u64, u64)>,
+    /// A part's file and its number, where it begins there, and its length.
+    parts: Vec<(&'a dyn Source, u32, u64, u64)>,
+    /// Where some of it may still be at hand.
+    ahead: Option<&'a Ahead>,
 }
 
 impl<'a> Joined<'a> {
@@ -23,23 +26,29 @@ impl<'a> Joined<'a> {
     ) -> Option<Self> {
         let part = |place: &Place| {
             let (shard, tensor) = checkpoint.tensor(place.shard, place.tensor)?;
-            Some((shard.source.as_ref(), tensor.begin.saturating_add(place.bytes.start), place.len()))
+            let begin = tensor.begin.saturating_add(place.bytes.start);
+            Some((shard.source.as_ref(), place.shard, begin, place.len()))
         };
         let parts: Option<Vec<_>> = places.into_iter().map(part).collect();
-        Some(Self { parts: parts? })
+        Some(Self { parts: parts?, ahead: None })
+    }
+
+    /// The same, of which bytes that were kept are not read again.
+    pub(crate) fn behind(self, ahead: &'a Ahead) -> Self {
+        Self { ahead: Some(ahead), ..self }
     }
 }
 
 impl Source for Joined<'_> {
     fn len(&self) -> u64 {
-        self.parts.iter().fold(0, |n, (_, _, len)| n.saturating_add(*len))
+        self.parts.iter().fold(0, |n, (.., len)| n.saturating_add(*len))
     }
 
     fn take(&self, offset: u64, len: usize) -> LocalBoxFuture<'_, Result<Buffer, SourceError>> {
         // A source hands over what lies in it as a whole.
         let (mut skipped, wanted) = (offset, u64::try_from(len).unwrap_or(u64::MAX));
-        for &(source, begin, len_here) in &self.parts {
-            if skipped < len_here && wanted <= len_here - skipped {
+        for &(source, _, begin, len_here) in &self.parts {
+            if skipped < len_here && wanted <= len_here - skipped && self.ahead.is_none() {
                 return source.take(begin.saturating_add(skipped), len);
             }
             if skipped < len_here {
@@ -57,7 +66,7 @@ impl Source for Joined<'_> {
     fn read<'b>(&'b self, offset: u64, buf: &'b mut [u8]) -> LocalBoxFuture<'b, Result<(), SourceError>> {
         Box::pin(async move {
             let (mut skipped, mut rest) = (offset, buf);
-            for &(source, begin, len) in &self.parts {
+            for &(source, shard, begin, len) in &self.parts {
                 if rest.is_empty() {
                     break;
                 }
@@ -67,7 +76,10 @@ impl Source for Joined<'_> {
                 }
                 let here = usize::try_from(len - skipped).unwrap_or(usize::MAX).min(rest.len());
                 let (own, after) = rest.split_at_mut(here);
-                source.read(begin.saturating_add(skipped), own).await?;
+                let at = begin.saturating_add(skipped);
+                if !self.ahead.is_some_and(|ahead| ahead.read(shard, at, own)) {
+                    source.read(at, own).await?;
+                }
                 (skipped, rest) = (0, after);
             }
             match rest.len() {
@@ -144,7 +156,7 @@ mod tests {
     #[test]
     fn parts_are_read_as_one() {
         let (a, b) = (MemorySource::new("a", [0, 1, 2, 3, 4]), MemorySource::new("b", [10, 11, 12]));
-        let joined = Joined { parts: vec![(&a, 1, 3), (&b, 0, 0), (&b, 1, 2)] };
+        let joined = Joined { parts: vec![(&a, 0, 1, 3), (&b, 1, 0, 0), (&b, 1, 1, 2)], ahead: None };
         assert_eq!(joined.len(), 5);
         let whole = [1, 2, 3, 11, 12];
         for start in 0..=5_usize {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod ahead;
 mod arrange;
 mod arranged;
 mod builder;

@@ -17,49 +17,71 @@ pub(crate) fn not_finite(packed: &PackedLayer) -> ConvertError {
 }
 
 impl Job<'_> {
-    /// The maximum that each packed layer's global scale comes from, shared over fused groups; 0 where the
-    /// scheme needs none. `measured` are the largest magnitudes of the weights.
-    pub(crate) fn shared_maxima(&self, measured: &[AbsMax]) -> Result<Vec<f32>, ConvertError> {
-        let mut maxima = Vec::with_capacity(self.plan.packed.len());
-        for (packed, found) in self.plan.packed.iter().zip(measured) {
-            if !packed.encoding.needs_maximum {
-                maxima.push(0.0);
-                continue;
-            }
-            if !found.is_finite() {
-                return Err(not_finite(packed));
-            }
-            let strict = packed.kind == Kind::Conv3d && self.recipe.conv3d == Conv3d::Strict;
-            if strict && found.value() == 0.0 {
-                return Err(ConvertError::Tensor {
-                    tensor: packed.name.clone(),
-                    reason: "is zero everywhere, which --conv3d strict refuses".into(),
-                    remedy: format!("leave it out with --exclude '{}'", packed.name),
-                });
-            }
-            maxima.push(packed.weight_amax.unwrap_or_else(|| found.value()));
+    /// The maximum that a packed layer's global scale comes from, shared over its fused group; 0 where the scheme needs
+    /// none. Waits until the source is measured so far.
+    pub(crate) async fn maximum(&self, i: usize) -> Result<f32, ConvertError> {
+        let single = [i];
+        let group = self.groups.get(&i).and_then(|&group| self.plan.groups.get(group));
+        let group = group.map_or(single.as_slice(), Vec::as_slice);
+        let members = || group.iter().filter_map(|&i| Some((i, self.plan.packed.get(i)?)));
+        for place in members().filter(|(_, p)| p.encoding.needs_maximum).flat_map(|(_, p)| p.places()) {
+            let Some((_, tensor)) = self.checkpoint.tensor(place.shard, place.tensor) else { continue };
+            self.ahead.until(place.shard, tensor.begin.saturating_add(place.bytes.end)).await;
         }
-        for group in &self.plan.groups {
-            let members = || group.iter().filter_map(|&i| maxima.get(i).copied());
-            let Some(largest) = members().reduce(f32::max) else { continue };
-            for &i in group {
-                if let Some(slot) = maxima.get_mut(i) {
-                    *slot = largest;
-                }
-            }
+        let measured = self.ahead.maxima();
+        let mut largest: Option<f32> = None;
+        for (i, packed) in members() {
+            let own = self.checked(packed, measured.get(&i).copied().unwrap_or_default())?;
+            largest = Some(largest.map_or(own, |largest| largest.max(own)));
         }
-        let mut layers = self.plan.packed.iter().zip(&maxima);
-        let zero = layers.find(|(p, m)| **m == 0.0 && p.encoding.nan_if_zero && p.encoding.needs_maximum);
-        if let Some((packed, _)) = zero.filter(|_| self.recipe.zero_tensors == ZeroTensors::Refuse) {
+        let largest = largest.unwrap_or_default();
+        members().try_for_each(|(_, packed)| self.refuse_zero(packed, largest))?;
+        Ok(largest)
+    }
+
+    /// Refuses what no scale can stand for, as soon as all of it is measured; what is first in the plan first.
+    pub(crate) async fn check_maxima(&self) -> Result<(), ConvertError> {
+        let measured = self.ahead.maxima().clone();
+        for (i, packed) in self.plan.packed.iter().enumerate() {
+            self.checked(packed, measured.get(&i).copied().unwrap_or_default())?;
+        }
+        for i in 0..self.plan.packed.len() {
+            self.maximum(i).await?;
+        }
+        Ok(())
+    }
+
+    /// The maximum of one layer, as it was measured or is given.
+    fn checked(&self, packed: &PackedLayer, found: AbsMax) -> Result<f32, ConvertError> {
+        if !packed.encoding.needs_maximum {
+            return Ok(0.0);
+        }
+        if !found.is_finite() {
+            return Err(not_finite(packed));
+        }
+        let strict = packed.kind == Kind::Conv3d && self.recipe.conv3d == Conv3d::Strict;
+        if strict && found.value() == 0.0 {
             return Err(ConvertError::Tensor {
                 tensor: packed.name.clone(),
-                reason: "is zero everywhere, so that its scale would be NaN".into(),
-                remedy: format!(
-                    "leave it out with --exclude '{}', or write NaN as the reference does with --zero-tensors reference",
-                    packed.name
-                ),
+                reason: "is zero everywhere, which --conv3d strict refuses".into(),
+                remedy: format!("leave it out with --exclude '{}'", packed.name),
             });
         }
-        Ok(maxima)
+        Ok(packed.weight_amax.unwrap_or_else(|| found.value()))
+    }
+
+    fn refuse_zero(&self, packed: &PackedLayer, maximum: f32) -> Result<(), ConvertError> {
+        let is_nan = maximum == 0.0 && packed.encoding.nan_if_zero && packed.encoding.needs_maximum;
+        if !is_nan || self.recipe.zero_tensors != ZeroTensors::Refuse {
+            return Ok(());
+        }
+        Err(ConvertError::Tensor {
+            tensor: packed.name.clone(),
+            reason: "is zero everywhere, so that its scale would be NaN".into(),
+            remedy: format!(
+                "leave it out with --exclude '{}', or write NaN as the reference does with --zero-tensors reference",
+                packed.name
+            ),
+        })
     }
 }

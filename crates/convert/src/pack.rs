@@ -56,9 +56,10 @@ pub(crate) fn tile<'t>(packed: &PackedLayer, bytes: &'t [u8], rectangle: &Rectan
 impl<'a> Job<'a> {
     /// The bytes of a packed layer's weight.
     pub(crate) fn weight(&self, packed: &PackedLayer) -> Result<Joined<'a>, ConvertError> {
-        Joined::new(self.checkpoint, packed.places()).ok_or_else(|| {
+        let weight = Joined::new(self.checkpoint, packed.places()).ok_or_else(|| {
             ConvertError::Refused(format!("`{}` has lost its weight since the plan was made", packed.name))
-        })
+        })?;
+        Ok(if self.ahead.keeps() { weight.behind(self.ahead) } else { weight })
     }
 
     /// Bytes of source that are taken at once.
@@ -84,11 +85,9 @@ impl<'a> Job<'a> {
     }
 
     /// A 0-d scale of a packed layer.
-    pub(crate) fn scalar(&self, i: usize, leaf: &str, maxima: &[f32]) -> Result<Option<f32>, ConvertError> {
-        let (Some(packed), Some(&maximum)) = (self.plan.packed.get(i), maxima.get(i)) else {
-            return Ok(None);
-        };
-        let scalars = self.encoder(packed, maximum)?.scalars();
+    pub(crate) async fn scalar(&self, i: usize, leaf: &str) -> Result<Option<f32>, ConvertError> {
+        let Some(packed) = self.plan.packed.get(i) else { return Ok(None) };
+        let scalars = self.encoder(packed, self.maximum(i).await?)?.scalars();
         Ok(scalars.into_iter().find(|(name, _)| *name == leaf).map(|(_, value)| value))
     }
 
@@ -99,10 +98,9 @@ impl<'a> Job<'a> {
         file: &'a PlanFile,
         i: usize,
         (codes, scales): (&'a PlanTensor, Option<&'a PlanTensor>),
-        maxima: &[f32],
     ) -> Result<(), ConvertError> {
-        let (Some(packed), Some(&maximum)) = (self.plan.packed.get(i), maxima.get(i)) else { return Ok(()) };
-        let encoder = self.encoder(packed, maximum)?;
+        let Some(packed) = self.plan.packed.get(i) else { return Ok(()) };
+        let encoder = self.encoder(packed, self.maximum(i).await?)?;
         let gauge = Gauge::new(packed, encoder.scalars());
         let mut packing = Packing {
             packed,

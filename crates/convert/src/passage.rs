@@ -8,8 +8,10 @@ use crate::survey::SourceFile;
 use crate::write::{Mark, Marker};
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Buffer, Control, Limits, Progress, Sink, Source, SourceError};
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The passage of a checkpoint from its source to a sink.
@@ -17,19 +19,23 @@ pub(crate) struct Passage<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) limits: &'a Limits,
     control: &'a dyn Control,
-    phase: &'static str,
-    done: u64,
-    total: u64,
+    pace: Rc<Pace>,
     /// Marks of the tensors that were written since a file was last read back, by name.
     pub(crate) written: BTreeMap<String, Mark>,
-    /// Marks of what passes unchanged, found while its file was measured: by shard and place within the file.
-    pub(crate) passing: BTreeMap<(u32, u64, u64), Mark>,
     /// SHA-256 of every output tensor by name, as it was read back.
     pub(crate) hashes: BTreeMap<String, String>,
     /// Files beside the weights, in the order in which they were written.
     pub(crate) others: Vec<OtherFile>,
     /// Bytes written so far.
     pub(crate) bytes_written: u64,
+}
+
+/// How far everything is that goes on together.
+#[derive(Default)]
+struct Pace {
+    phase: Cell<&'static str>,
+    done: Cell<u64>,
+    total: Cell<u64>,
 }
 
 /// A file of the output that holds no weights.
@@ -109,11 +115,8 @@ impl<'a> Passage<'a> {
             checkpoint,
             limits,
             control,
-            phase: "",
-            done: 0,
-            total: 0,
+            pace: Rc::default(),
             written: BTreeMap::new(),
-            passing: BTreeMap::new(),
             hashes: BTreeMap::new(),
             others: Vec::new(),
             bytes_written: 0,
@@ -122,7 +125,14 @@ impl<'a> Passage<'a> {
 
     /// Begins a phase of so many bytes.
     pub(crate) fn begin(&mut self, phase: &'static str, total: u64) {
-        (self.phase, self.done, self.total) = (phase, 0, total);
+        self.pace.phase.set(phase);
+        self.pace.done.set(0);
+        self.pace.total.set(total);
+    }
+
+    /// Another passage of the same checkpoint, at the same time.
+    pub(crate) fn beside(&self) -> Self {
+        Self { pace: Rc::clone(&self.pace), ..Self::new(self.checkpoint, self.limits, self.control) }
     }
 
     /// Bytes that are taken at once, whatever was asked for.
@@ -132,12 +142,13 @@ impl<'a> Passage<'a> {
 
     /// Tells of progress, and stops if the user wants it.
     pub(crate) fn step(&mut self, item: &str, bytes: u64) -> Result<(), ConvertError> {
-        self.done = self.done.saturating_add(bytes);
+        let Pace { phase, done, total } = &*self.pace;
+        done.set(done.get().saturating_add(bytes));
         self.control.progress(&Progress {
-            phase: self.phase.into(),
+            phase: phase.get().into(),
             item: item.into(),
-            done_bytes: self.done.min(self.total),
-            total_bytes: self.total,
+            done_bytes: done.get().min(total.get()),
+            total_bytes: total.get(),
         });
         if self.control.is_cancelled() { Err(ConvertError::Cancelled) } else { Ok(()) }
     }

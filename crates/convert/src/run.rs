@@ -1,6 +1,7 @@
 //! Carrying a plan out: measure the source, stream tiles, write, read back, compare, commit. File by file, so that a
 //! run that is stopped has finished files to go on from.
 
+use crate::ahead::Ahead;
 use crate::error::ConvertError;
 use crate::journal::{self, Finished, Journal};
 use crate::manifest;
@@ -8,7 +9,9 @@ use crate::noise::LayerError;
 use crate::passage::{Passage, Promised, length, settle, taken};
 use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
+use crate::survey::Survey;
 use crate::write::TensorWriter;
+use futures_util::future::try_join;
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine, Model};
 use quantscope_format::{Arrange as _, Gather as _};
 use quantscope_format::{Control, Limits, Sink, natural_cmp};
@@ -52,16 +55,25 @@ pub async fn run(
 ) -> Result<Outcome, ConvertError> {
     plan.check()?;
     let engine = FallbackEngine::new(engines);
+    let ahead = Ahead::default();
     let mut job = Job {
         checkpoint,
         model,
         plan,
         recipe,
         engine: &engine,
+        ahead: &ahead,
+        groups: plan
+            .groups
+            .iter()
+            .enumerate()
+            .flat_map(|(g, group)| group.iter().map(move |&i| (i, g)))
+            .collect(),
         passage: Passage::new(checkpoint, limits, control),
         errors: BTreeMap::new(),
         notes: Vec::new(),
         copied: 0,
+        has_journal: false,
     };
     let written = job.carry_out(sink).await;
     let files = settle(sink, written).await?;
@@ -85,6 +97,10 @@ pub(crate) struct Job<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) recipe: &'a Recipe,
     pub(crate) engine: &'a FallbackEngine<'a>,
+    /// What is known of the source.
+    pub(crate) ahead: &'a Ahead,
+    /// The group of each packed layer that shares its maximum with others.
+    pub(crate) groups: BTreeMap<usize, usize>,
     /// Bytes on their way.
     pub(crate) passage: Passage<'a>,
     /// Errors by the tensor that has them.
@@ -92,6 +108,7 @@ pub(crate) struct Job<'a> {
     /// What turned out on the way.
     pub(crate) notes: Vec<String>,
     copied: u64,
+    has_journal: bool,
 }
 
 fn promised(file: &PlanFile) -> Promised<'_> {
@@ -102,7 +119,7 @@ fn promised(file: &PlanFile) -> Promised<'_> {
 impl<'a> Job<'a> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
         let fingerprint = journal::fingerprint(self.plan, self.recipe).await?;
-        let mut journal = match sink.stopped_run().await? {
+        let journal = match sink.stopped_run().await? {
             Some(bytes) => {
                 let journal = Journal::read(&bytes, &fingerprint)?;
                 let finished: Vec<String> = journal.finished.keys().cloned().collect();
@@ -113,22 +130,39 @@ impl<'a> Job<'a> {
         };
         let lengths = |files: &[PlanFile]| files.iter().map(|f| f.len).fold(0, u64::saturating_add);
         let done = |file: &&PlanFile| journal.finished.contains_key(&file.name);
-        let total = lengths(&self.plan.files);
         let there = self.plan.files.iter().filter(done).map(|f| f.len).fold(0, u64::saturating_add);
         self.check_equal().await?;
         sink.reserve(self.plan.bytes_to_write(self.checkpoint).saturating_sub(there)).await?;
-        let (sources, measured) = self.survey(sink).await?;
-        let maxima = self.shared_maxima(&measured)?;
-        journal.compare_sources(&sources)?;
         self.weigh_recasts().await?;
-        sink.begin_journal(&journal.bytes()).await?;
         // Each byte is written once and read back once.
-        self.passage.begin("Converting", total.saturating_mul(2));
+        let total = lengths(&self.plan.files).saturating_mul(2);
+        self.passage.begin("Converting", total.saturating_add(self.checkpoint.byte_len()));
+        let survey = Survey::new(self, sink).run();
+        if journal.finished.is_empty() {
+            // What is measured is written at once, where reading leaves time for it.
+            let ((), files) = try_join(survey, self.write(sink, journal)).await?;
+            return Ok(files);
+        }
+        // What is finished is only taken over from the same source.
+        survey.await?;
+        self.write(sink, journal).await
+    }
+
+    /// Writes everything.
+    async fn write(
+        &mut self,
+        sink: &mut dyn Sink,
+        mut journal: Journal,
+    ) -> Result<Vec<(String, u64)>, ConvertError> {
+        if self.ahead.is_done() {
+            self.check_maxima().await?;
+            self.begin_journal(sink, &mut journal).await?;
+        }
         let mut files = Vec::new();
         for file in &self.plan.files {
             let finished = journal.finished.remove(&file.name);
             if !self.take_up(sink, file, finished).await? {
-                self.make_file(sink, file, &maxima).await?;
+                self.make_file(sink, file, &mut journal).await?;
             }
             self.passage.bytes_written = self.passage.bytes_written.saturating_add(file.len);
             files.push((file.name.clone(), file.len));
@@ -143,13 +177,28 @@ impl<'a> Job<'a> {
             (self.checkpoint, self.model),
             self.plan,
             self.recipe,
-            &sources,
+            &self.ahead.sources().await,
             &self.passage,
             &self.errors,
         );
         files.push(self.passage.write_text(sink, manifest::NAME, &manifest).await?);
         self.passage.check_sources().await?;
         Ok(files)
+    }
+
+    /// Begins the journal, unless it is begun, once it is known what the source is: before anything counts as finished.
+    async fn begin_journal(
+        &mut self,
+        sink: &mut dyn Sink,
+        journal: &mut Journal,
+    ) -> Result<(), ConvertError> {
+        if self.has_journal {
+            return Ok(());
+        }
+        journal.compare_sources(&self.ahead.sources().await)?;
+        sink.begin_journal(&journal.bytes()).await?;
+        self.has_journal = true;
+        Ok(())
     }
 
     /// Takes over a file that a stopped run has finished, if it is what that run says and this plan promises.
@@ -183,12 +232,13 @@ impl<'a> Job<'a> {
         &mut self,
         sink: &mut dyn Sink,
         file: &'a PlanFile,
-        maxima: &[f32],
+        journal: &mut Journal,
     ) -> Result<(), ConvertError> {
         let (copied, notes) = (self.copied, self.notes.len());
         sink.create(&file.name, file.len).await?;
-        self.write_file(sink, file, maxima).await?;
+        self.write_file(sink, file).await?;
         self.passage.read_back(sink, &promised(file)).await?;
+        self.begin_journal(sink, journal).await?;
         // Nothing that was made of another source may count as finished.
         self.passage.check_sources().await?;
         let hash = |t: &PlanTensor| {
@@ -212,12 +262,7 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    async fn write_file(
-        &mut self,
-        sink: &mut dyn Sink,
-        file: &'a PlanFile,
-        maxima: &[f32],
-    ) -> Result<(), ConvertError> {
+    async fn write_file(&mut self, sink: &mut dyn Sink, file: &'a PlanFile) -> Result<(), ConvertError> {
         sink.write_at(&file.name, 0, &file.header).await?;
         // Where the block scales of each packed layer go: looked up once a layer, in files of many thousands.
         let block_scales: BTreeMap<usize, &PlanTensor> = file
@@ -228,7 +273,7 @@ impl<'a> Job<'a> {
         for tensor in &file.tensors {
             let name = tensor.spec.name.as_str();
             let number = match &tensor.step {
-                Step::Scalar(i, leaf) => self.scalar(*i, leaf, maxima)?,
+                Step::Scalar(i, leaf) => self.scalar(*i, leaf).await?,
                 Step::Constant(value) => Some(*value),
                 Step::Largest(places) => Some(self.largest(places).await?),
                 _ => None,
@@ -257,7 +302,7 @@ impl<'a> Job<'a> {
                 Step::Decoded(i) => self.decode_layer(sink, file, tensor, *i).await?,
                 Step::Recast(i, output) => self.recast_layer(sink, file, tensor, (*i, *output)).await?,
                 Step::Codes(i) => {
-                    self.pack(sink, file, *i, (tensor, block_scales.get(i).copied()), maxima).await?;
+                    self.pack(sink, file, *i, (tensor, block_scales.get(i).copied())).await?;
                 }
                 // Written together with the codes; numbers are written above.
                 Step::BlockScales(_) | Step::Scalar(..) | Step::Constant(_) | Step::Largest(_) => {}
@@ -278,8 +323,10 @@ impl<'a> Job<'a> {
         let range =
             source.begin.saturating_add(place.bytes.start)..source.begin.saturating_add(place.bytes.end);
         let spliced = sink.splice(&file.name, offset, &shard.file, range.clone()).await?;
-        let known = self.passage.passing.get(&(place.shard, range.start, range.end)).filter(|_| spliced);
-        if let Some(&mark) = known {
+        if spliced {
+            self.ahead.until(place.shard, range.end).await;
+        }
+        if let Some(mark) = self.ahead.mark(place.shard, &range).filter(|_| spliced) {
             self.passage.written.insert(name.to_string(), mark);
             self.copied += 1;
             return self.passage.step(name, range.end.saturating_sub(range.start));

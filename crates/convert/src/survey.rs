@@ -1,13 +1,14 @@
 //! The first pass over the source: every byte is read once, in order, for its hash and for the maxima of weights.
 
+use crate::ahead::Ahead;
 use crate::error::ConvertError;
-use crate::passage::{length, taken};
-use crate::plan::{Place, Step};
+use crate::passage::{Passage, length, taken};
+use crate::plan::{Place, Plan, Step};
 use crate::run::Job;
 use crate::write::{Mark, Marker};
-use quantscope_audit::Shard;
+use quantscope_audit::{Checkpoint, FallbackEngine, Shard};
 use quantscope_format::{Arrange as _, Sink};
-use quantscope_kernels::{AbsMax, Engine as _, FloatTile, FloatType};
+use quantscope_kernels::{Engine as _, FloatTile, FloatType};
 use std::ops::Range;
 
 /// A weight file of the source as it was read.
@@ -78,7 +79,30 @@ fn end_of_tile(at: u64, budget: u64, len: u64, wanted: &[Wanted]) -> u64 {
     if whole > at { whole } else { whole.saturating_add(width).min(cut.bytes.end) }
 }
 
-impl Job<'_> {
+/// The first pass over the source.
+pub(crate) struct Survey<'a> {
+    checkpoint: &'a Checkpoint,
+    plan: &'a Plan,
+    engine: &'a FallbackEngine<'a>,
+    ahead: &'a Ahead,
+    passage: Passage<'a>,
+    /// Ranges of each shard that the sink splices.
+    spliced: Vec<Vec<Range<u64>>>,
+}
+
+impl<'a> Survey<'a> {
+    /// Of a job that writes to `sink`.
+    pub(crate) fn new(job: &Job<'a>, sink: &dyn Sink) -> Self {
+        let Job { checkpoint, plan, engine, ahead, .. } = *job;
+        let mut survey =
+            Self { checkpoint, plan, engine, ahead, passage: job.passage.beside(), spliced: Vec::new() };
+        let copies = (0_u32..)
+            .zip(&checkpoint.shards)
+            .map(|(s, shard)| if sink.splices(&shard.file) { survey.copies(s) } else { Vec::new() });
+        survey.spliced = copies.collect();
+        survey
+    }
+
     /// Weights of a shard whose maxima are wanted, by their place.
     fn wanted(&self, shard: u32) -> Vec<Wanted> {
         let packed = self.plan.packed.iter().enumerate().filter(|(_, p)| p.encoding.needs_maximum);
@@ -110,56 +134,51 @@ impl Job<'_> {
         places.filter_map(range).collect()
     }
 
-    /// Reads the whole source: what its files are, and the largest magnitude of each packed layer that needs it.
-    pub(crate) async fn survey(
-        &mut self,
-        sink: &dyn Sink,
-    ) -> Result<(Vec<SourceFile>, Vec<AbsMax>), ConvertError> {
+    /// Reads the whole source, and tells what it finds as it goes.
+    pub(crate) async fn run(mut self) -> Result<(), ConvertError> {
         let checkpoint = self.checkpoint;
-        self.passage.begin("Measuring the source", checkpoint.byte_len());
-        let mut maxima = vec![AbsMax::default(); self.plan.packed.len()];
-        let mut sources = Vec::with_capacity(checkpoint.shards.len());
-        for (s, shard) in (0_u32..).zip(&checkpoint.shards) {
-            let wanted = self.wanted(s);
-            let copies = if sink.splices(&shard.file) { self.copies(s) } else { Vec::new() };
-            let mut passing = Passing::new(copies);
-            sources.push(self.survey_shard(shard, &wanted, &mut maxima, &mut passing).await?);
-            let marks = passing.done.into_iter().map(|(range, mark)| ((s, range.start, range.end), mark));
-            self.passage.passing.extend(marks);
+        let spliced = std::mem::take(&mut self.spliced);
+        for ((s, shard), copies) in (0_u32..).zip(&checkpoint.shards).zip(spliced) {
+            let source = self.measure(s, shard, Passing::new(copies)).await?;
+            self.ahead.end_shard(source);
         }
-        Ok((sources, maxima))
+        self.ahead.end();
+        Ok(())
     }
 
-    async fn survey_shard(
+    async fn measure(
         &mut self,
+        s: u32,
         shard: &Shard,
-        mut wanted: &[Wanted],
-        maxima: &mut [AbsMax],
-        passing: &mut Passing,
+        mut passing: Passing,
     ) -> Result<SourceFile, ConvertError> {
         let len = shard.header.file_len;
+        let weights = self.wanted(s);
+        let mut wanted = weights.as_slice();
         let mut hash = self.passage.growing(len);
         let mut at = 0;
         while at < len {
             while wanted.first().is_some_and(|w| w.bytes.end <= at) {
                 wanted = wanted.get(1..).unwrap_or_default();
             }
-            let end = end_of_tile(at, self.tile_bytes(), len, wanted);
+            let end = end_of_tile(at, self.passage.tile_bytes(), len, wanted);
             let bytes = taken(shard.source.as_ref(), at, end - at).await?;
             hash.update(&bytes).await;
             passing.see(at, &bytes);
+            self.ahead.passed(s, passing.done.drain(..));
             for weight in wanted.iter().take_while(|w| w.bytes.start < end) {
                 let part = weight.bytes.start.max(at)..weight.bytes.end.min(end);
                 let offset = |n: u64| usize::try_from(n.saturating_sub(at)).unwrap_or(usize::MAX);
                 let values = bytes.get(offset(part.start)..offset(part.end)).unwrap_or_default();
                 let cols = u32::try_from(length(values) / weight.width()).unwrap_or(u32::MAX);
                 let tile = FloatTile { dtype: weight.dtype, bytes: values, rows: 1, cols };
-                let found = self.engine.absmax(tile).await?;
-                if let Some(slot) = maxima.get_mut(weight.packed) {
-                    *slot = slot.max(found);
-                }
+                self.ahead.found(weight.packed, self.engine.absmax(tile).await?);
+            }
+            if wanted.first().is_some_and(|w| w.bytes.start < end) {
+                self.ahead.keep(s, at, &bytes);
             }
             at = end;
+            self.ahead.reach(s, at);
             self.passage.step(&shard.file, length(&bytes))?;
         }
         let sha256 = match hash.end().hash().await {
