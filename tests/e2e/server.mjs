@@ -22,7 +22,7 @@ const alone = {
 // The page that opens addresses may ask the servers of the tests, which are on this machine.
 const withLocal = (text) => text.replace("connect-src 'self' https:", "connect-src 'self' https: http://127.0.0.1:*");
 
-// Under these paths the same page has helpers that end at their fourth task: with an error, or without a word. A
+// Under these paths the same page has helpers that end at their second task: with an error, or without a word. A
 // worker of a worker is out of reach of the tests, its script is not.
 const ends = { "helpers-throw": 'throw new Error("broken on purpose")', "helpers-close": "self.close()" };
 const broken = (script, end) => `${script.replace(/^init\(/m, "await init(")}
@@ -32,7 +32,7 @@ if (self.name.startsWith("compute-")) {
   let tasks = 0;
   self.onmessage = (event) => {
     tasks += 1;
-    if (tasks === 4) { ${ends[end]}; return; }
+    if (tasks === 2) { ${ends[end]}; return; }
     work(event);
   };
 }

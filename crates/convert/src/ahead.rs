@@ -13,11 +13,12 @@ use std::task::{Poll, Waker};
 
 /// Bytes of weights that are kept when they were measured, since they are packed soon after. Natively the source is
 /// measured to its end first, and reading it again costs little.
-const KEPT: u64 = if cfg!(target_arch = "wasm32") { 80 << 20 } else { 0 };
+pub(crate) const KEPT: u64 = if cfg!(target_arch = "wasm32") { 80 << 20 } else { 0 };
 
 /// What is known of the source.
-#[derive(Default)]
 pub(crate) struct Ahead {
+    /// Bytes that are kept, at most.
+    most: u64,
     known: RefCell<Known>,
 }
 
@@ -39,6 +40,11 @@ fn length(bytes: &[u8]) -> u64 {
 }
 
 impl Ahead {
+    /// Of a source of which nothing is known. `most` bytes of it are kept when they were measured.
+    pub(crate) fn new(most: u64) -> Self {
+        Self { most, known: RefCell::default() }
+    }
+
     /// Takes in the largest magnitude of a part of a packed layer.
     pub(crate) fn found(&self, packed: usize, maximum: AbsMax) {
         let mut known = self.known.borrow_mut();
@@ -48,13 +54,10 @@ impl Ahead {
 
     /// Keeps bytes of weights for whoever packs them soon.
     pub(crate) fn keep(&self, shard: u32, at: u64, bytes: &Arc<Buffer>) {
-        if KEPT == 0 {
-            return;
-        }
         let mut known = self.known.borrow_mut();
         known.kept.push_back((shard, at, Arc::clone(bytes)));
         let mut held: u64 = known.kept.iter().map(|(.., bytes)| length(bytes)).sum();
-        while held > KEPT
+        while held > self.most
             && let Some((.., bytes)) = known.kept.pop_front()
         {
             held -= length(&bytes);
@@ -150,5 +153,54 @@ impl Ahead {
     /// The mark of a range that passes unchanged.
     pub(crate) fn mark(&self, shard: u32, range: &Range<u64>) -> Option<Mark> {
         self.known.borrow().passing.get(&(shard, range.start, range.end)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ahead, Arc};
+    use futures_util::FutureExt as _;
+
+    /// Bytes that were kept come as they were, over the ends of tiles; what was not kept, or is of another file, or was
+    /// given up for what came later, does not come.
+    #[test]
+    fn what_was_kept_is_given() {
+        let ahead = Ahead::new(8);
+        for (shard, at, bytes) in [(0, 0, [0, 1, 2, 3]), (0, 4, [4, 5, 6, 7]), (1, 8, [8, 9, 10, 11])] {
+            ahead.keep(shard, at, &Arc::new(bytes.to_vec().into()));
+        }
+        let read = |shard, offset, len| {
+            let mut bytes = vec![99; len];
+            ahead.read(shard, offset, &mut bytes).then_some(bytes)
+        };
+        assert_eq!(read(0, 0, 4), None, "the oldest went");
+        assert_eq!(read(0, 4, 4), Some(vec![4, 5, 6, 7]));
+        assert_eq!(read(0, 5, 2), Some(vec![5, 6]));
+        assert_eq!(read(0, 4, 8), None, "what follows is of another file");
+        assert_eq!(read(1, 4, 4), None);
+        assert_eq!(read(1, 9, 4), None);
+        ahead.keep(1, 12, &Arc::new(vec![12, 13, 14].into()));
+        assert_eq!(read(1, 9, 5), Some(vec![9, 10, 11, 12, 13]));
+        assert_eq!(read(0, 4, 4), None);
+        ahead.end();
+        assert_eq!(read(1, 9, 1), None);
+    }
+
+    /// Whoever waits goes on when the place is reached, or a later file is, or all is known.
+    #[test]
+    fn waiting_ends() {
+        let ahead = Ahead::new(0);
+        ahead.reach(0, 10);
+        assert!(ahead.until(0, 10).now_or_never().is_some());
+        assert!(ahead.until(0, 11).now_or_never().is_none());
+        let mut sources = Box::pin(ahead.sources());
+        assert!(sources.as_mut().now_or_never().is_none());
+        let mut until = Box::pin(ahead.until(0, 11));
+        assert!(until.as_mut().now_or_never().is_none());
+        ahead.reach(1, 0);
+        assert!(until.now_or_never().is_some());
+        ahead.end();
+        assert!(sources.now_or_never().is_some());
+        assert!(ahead.until(7, 0).now_or_never().is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! The maxima that scales are made of, known before anything is packed.
 
 use crate::error::ConvertError;
-use crate::plan::PackedLayer;
+use crate::plan::{PackedLayer, Place};
 use crate::recipe::{Conv3d, ZeroTensors};
 use crate::run::Job;
 use quantscope_kernels::AbsMax;
@@ -17,25 +17,37 @@ pub(crate) fn not_finite(packed: &PackedLayer) -> ConvertError {
 }
 
 impl Job<'_> {
+    /// The packed layers that share their maximum with this one, itself included.
+    fn members(&self, i: usize) -> impl Iterator<Item = (usize, &PackedLayer)> {
+        let group = self.groups.get(&i).and_then(|&group| self.plan.groups.get(group));
+        let alone = group.is_none().then_some(i);
+        let all = group.into_iter().flatten().copied().chain(alone);
+        all.filter_map(|i| Some((i, self.plan.packed.get(i)?)))
+    }
+
+    /// How far the source has to be measured before a layer can be packed: shard, and place within it.
+    pub(crate) fn ready_at(&self, i: usize) -> (u32, u64) {
+        let places = self.members(i).flat_map(|(_, packed)| packed.places());
+        let end = |place: &Place| {
+            let (_, tensor) = self.checkpoint.tensor(place.shard, place.tensor)?;
+            Some((place.shard, tensor.begin.saturating_add(place.bytes.end)))
+        };
+        places.filter_map(end).max().unwrap_or_default()
+    }
+
     /// The maximum that a packed layer's global scale comes from, shared over its fused group; 0 where the scheme needs
     /// none. Waits until the source is measured so far.
     pub(crate) async fn maximum(&self, i: usize) -> Result<f32, ConvertError> {
-        let single = [i];
-        let group = self.groups.get(&i).and_then(|&group| self.plan.groups.get(group));
-        let group = group.map_or(single.as_slice(), Vec::as_slice);
-        let members = || group.iter().filter_map(|&i| Some((i, self.plan.packed.get(i)?)));
-        for place in members().filter(|(_, p)| p.encoding.needs_maximum).flat_map(|(_, p)| p.places()) {
-            let Some((_, tensor)) = self.checkpoint.tensor(place.shard, place.tensor) else { continue };
-            self.ahead.until(place.shard, tensor.begin.saturating_add(place.bytes.end)).await;
-        }
+        let (shard, end) = self.ready_at(i);
+        self.ahead.until(shard, end).await;
         let measured = self.ahead.maxima();
         let mut largest: Option<f32> = None;
-        for (i, packed) in members() {
+        for (i, packed) in self.members(i) {
             let own = self.checked(packed, measured.get(&i).copied().unwrap_or_default())?;
             largest = Some(largest.map_or(own, |largest| largest.max(own)));
         }
         let largest = largest.unwrap_or_default();
-        members().try_for_each(|(_, packed)| self.refuse_zero(packed, largest))?;
+        self.members(i).try_for_each(|(_, packed)| self.refuse_zero(packed, largest))?;
         Ok(largest)
     }
 

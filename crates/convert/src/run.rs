@@ -1,7 +1,7 @@
 //! Carrying a plan out: measure the source, stream tiles, write, read back, compare, commit. File by file, so that a
 //! run that is stopped has finished files to go on from.
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, KEPT};
 use crate::error::ConvertError;
 use crate::journal::{self, Finished, Journal};
 use crate::manifest;
@@ -55,7 +55,7 @@ pub async fn run(
 ) -> Result<Outcome, ConvertError> {
     plan.check()?;
     let engine = FallbackEngine::new(engines);
-    let ahead = Ahead::default();
+    let ahead = Ahead::new(KEPT);
     let mut job = Job {
         checkpoint,
         model,
@@ -270,7 +270,16 @@ impl<'a> Job<'a> {
             .iter()
             .filter_map(|t| if let Step::BlockScales(i) = t.step { Some((i, t)) } else { None })
             .gather_map();
-        for tensor in &file.tensors {
+        // While the source is being measured, layers are packed as they come. All else could have to wait for its end,
+        // like the scales of all layers, which stand first in a file.
+        let waits = !self.ahead.is_done();
+        let (mut tensors, late): (Vec<_>, Vec<_>) =
+            file.tensors.iter().partition(|tensor| waits && matches!(tensor.step, Step::Codes(_)));
+        tensors.arrange_by_key(
+            |tensor| if let Step::Codes(i) = tensor.step { self.ready_at(i) } else { (0, 0) },
+        );
+        tensors.extend(late);
+        for tensor in tensors {
             let name = tensor.spec.name.as_str();
             let number = match &tensor.step {
                 Step::Scalar(i, leaf) => self.scalar(*i, leaf).await?,

@@ -174,9 +174,7 @@ impl<'a> Survey<'a> {
                 let tile = FloatTile { dtype: weight.dtype, bytes: values, rows: 1, cols };
                 self.ahead.found(weight.packed, self.engine.absmax(tile).await?);
             }
-            if wanted.first().is_some_and(|w| w.bytes.start < end) {
-                self.ahead.keep(s, at, &bytes);
-            }
+            self.ahead.keep(s, at, &bytes);
             at = end;
             self.ahead.reach(s, at);
             self.passage.step(&shard.file, length(&bytes))?;

@@ -32,7 +32,7 @@ async function convertIn(page, query, scheme) {
 }
 
 /**
- * Converts until what the result names is `engine`: the first job starts the helpers and does not wait for them,
+ * Converts until what the result names is `engine`: the first plan starts the helpers and no job waits for them,
  * so a small one may be done before they listen.
  */
 async function convertOn(page, engine, query, scheme) {

@@ -16,6 +16,8 @@ impl Desk {
         calibrated: bool,
     ) -> Result<Reply, SessionError> {
         let plan = self.session()?.plan_with_refusals(&self.calibrated(convert, calibrated))?;
+        // They listen by the time that the plan is carried out.
+        self.engines().pool().start();
         let summary = summary_of(&plan).await;
         *self.plan.borrow_mut() = plan;
         Ok(Reply::Planned(summary))
