@@ -4,6 +4,7 @@ use crate::error::ConvertError;
 use crate::plan::{PackedLayer, Place};
 use crate::recipe::{Conv3d, ZeroTensors};
 use crate::run::Job;
+use futures_util::future::LocalBoxFuture;
 use quantscope_kernels::AbsMax;
 use quantscope_schemes::Kind;
 
@@ -37,18 +38,20 @@ impl Job<'_> {
 
     /// The maximum that a packed layer's global scale comes from, shared over its fused group; 0 where the scheme needs
     /// none. Waits until the source is measured so far.
-    pub(crate) async fn maximum(&self, i: usize) -> Result<f32, ConvertError> {
-        let (shard, end) = self.ready_at(i);
-        self.ahead.until(shard, end).await;
-        let measured = self.ahead.maxima();
-        let mut largest: Option<f32> = None;
-        for (i, packed) in self.members(i) {
-            let own = self.checked(packed, measured.get(&i).copied().unwrap_or_default())?;
-            largest = Some(largest.map_or(own, |largest| largest.max(own)));
-        }
-        let largest = largest.unwrap_or_default();
-        self.members(i).try_for_each(|(_, packed)| self.refuse_zero(packed, largest))?;
-        Ok(largest)
+    pub(crate) fn maximum(&self, i: usize) -> LocalBoxFuture<'_, Result<f32, ConvertError>> {
+        Box::pin(async move {
+            let (shard, end) = self.ready_at(i);
+            self.ahead.until(shard, end).await;
+            let measured = self.ahead.maxima();
+            let mut largest: Option<f32> = None;
+            for (i, packed) in self.members(i) {
+                let own = self.checked(packed, measured.get(&i).copied().unwrap_or_default())?;
+                largest = Some(largest.map_or(own, |largest| largest.max(own)));
+            }
+            let largest = largest.unwrap_or_default();
+            self.members(i).try_for_each(|(_, packed)| self.refuse_zero(packed, largest))?;
+            Ok(largest)
+        })
     }
 
     /// Refuses what no scale can stand for, as soon as all of it is measured; what is first in the plan first.

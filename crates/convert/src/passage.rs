@@ -6,6 +6,7 @@ use crate::error::ConvertError;
 use crate::hashing::{Ending, Growing};
 use crate::survey::SourceFile;
 use crate::write::{Mark, Marker};
+use futures_util::future::LocalBoxFuture;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Buffer, Control, Limits, Progress, Sink, Source, SourceError};
 use std::cell::Cell;
@@ -180,22 +181,24 @@ impl<'a> Passage<'a> {
     }
 
     /// SHA-256 and mark of a part of a file that was read before, when whoever hashed it is lost.
-    pub(crate) async fn hash_anew(
-        &mut self,
-        source: &dyn Source,
-        item: &str,
+    pub(crate) fn hash_anew<'s>(
+        &'s mut self,
+        source: &'s dyn Source,
+        item: &'s str,
         range: Range<u64>,
-    ) -> Result<(String, Mark), ConvertError> {
-        let (mut hash, mut marker) = (Digest::default(), Marker::default());
-        let mut offset = range.start;
-        while offset < range.end {
-            let bytes = taken(source, offset, self.tile_bytes().min(range.end - offset)).await?;
-            hash.update_shared(&bytes);
-            marker.update(&bytes);
-            offset += length(&bytes);
-            self.step(item, 0)?;
-        }
-        Ok((hash.finish(), marker.finish()))
+    ) -> LocalBoxFuture<'s, Result<(String, Mark), ConvertError>> {
+        Box::pin(async move {
+            let (mut hash, mut marker) = (Digest::default(), Marker::default());
+            let mut offset = range.start;
+            while offset < range.end {
+                let bytes = taken(source, offset, self.tile_bytes().min(range.end - offset)).await?;
+                hash.update_shared(&bytes);
+                marker.update(&bytes);
+                offset += length(&bytes);
+                self.step(item, 0)?;
+            }
+            Ok((hash.finish(), marker.finish()))
+        })
     }
 
     /// Length and SHA-256 of every source shard.

@@ -11,7 +11,7 @@ use crate::plan::{Place, Plan, PlanFile, PlanTensor, Step};
 use crate::recipe::Recipe;
 use crate::survey::Survey;
 use crate::write::TensorWriter;
-use futures_util::future::try_join;
+use futures_util::future::{LocalBoxFuture, try_join};
 use quantscope_audit::{Checkpoint, Engines, FallbackEngine, Model};
 use quantscope_format::{Arrange as _, Gather as _};
 use quantscope_format::{Control, Limits, Sink, natural_cmp};
@@ -137,15 +137,17 @@ impl<'a> Job<'a> {
         // Each byte is written once and read back once.
         let total = lengths(&self.plan.files).saturating_mul(2);
         self.passage.begin("Converting", total.saturating_add(self.checkpoint.byte_len()));
-        let survey = Survey::new(self, sink).run();
-        if journal.finished.is_empty() {
-            // What is measured is written at once, where reading leaves time for it.
-            let ((), files) = try_join(survey, self.write(sink, journal)).await?;
-            return Ok(files);
+        let survey: LocalBoxFuture<'_, _> = Box::pin(Survey::new(self, sink).run());
+        let continues = !journal.finished.is_empty();
+        // Boxed, or the program would hold all of it once for each of the two ways.
+        let write: LocalBoxFuture<'_, _> = Box::pin(self.write(sink, journal));
+        if continues {
+            // What is finished is only taken over from the same source.
+            survey.await?;
+            return write.await;
         }
-        // What is finished is only taken over from the same source.
-        survey.await?;
-        self.write(sink, journal).await
+        // What is measured is written at once, where reading leaves time for it.
+        Ok(try_join(survey, write).await?.1)
     }
 
     /// Writes everything.
@@ -187,18 +189,20 @@ impl<'a> Job<'a> {
     }
 
     /// Begins the journal, unless it is begun, once it is known what the source is: before anything counts as finished.
-    async fn begin_journal(
-        &mut self,
-        sink: &mut dyn Sink,
-        journal: &mut Journal,
-    ) -> Result<(), ConvertError> {
-        if self.has_journal {
-            return Ok(());
-        }
-        journal.compare_sources(&self.ahead.sources().await)?;
-        sink.begin_journal(&journal.bytes()).await?;
-        self.has_journal = true;
-        Ok(())
+    fn begin_journal<'s>(
+        &'s mut self,
+        sink: &'s mut dyn Sink,
+        journal: &'s mut Journal,
+    ) -> LocalBoxFuture<'s, Result<(), ConvertError>> {
+        Box::pin(async move {
+            if self.has_journal {
+                return Ok(());
+            }
+            journal.compare_sources(&self.ahead.sources().await)?;
+            sink.begin_journal(&journal.bytes()).await?;
+            self.has_journal = true;
+            Ok(())
+        })
     }
 
     /// Takes over a file that a stopped run has finished, if it is what that run says and this plan promises.

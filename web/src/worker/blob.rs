@@ -1,7 +1,6 @@
 //! A file that the user picked, as a source of ranges.
 
-use super::js;
-use super::stream::Stream;
+use super::{js, later, stream};
 use futures_util::future::LocalBoxFuture;
 use js_sys::{ArrayBuffer, Uint8Array};
 use quantscope_session::SourceError;
@@ -126,11 +125,12 @@ impl quantscope_session::Source for BlobSource {
             let is_large = wanted >= LARGE;
             let follows = self.last_end.replace(asked.end) == offset && is_large;
             let next = asked.end..asked.end.saturating_add(wanted).min(self.len);
-            let stream = Stream::waiting(&self.blob, offset);
-            let stream =
-                stream.or_else(|| if is_large { Stream::open(&self.blob, offset, self.len) } else { None });
-            if let Some(stream) = stream {
-                let came = stream.fill(offset, buf).await.map_err(|error| self.io(&error))?;
+            // What reads tensors is here by then; a header does without.
+            let until = is_large.then_some(self.len);
+            if later::is_here()
+                && let Some(read) = stream::read(&self.blob, offset, until, buf)
+            {
+                let came = read.await.map_err(|error| self.io(&error))?;
                 let end = offset.saturating_add(came as u64);
                 return if end == asked.end { Ok(()) } else { Err(self.past_end(end, &asked)) };
             }

@@ -2,6 +2,7 @@
 //! buffer again and again. A slice read whole comes in fresh memory, which takes it twice as long.
 
 use super::{blob, scope};
+use futures_util::future::LocalBoxFuture;
 use js_sys::{ArrayBuffer, Reflect, Uint8Array};
 use std::cell::RefCell;
 use wasm_bindgen::{JsCast, JsValue};
@@ -22,7 +23,7 @@ thread_local! {
 }
 
 /// A file that is being read.
-pub(super) struct Stream {
+struct Stream {
     blob: Blob,
     /// Where the next byte lies.
     at: u64,
@@ -31,22 +32,35 @@ pub(super) struct Stream {
     used: f64,
 }
 
+/// Reads from `offset` on into `buf`, in a stream that waits there or that a large read opens. Answers how many bytes
+/// came: fewer only at the file's end. `None` where slices are to be read.
+// Not inlined, or it would be a part of what opens files, which is here first.
+#[inline(never)]
+pub(super) fn read<'a>(
+    blob: &Blob,
+    offset: u64,
+    end: Option<u64>,
+    buf: &'a mut [u8],
+) -> Option<LocalBoxFuture<'a, Result<usize, JsValue>>> {
+    let stream = Stream::waiting(blob, offset).or_else(|| Stream::open(blob, offset, end?))?;
+    Some(Box::pin(stream.fill(offset, buf)))
+}
+
 impl Stream {
     /// The stream that goes on at `offset` of a file, or shortly before it.
-    pub(super) fn waiting(blob: &Blob, offset: u64) -> Option<Self> {
+    fn waiting(blob: &Blob, offset: u64) -> Option<Self> {
         let now = now();
         WAITING.with_borrow_mut(|waiting| {
             waiting.retain(|stream| now - stream.used < STILL_MS);
             let fits = |stream: &Self| {
-                stream.blob == *blob
-                    && (stream.at..=stream.at.saturating_add(GAP)).contains(&offset)
+                stream.blob == *blob && (stream.at..=stream.at.saturating_add(GAP)).contains(&offset)
             };
             waiting.iter().position(fits).map(|at| waiting.remove(at))
         })
     }
 
     /// A stream from `offset` to `end`; `None` in browsers that cannot fill a buffer of ours.
-    pub(super) fn open(blob: &Blob, offset: u64, end: u64) -> Option<Self> {
+    fn open(blob: &Blob, offset: u64, end: u64) -> Option<Self> {
         let options = ReadableStreamGetReaderOptions::new();
         options.set_mode(ReadableStreamReaderMode::Byob);
         let stream = blob::slice(blob, offset..end).ok()?.stream();
@@ -62,7 +76,7 @@ impl Stream {
     ///
     /// # Errors
     /// What the browser says.
-    pub(super) async fn fill(mut self, offset: u64, buf: &mut [u8]) -> Result<usize, JsValue> {
+    async fn fill(mut self, offset: u64, buf: &mut [u8]) -> Result<usize, JsValue> {
         while self.at < offset {
             let skipped = u32::try_from(offset - self.at).unwrap_or(ASKED);
             if self.next(skipped).await?.length() == 0 {
