@@ -277,13 +277,14 @@ impl<'a> Job<'a> {
         // While the source is being measured, layers are packed as they come. All else could have to wait for its end,
         // like the scales of all layers, which stand first in a file.
         let waits = !self.ahead.is_done();
-        let (mut tensors, late): (Vec<_>, Vec<_>) =
-            file.tensors.iter().partition(|tensor| waits && matches!(tensor.step, Step::Codes(_)));
-        tensors.arrange_by_key(
-            |tensor| if let Step::Codes(i) = tensor.step { self.ready_at(i) } else { (0, 0) },
-        );
-        tensors.extend(late);
-        for tensor in tensors {
+        let layer = |&t: &usize| match file.tensors.get(t)?.step {
+            Step::Codes(i) if waits => Some(i),
+            _ => None,
+        };
+        let (mut order, late): (Vec<usize>, Vec<usize>) =
+            (0..file.tensors.len()).partition(|t| layer(t).is_some());
+        order.arrange_by_key(|t| layer(t).map(|i| self.ready_at(i)));
+        for tensor in order.into_iter().chain(late).filter_map(|t| file.tensors.get(t)) {
             let name = tensor.spec.name.as_str();
             let number = match &tensor.step {
                 Step::Scalar(i, leaf) => self.scalar(*i, leaf).await?,
