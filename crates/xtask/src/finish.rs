@@ -78,8 +78,10 @@ fn divide(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What wasm-opt is told, as `index.html` has it for the other program.
-const OPTIMIZER: [&str; 9] = [
+/// What wasm-opt is told, as `index.html` has it for the other program; the passes differ by what makes each smaller.
+const OPTIMIZER: [&str; 11] = [
+    "-Oz",
+    "--gufa",
     "-Oz",
     "--enable-simd",
     "--enable-bulk-memory",

@@ -24,6 +24,9 @@ const BEYOND: u64 = 8;
 const UNTOLD: u64 = 16;
 /// Milliseconds without scrolling after which the list is at rest.
 const REST_MS: u32 = 100;
+/// Rows made at a time before there is need of them, and the milliseconds between.
+const AHEAD: usize = 4;
+const AHEAD_MS: u32 = 15;
 
 /// What the rows are to say.
 #[derive(Debug)]
@@ -82,6 +85,8 @@ pub(super) struct RowPool {
     top: u64,
     total: u64,
     told: Range<u64>,
+    /// Runs while rows are made that nobody needs yet.
+    ahead: Option<Timeout>,
     /// Runs while the list scrolls.
     rest: Option<Timeout>,
     moved: bool,
@@ -127,10 +132,31 @@ impl RowPool {
         }
         let window = pool.tell();
         drop(pool);
+        Self::make_ahead(this);
         match goes_to {
             Some(row) => Self::go_to(this, row).or(window),
             None => window,
         }
+    }
+
+    /// Makes the rows that a longer list would need, a few at a time: a key that brings one should not wait for them.
+    fn make_ahead(this: &Rc<RefCell<Self>>) {
+        let weak = Rc::downgrade(this);
+        let mut pool = this.borrow_mut();
+        let lacks = usize::try_from(pool.room).is_ok_and(|room| pool.rows.len() < room);
+        pool.ahead = lacks.then(|| {
+            Timeout::new(AHEAD_MS, move || {
+                let Some(this) = weak.upgrade() else { return };
+                this.borrow_mut().make(AHEAD);
+                Self::make_ahead(&this);
+            })
+        });
+    }
+
+    /// Makes rows that are not in the document yet.
+    fn make(&mut self, count: usize) {
+        let (Some(shown), Ok(apart)) = (&self.shown, nodes::document().create_element("div")) else { return };
+        self.rows.extend((0..count).map(|_| Row::new(&apart, shown.columns.iter(), shown.flat)));
     }
 
     /// Says the same with more rows. Answers as [`Self::show`].
@@ -220,10 +246,9 @@ impl RowPool {
 
     /// Puts as many elements into the document as there are rows to draw; `afresh`, if they are to be others.
     fn attach(&mut self, wanted: usize, afresh: bool) {
-        let (Some((list, whole)), Some(shown)) = (&self.list, &self.shown) else { return };
-        if wanted == self.attached && !afresh {
+        let Some((list, whole)) = self.list.clone().filter(|_| wanted != self.attached || afresh) else {
             return;
-        }
+        };
         let focus = focused().filter(|focus| list.contains(Some(focus)));
         if afresh || self.front != 0 {
             whole.set_text_content(None);
@@ -236,17 +261,16 @@ impl RowPool {
         for row in self.rows.iter().skip(wanted) {
             row.element.remove();
         }
+        let lacking = wanted.saturating_sub(self.rows.len());
+        self.make(lacking);
         for row in self.rows.iter().take(wanted).skip(self.attached) {
-            nodes::put(whole, &row.element);
-        }
-        while self.rows.len() < wanted {
-            self.rows.push(Row::new(whole, shown.columns.iter(), shown.flat));
+            nodes::put(&whole, &row.element);
         }
         (self.attached, self.front) = (wanted, 0);
         // What was taken out, if only for a moment, has lost the focus.
         match focus {
             Some(focus) if list.contains(Some(&focus)) => focus_on(&focus),
-            Some(_) => focus_on(list),
+            Some(_) => focus_on(&list),
             None => {}
         }
     }
