@@ -60,15 +60,17 @@ impl Names {
     /// Where a name holds a text, from a place in it on.
     fn find(&self, index: usize, from: usize, part: &str) -> Option<usize> {
         let end = self.begins.get(index.checked_add(1)?)?.checked_sub(END.len_utf8())?;
-        let name = self.text.get(from..end)?;
-        if name.starts_with(part) { Some(from) } else { name.find(part).map(|at| from + at) }
+        place_in(self.text.as_bytes().get(from..end)?, part.as_bytes()).map(|at| from + at)
     }
 
     fn search(&self, part: &str) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let mut spans = self.begins.iter().copied().zip(self.begins.iter().copied().skip(1)).enumerate();
         let mut from = 0;
-        while let Some(at) = self.text.get(from..).and_then(|rest| rest.find(part)).map(|at| from + at) {
+        let text = self.text.as_bytes();
+        while let Some(at) =
+            text.get(from..).and_then(|rest| place_in(rest, part.as_bytes())).map(|at| from + at)
+        {
             let Some((index, (_, next))) = spans.find(|(_, (_, next))| *next > at) else { break };
             // A text that goes on behind the end of the name is not in it, nor is it further on in the same name.
             if at.saturating_add(part.len()) < next {
@@ -78,6 +80,14 @@ impl Names {
         }
         found
     }
+}
+
+/// Where a text holds another one for the first time. The standard one prepares for each text that it looks through,
+/// which takes longer than to look through a name.
+fn place_in(text: &[u8], part: &[u8]) -> Option<usize> {
+    let Some((first, rest)) = part.split_first() else { return Some(0) };
+    let holds_rest = |at: usize| text.get(at + 1..).is_some_and(|behind| behind.starts_with(rest));
+    text.iter().enumerate().position(|(at, byte)| byte == first && holds_rest(at))
 }
 
 #[cfg(test)]
