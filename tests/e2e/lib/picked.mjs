@@ -53,6 +53,23 @@ export const removePicked = (page) => page.evaluate(async () => {
   await root.removeEntry("picked", { recursive: true });
 });
 
+/** Presses a button, and takes the folder away that is picked then, before a file in it is open: the browser keeps those. */
+export const pickAndRemove = (page, button) => page.evaluate(async (button) => {
+  const root = await navigator.storage.getDirectory();
+  const removed = async () => {
+    try {
+      await root.removeEntry("picked", { recursive: true });
+      return true;
+    } catch (error) {
+      if (error.name !== "NotFoundError" && error.name !== "NoModificationAllowedError") throw error;
+      return false;
+    }
+  };
+  await removed();
+  document.querySelector(`[data-testid="${button}"]`).click();
+  while (!await removed()) await new Promise((next) => { setTimeout(next, 1); });
+}, button);
+
 /** Names of what tabs have in the browser's private file system: a folder for each that lives. */
 export const tabFolders = (page) => page.evaluate(async () => {
   const root = await navigator.storage.getDirectory();

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, test } from "../lib/fixtures.mjs";
 import { discard, scratch } from "../lib/folders.mjs";
 import { arrive, openFolder, part, save, view } from "../lib/page.mjs";
-import { answerPicker, finishedFiles, pickedFiles, putIntoPicked, removePicked, tabFolders } from "../lib/picked.mjs";
+import { answerPicker, finishedFiles, pickAndRemove, pickedFiles, putIntoPicked, removePicked, tabFolders } from "../lib/picked.mjs";
 import { layers } from "../lib/random.mjs";
 import { parseTensors, writeTensors } from "../lib/safetensors.mjs";
 
@@ -116,9 +116,7 @@ test("cancelled: nothing is left, and the page goes on", async ({ page, context 
 test("a folder that goes away is told, and the next one is written", async ({ page, context }) => {
   await answerPicker(context);
   await ready(page);
-  await part(page, "plan-run-into").click();
-  await expect(part(page, "job-bar")).toBeVisible();
-  await removePicked(page);
+  await pickAndRemove(page, "plan-run-into");
   await expect(page.getByRole("alert")).toContainText(/folder was moved or removed|NotFoundError|InvalidStateError/, { timeout: 60_000 });
   await part(page, "plan-run-into").click();
   await expect(part(page, "convert-result")).toBeVisible({ timeout: 60_000 });
