@@ -110,7 +110,8 @@ fn decode(codes: &[u8], factors: &mut impl Iterator<Item = f32>, nibbles: Nibble
 }
 
 /// The value of an E2M1 code. From 1.0 on its exponent and mantissa are those of the F32 but for the bias; the only
-/// other one is 0.5.
+/// other one is 0.5. `e2m1::decode` is a table, and gives code 8 another sign; of a zero no magnitude of a difference
+/// tells the sign.
 #[inline(always)]
 fn e2m1_value(code: u32) -> f32 {
     let magnitude = code & 7;
