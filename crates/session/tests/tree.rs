@@ -211,6 +211,49 @@ fn every_row_sums_up_what_is_below_it() {
 }
 
 #[test]
+fn rows_of_a_search_sum_up_what_matches_alone() {
+    let mut tensors = mixture(4, 3);
+    // Another scheme beside the first, layers with others below them, and something to find.
+    tensors.push(("model.layers.2.mlp.extra.weight".into(), "F32", vec![4, 4]));
+    tensors.push(("model.layers.3.mlp.weight".into(), "BF16", vec![4, 4]));
+    tensors.push(("model.layers.4.mlp.weight".into(), "F32", vec![4, 4]));
+    tensors.push(("model.layers.1.mlp.experts.2.up_proj.weight_quantizer._amax".into(), "F32", vec![]));
+    let session = open_tensors(&tensors);
+    for text in ["mlp", "experts", "experts.1", "layers.3", "proj", "extra", "e", "4.mlp", "up_proj", "2"] {
+        let page = all_open(&session, text);
+        assert!(!page.rows.is_empty(), "{text:?}");
+        for row in page.rows.iter().filter(|row| row.folded == 1) {
+            let (mut layers, mut findings) = (0, 0);
+            let mut schemes: BTreeMap<String, u64> = BTreeMap::new();
+            for (name, dtype, shape) in &tensors {
+                let (layer, rest) = name.split_once(".weight").unwrap();
+                let below = layer.strip_prefix(&row.key).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+                if !below || !layer.contains(text) {
+                    continue;
+                }
+                if rest.is_empty() {
+                    layers += 1;
+                    findings += session.layer(layer).unwrap().findings.len();
+                }
+                // What a quantizer left has the scheme of its layer.
+                let scheme = if *dtype == "F32" && rest.is_empty() { "f32" } else { "bf16" };
+                let width = if *dtype == "F32" { 4 } else { 2 };
+                *schemes.entry(scheme.into()).or_insert(0) += shape.iter().product::<u64>() * width;
+            }
+            assert_eq!(
+                (row.layers, row.findings),
+                (layers, u64::try_from(findings).unwrap()),
+                "{text:?}, {}",
+                row.key
+            );
+            assert_eq!(row.bytes, schemes.values().sum::<u64>(), "{text:?}, {}", row.key);
+            let said = row.schemes.iter().map(|share| (share.scheme.clone(), share.bytes)).collect();
+            assert_eq!(schemes, said, "{text:?}, {}", row.key);
+        }
+    }
+}
+
+#[test]
 fn a_search_leaves_what_matches_and_the_way_to_it() {
     let session = open_tensors(&mixture(6, 3));
     let page = ask(&session, "*.q_proj", &[]);

@@ -17,6 +17,14 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// These nodes in one row.
+    pub(crate) fn of(nodes: Vec<u32>) -> Self {
+        match *nodes.as_slice() {
+            [alone] => Self::Node(alone),
+            _ => Self::Alike(nodes),
+        }
+    }
+
     /// The nodes in it.
     pub(crate) fn nodes(&self) -> &[u32] {
         match self {
@@ -36,24 +44,36 @@ pub(crate) fn number(segment: &str) -> Option<u64> {
     digits.then(|| segment.parse().ok()).flatten()
 }
 
+/// The form of a node that may be one of a set.
+fn form(forest: &Forest, node: u32) -> Option<u32> {
+    forest.node(node).filter(|node| node.is_numbered).map(|node| node.form)
+}
+
+/// Whether siblings become one row.
+pub(crate) fn are_alike(forest: &Forest, siblings: &[u32]) -> bool {
+    siblings.split_first().is_some_and(|(&first, others)| {
+        let shared = form(forest, first);
+        others.is_empty() || shared.is_some() && others.iter().all(|&other| form(forest, other) == shared)
+    })
+}
+
 /// Puts siblings that look alike together, each set where its first member stands.
-pub(crate) fn fold(forest: &Forest, siblings: impl Iterator<Item = u32>) -> Vec<Item> {
+pub(crate) fn fold(forest: &Forest, siblings: Vec<u32>) -> Vec<Item> {
+    // As a rule they all do.
+    if are_alike(forest, &siblings) {
+        return vec![Item::of(siblings)];
+    }
     let mut sets: Vec<Vec<u32>> = Vec::new();
     let mut of_form: HashMap<u32, usize> = HashMap::new();
     for sibling in siblings {
-        let form = forest.node(sibling).filter(|node| node.is_numbered).map(|node| node.form);
         let next = sets.len();
-        let set = form.map_or(next, |form| *of_form.entry(form).or_insert(next));
+        let set = form(forest, sibling).map_or(next, |form| *of_form.entry(form).or_insert(next));
         match sets.get_mut(set) {
             Some(set) => set.push(sibling),
             None => sets.push(vec![sibling]),
         }
     }
-    let item = |set: Vec<u32>| match *set.as_slice() {
-        [alone] => Item::Node(alone),
-        _ => Item::Alike(set),
-    };
-    sets.into_iter().map(item).collect()
+    sets.into_iter().map(Item::of).collect()
 }
 
 /// What the numbers of siblings are called together: `0–2`, `0, 2, 4 …`.

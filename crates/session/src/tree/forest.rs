@@ -167,6 +167,11 @@ impl Forest {
         self.nodes.get(place(index))
     }
 
+    /// The nodes below a node.
+    pub(crate) fn children(&self, index: u32) -> &[u32] {
+        self.node(index).map(|node| node.children.as_slice()).unwrap_or_default()
+    }
+
     /// The last segment of a node's path.
     pub(crate) fn segment<'a>(&self, layers: &'a [LayerInfo], index: u32) -> &'a str {
         self.part(layers, index, |node| node.begin)
@@ -190,8 +195,7 @@ impl Forest {
         let mut at = ROOT;
         for (begin, end) in segments(path) {
             let wanted = path.get(begin..end)?;
-            let children = &self.node(at)?.children;
-            at = children.iter().copied().find(|&child| self.segment(layers, child) == wanted)?;
+            at = self.children(at).iter().copied().find(|&child| self.segment(layers, child) == wanted)?;
         }
         Some(at)
     }
@@ -199,19 +203,12 @@ impl Forest {
     /// Layers at and below some nodes.
     pub(crate) fn layers_below(&self, of: &[u32]) -> Vec<u32> {
         let mut found = Vec::new();
-        self.each_below(of, &mut |layer| found.push(layer));
-        found.arrange();
-        found
-    }
-
-    /// Calls `take` with each layer at and below some nodes, in no order.
-    pub(crate) fn each_below(&self, of: &[u32], take: &mut dyn FnMut(u32)) {
         let mut open: Vec<u32> = of.to_vec();
         while let Some(node) = open.pop().and_then(|index| self.node(index)) {
-            if let Some(layer) = node.layer {
-                take(layer);
-            }
+            found.extend(node.layer);
             open.extend(&node.children);
         }
+        found.arrange();
+        found
     }
 }

@@ -4,6 +4,7 @@ mod fold;
 mod forest;
 mod names;
 mod rows;
+mod sums;
 mod visible;
 
 pub(crate) use forest::{Forest, place};
@@ -94,8 +95,7 @@ pub struct SchemeBytes {
 #[derive(Clone, Default)]
 pub(crate) struct Explorer {
     of_model: Rc<OfModel>,
-    /// Of each layer what it adds to sums.
-    own_sums: RefCell<Option<Rc<[visible::Sums]>>>,
+    sums_of_all: RefCell<Option<Rc<Vec<sums::Sums>>>>,
     last: RefCell<Option<(TreeQuery, Rc<visible::Visible>)>>,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Explorer {
 struct OfModel {
     forest: OnceCell<Rc<Forest>>,
     names: OnceCell<names::Names>,
-    schemes: OnceCell<rows::SchemesOfModel>,
+    of_one_scheme: OnceCell<Vec<Option<u32>>>,
     /// Kinds and schemes to choose from.
     choices: OnceCell<(Vec<String>, Vec<String>)>,
 }
@@ -112,7 +112,7 @@ struct OfModel {
 impl Explorer {
     /// Findings have changed: sums of findings are asked anew.
     pub(crate) fn forget_rows(&self) {
-        *self.own_sums.borrow_mut() = None;
+        *self.sums_of_all.borrow_mut() = None;
         *self.last.borrow_mut() = None;
     }
 }
@@ -133,23 +133,22 @@ impl crate::Session {
         self.explorer.of_model.names.get_or_init(|| names::Names::new(&self.model.layers))
     }
 
-    fn schemes_of_model(&self) -> &rows::SchemesOfModel {
-        self.explorer.of_model.schemes.get_or_init(|| rows::SchemesOfModel::new(&self.model.layers))
+    /// Of each node one of the layers at and below it, where all of those have one scheme.
+    fn of_one_scheme(&self) -> &[Option<u32>] {
+        let made = || rows::of_one_scheme(&self.model.layers, &self.forest());
+        self.explorer.of_model.of_one_scheme.get_or_init(made)
     }
 
     /// Makes what the first search would have to make, while nobody waits for it.
     pub fn prepare_search(&self) {
         self.searched_names();
-        self.own_sums();
+        self.sums_of_all();
     }
 
-    /// What each layer adds to the sums of the rows that it is in, by index.
-    pub(crate) fn own_sums(&self) -> Rc<[visible::Sums]> {
-        let made = || {
-            let layers = (0_u32..).zip(&self.model.layers);
-            layers.map(|(index, layer)| visible::Sums::of(self, index, layer)).collect()
-        };
-        Rc::clone(self.explorer.own_sums.borrow_mut().get_or_insert_with(made))
+    /// The sums of each node where every layer matches, by index.
+    fn sums_of_all(&self) -> Rc<Vec<sums::Sums>> {
+        let made = || Rc::new(sums::of_all(self, &self.forest()));
+        Rc::clone(self.explorer.sums_of_all.borrow_mut().get_or_insert_with(made))
     }
 
     /// Kinds and schemes that are there, for choices.

@@ -49,7 +49,11 @@ impl Names {
         // A name that holds a text holds what it begins with, and not before that.
         let goes_on = !last.part.is_empty() && part.starts_with(&last.part);
         last.found = if goes_on {
-            last.found.iter().filter_map(|&(index, at)| Some((index, self.find(index, at, part)?))).collect()
+            let mut way = None;
+            last.found
+                .iter()
+                .filter_map(|&(index, at)| Some((index, self.find(index, at, part, &mut way)?)))
+                .collect()
         } else {
             self.search(part)
         };
@@ -57,10 +61,23 @@ impl Names {
         last.found.iter().map(|&(index, _)| index).collect()
     }
 
-    /// Where a name holds a text, from a place in it on.
-    fn find(&self, index: usize, from: usize, part: &str) -> Option<usize> {
+    /// Where a name holds a text, from a place in it on. `way` is what led to the text in the name before, the text
+    /// with it: names beside each other mostly go the same way.
+    fn find<'a>(
+        &'a self,
+        index: usize,
+        from: usize,
+        part: &str,
+        way: &mut Option<&'a [u8]>,
+    ) -> Option<usize> {
         let end = self.begins.get(index.checked_add(1)?)?.checked_sub(END.len_utf8())?;
-        place_in(self.text.as_bytes().get(from..end)?, part.as_bytes()).map(|at| from + at)
+        let rest = self.text.as_bytes().get(from..end)?;
+        if let Some(way) = way.filter(|way| rest.starts_with(way)) {
+            return Some(from + way.len() - part.len());
+        }
+        let at = place_in(rest, part.as_bytes())?;
+        *way = rest.get(..at + part.len());
+        Some(from + at)
     }
 
     fn search(&self, part: &str) -> Vec<(usize, usize)> {
@@ -112,7 +129,23 @@ mod tests {
 
     #[test]
     fn typing_on_finds_what_a_search_from_the_start_finds() {
-        let names = ["ab.ab.abc", "abc", "a", "ba.abx", "x\nabc", "abab", "Ö.öab", "aab", "b"];
+        let names = [
+            "ab.ab.abc",
+            "ab.ab.abcd",
+            "ab.abb.abc",
+            "ab.ab.ab",
+            "abc",
+            "a",
+            "ba.abx",
+            "ba.abxy",
+            "x\nabc",
+            "abab",
+            "abab.",
+            "aabab",
+            "Ö.öab",
+            "aab",
+            "b",
+        ];
         let all = Names::of(names.into_iter());
         for typed in ["abc", "ab.abc", "abab", "öab", "x\nab", "aab", "b.abx", "a.abxy"] {
             for end in (1..=typed.len()).filter(|&end| typed.is_char_boundary(end)) {

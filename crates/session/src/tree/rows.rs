@@ -2,7 +2,8 @@
 
 use super::fold::{Item, label};
 use super::forest::{Forest, index_u32, place};
-use super::visible::{Row, Sums, Visible, key_of};
+use super::sums::{Matching, Sums};
+use super::visible::{Row, Visible, key_of};
 use super::{SchemeBytes, TreePage, TreeQuery, TreeRow};
 use crate::layers::MOST_ROWS;
 use crate::{Session, count};
@@ -16,15 +17,15 @@ const SCHEMES: usize = 6;
 pub(crate) fn page(session: &Session, visible: &Visible, query: &TreeQuery) -> TreePage {
     let (total, matching) = match visible {
         Visible::Flat(hits) => (hits.len(), count(hits.len())),
-        Visible::Tree { rows, matching, .. } => (rows.len(), *matching),
+        Visible::Tree { rows, hits, .. } => (rows.len(), *hits),
     };
     let start = usize::try_from(query.filter.start).unwrap_or(usize::MAX).min(total);
     let most = usize::try_from(query.filter.count.min(MOST_ROWS)).unwrap_or(0);
     let rows = match visible {
         Visible::Flat(hits) => hits.iter().skip(start).take(most).filter_map(|&i| flat(session, i)).collect(),
-        Visible::Tree { rows, sums, matches, .. } => {
+        Visible::Tree { rows, matching, .. } => {
             let forest = session.forest();
-            let maker = Maker { session, forest: &forest, sums, matches };
+            let maker = Maker { session, forest: &forest, matching };
             rows.iter().skip(start).take(most).map(|row| maker.row(row)).collect()
         }
     };
@@ -63,7 +64,7 @@ fn with_layer(row: TreeRow, layer: &LayerInfo) -> TreeRow {
 
 fn flat(session: &Session, index: usize) -> Option<TreeRow> {
     let layer = session.model.layers.get(index)?;
-    let sums = Sums::of(session, u32::try_from(index).ok()?, layer);
+    let sums = Sums::of(session, index_u32(index));
     let schemes = vec![scheme_bytes(layer, layer.bytes)];
     let row = TreeRow {
         key: layer.name.clone(),
@@ -79,48 +80,37 @@ fn scheme_bytes(layer: &LayerInfo, bytes: u64) -> SchemeBytes {
     SchemeBytes { scheme: layer.scheme.id().into(), family: layer.scheme.family().id().into(), bytes }
 }
 
-/// Which schemes a model has, in the order of their first layers, and of each layer which of them.
-pub(super) struct SchemesOfModel {
-    /// A layer of each.
-    samples: Vec<u32>,
-    /// Of each layer the number of its scheme, and its bytes: what else is known of layers would not be in the
-    /// processor's cache.
-    of_layers: Vec<(u32, u64)>,
-}
-
-impl SchemesOfModel {
-    pub(super) fn new(layers: &[LayerInfo]) -> Self {
-        let mut samples: Vec<u32> = Vec::new();
-        let id = |sample: u32| layers.get(place(sample)).map(|layer| layer.scheme.id());
-        let of_layers = (0_u32..)
-            .zip(layers)
-            .map(|(index, layer)| {
-                let known = samples.iter().position(|&sample| id(sample) == Some(layer.scheme.id()));
-                let number = known.unwrap_or(samples.len());
-                if known.is_none() {
-                    samples.push(index);
-                }
-                (index_u32(number), layer.bytes)
-            })
-            .collect();
-        Self { samples, of_layers }
+/// Of each node one of the layers at and below it, where all of those have one scheme.
+pub(super) fn of_one_scheme(layers: &[LayerInfo], forest: &Forest) -> Vec<Option<u32>> {
+    let scheme = |layer: u32| layers.get(place(layer)).map(|layer| layer.scheme.id());
+    let mut samples = vec![None; forest.nodes.len()];
+    for (index, node) in forest.nodes.iter().enumerate().rev() {
+        let mut sample = node.layer;
+        for &child in &node.children {
+            let below: Option<u32> = samples.get(place(child)).copied().flatten();
+            if below.is_none_or(|below| sample.is_some_and(|sample| scheme(sample) != scheme(below))) {
+                sample = None;
+                break;
+            }
+            sample = below;
+        }
+        if let Some(of_node) = samples.get_mut(index) {
+            *of_node = sample;
+        }
     }
+    samples
 }
 
 struct Maker<'a> {
     session: &'a Session,
     forest: &'a Forest,
-    sums: &'a [Sums],
-    matches: &'a [bool],
+    matching: &'a Matching,
 }
 
 impl Maker<'_> {
     fn row(&self, row: &Row) -> TreeRow {
         let layers = &self.session.model.layers;
-        let mut sums = Sums::default();
-        for &node in row.item.nodes() {
-            sums.add(&self.sums.get(place(node)).copied().unwrap_or_default());
-        }
+        let (sums, schemes) = self.sums_and_schemes(&row.item);
         let made = with_sums(
             TreeRow {
                 key: key_of(self.forest, layers, &row.item),
@@ -128,16 +118,15 @@ impl Maker<'_> {
                 depth: row.depth,
                 open: row.open,
                 folded: count(row.item.nodes().len()),
-                schemes: self.schemes(&row.item),
+                schemes,
                 ..TreeRow::default()
             },
             &sums,
         );
         let own = match row.item {
-            Item::Node(node) => self.forest.node(node).and_then(|node| node.layer),
+            Item::Node(node) => self.matching.layer_of(self.forest, node),
             Item::Alike(_) => None,
         };
-        let own = own.filter(|&at| self.matches.get(place(at)) == Some(&true));
         match own.and_then(|at| layers.get(place(at))) {
             Some(layer) => with_layer(made, layer),
             None => made,
@@ -157,24 +146,38 @@ impl Maker<'_> {
         label
     }
 
-    /// What schemes take of a row, which may have all layers.
-    fn schemes(&self, item: &Item) -> Vec<SchemeBytes> {
-        let SchemesOfModel { samples, of_layers } = self.session.schemes_of_model();
-        let mut shares: Vec<Option<u64>> = vec![None; samples.len()];
-        self.forest.each_below(item.nodes(), &mut |layer| {
-            let matching = self.matches.get(place(layer)) == Some(&true);
-            if let Some(&(scheme, bytes)) = of_layers.get(place(layer)).filter(|_| matching)
-                && let Some(share) = shares.get_mut(place(scheme))
-            {
-                *share = Some(share.unwrap_or(0).saturating_add(bytes));
+    /// What a row adds up to, and what schemes take of it. It may have all layers, so that it is followed down only to
+    /// where they have one scheme.
+    fn sums_and_schemes(&self, item: &Item) -> (Sums, Vec<SchemeBytes>) {
+        let Self { session, forest, matching } = *self;
+        let samples = session.of_one_scheme();
+        let mut total = Sums::default();
+        let mut schemes: Vec<SchemeBytes> = Vec::new();
+        let mut open = item.nodes().to_vec();
+        while let Some(index) = open.pop() {
+            if !matching.has_any(index) {
+                continue;
             }
-        });
-        let named = |(&sample, bytes): (&u32, Option<u64>)| {
-            Some(scheme_bytes(self.session.model.layers.get(place(sample))?, bytes?))
-        };
-        let mut schemes: Vec<SchemeBytes> = samples.iter().zip(shares).filter_map(named).collect();
+            let sample = samples.get(place(index)).copied().flatten();
+            let (layer, sums) = match sample {
+                Some(_) => (sample, matching.sums(session, forest, index)),
+                None => {
+                    open.extend(forest.children(index));
+                    let own = matching.layer_of(forest, index);
+                    (own, own.map(|layer| Sums::of(session, layer)).unwrap_or_default())
+                }
+            };
+            let Some(layer) = layer.and_then(|layer| session.model.layers.get(place(layer))) else {
+                continue;
+            };
+            total.add(&sums);
+            match schemes.iter_mut().find(|share| share.scheme == layer.scheme.id()) {
+                Some(share) => share.bytes = share.bytes.saturating_add(sums.bytes),
+                None => schemes.push(scheme_bytes(layer, sums.bytes)),
+            }
+        }
         schemes.arrange_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.scheme.cmp(&b.scheme)));
         schemes.truncate(SCHEMES);
-        schemes
+        (total, schemes)
     }
 }
