@@ -248,7 +248,16 @@ impl App {
     }
 
     fn act(&mut self, ctx: &Context<Self>, action: Action) {
+        let mut addresses = Vec::new();
         for command in self.state.update(action, clock::now_ms()) {
+            if matches!(command, Command::SetAddress { .. }) {
+                // The browser takes milliseconds over it, in which the worker can do what it is asked.
+                addresses.push(command);
+            } else {
+                self.carry_out(ctx, command);
+            }
+        }
+        for command in addresses {
             self.carry_out(ctx, command);
         }
     }

@@ -83,9 +83,13 @@ pub(super) struct RowPool {
     /// Rows in sight and beyond, whatever there are.
     room: u64,
     top: u64,
+    /// How far the list was scrolled when it was last asked.
+    scrolled_px: i32,
     total: u64,
     told: Range<u64>,
-    /// Runs while rows are made that nobody needs yet.
+    /// Whether rows out of sight still say what was there before: whoever types sees the others the earlier.
+    late: bool,
+    /// Runs while rows are late, or made that nobody needs yet.
     ahead: Option<Timeout>,
     /// Runs while the list scrolls.
     rest: Option<Timeout>,
@@ -119,13 +123,15 @@ impl RowPool {
             let _ = whole.style().set_property("height", &format!("{height}px"));
         }
         let to_top = before.is_some_and(|before| before.rows.epoch != shown.rows.epoch);
-        if to_top {
+        // The browser would lay the page out to find that it is there already.
+        if to_top && pool.scrolled_px != 0 {
             list.set_scroll_top(0);
         }
         let goes_to = shown.cursor.filter(|_| before.and_then(|before| before.cursor) != shown.cursor);
         pool.top = if to_top { 0 } else { pool.top };
         pool.total = shown.rows.total;
         pool.shown = Some(shown);
+        pool.late = to_top;
         pool.draw(afresh);
         if pool.rest.is_none() {
             pool.arrange();
@@ -139,15 +145,22 @@ impl RowPool {
         }
     }
 
-    /// Makes the rows that a longer list would need, a few at a time: a key that brings one should not wait for them.
+    /// Draws the rows that are late, then makes those that a longer list would need, a few at a time: a key that brings
+    /// one should not wait for them.
     fn make_ahead(this: &Rc<RefCell<Self>>) {
         let weak = Rc::downgrade(this);
         let mut pool = this.borrow_mut();
         let lacks = usize::try_from(pool.room).is_ok_and(|room| pool.rows.len() < room);
-        pool.ahead = lacks.then(|| {
+        pool.ahead = (pool.late || lacks).then(|| {
             Timeout::new(AHEAD_MS, move || {
                 let Some(this) = weak.upgrade() else { return };
-                this.borrow_mut().make(AHEAD);
+                let mut pool = this.borrow_mut();
+                if std::mem::take(&mut pool.late) {
+                    pool.draw(false);
+                } else {
+                    pool.make(AHEAD);
+                }
+                drop(pool);
                 Self::make_ahead(&this);
             })
         });
@@ -176,7 +189,8 @@ impl RowPool {
         let mut pool = this.borrow_mut();
         let before = pool.drawn();
         pool.measure();
-        if pool.drawn() == before {
+        // What is late is not to come into sight.
+        if !std::mem::take(&mut pool.late) && pool.drawn() == before {
             return None;
         }
         pool.draw(false);
@@ -239,7 +253,8 @@ impl RowPool {
     fn measure(&mut self) {
         if let Some((list, _)) = &self.list {
             let rows = |px: i32| u64::try_from(px / ROW_PX).unwrap_or(0);
-            self.top = rows(list.scroll_top());
+            self.scrolled_px = list.scroll_top();
+            self.top = rows(self.scrolled_px);
             self.room = rows(list.client_height()) + 2 * BEYOND + 1;
         }
     }
@@ -281,8 +296,13 @@ impl RowPool {
         self.attach(wanted, afresh);
         let (Some((list, _)), Some(shown)) = (&self.list, &self.shown) else { return };
         let focus = focused();
+        // Rows are late at the top of the list alone; those that do not stand at their place cannot wait.
+        let in_time = if self.late { self.room - 2 * BEYOND } else { drawn.end };
         for index in drawn.clone() {
             let Some(at) = self.rows.get_mut(place(index, self.room)) else { continue };
+            if index >= in_time && at.index == Some(index) {
+                continue;
+            }
             // The keyboard does not go with an element to another row: it waits in the list.
             if at.index.is_some_and(|index| !drawn.contains(&index)) && focus.as_ref() == Some(&at.element) {
                 focus_on(list);
