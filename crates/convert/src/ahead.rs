@@ -139,6 +139,20 @@ impl Ahead {
         self.wait(|known| known.at >= (shard, end)).await;
     }
 
+    /// Lets whoever measures go on first, as long as anything is left to measure: what hashes the source must not run
+    /// out of it, for its hash is one chain.
+    pub(crate) async fn give_way(&self) {
+        let mut gave_way = self.is_done();
+        poll_fn(|context| {
+            if std::mem::replace(&mut gave_way, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Waits until all of it is measured; answers what its files are.
     pub(crate) async fn sources(&self) -> Vec<SourceFile> {
         self.wait(|_| false).await;

@@ -31,7 +31,7 @@ impl Growing {
     /// Takes in the next bytes.
     pub(crate) async fn update(&mut self, bytes: &Arc<Buffer>) {
         match self {
-            Self::Here(digest) => digest.update_shared(bytes),
+            Self::Here(digest) => digest.update(bytes).await,
             Self::There(hashing) => hashing.update(bytes).await,
         }
     }
@@ -49,7 +49,7 @@ impl Ending {
     /// The hash as lower-case hex; `None` if whoever took it is lost.
     pub(crate) async fn hash(self) -> Option<String> {
         match self {
-            Self::Here(digest) => Some(digest.finish()),
+            Self::Here(digest) => Some(digest.finish().await),
             Self::There(hash) => hash.await.map(|hash| hex(&hash)),
         }
     }

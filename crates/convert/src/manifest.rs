@@ -1,7 +1,7 @@
 //! `quantscope.manifest.json`: what was made from what, and the hashes that prove it.
 
 use crate::configs::producer;
-use crate::digest::Digest;
+use crate::digest::sha256;
 use crate::noise::LayerError;
 use crate::passage::Passage;
 use crate::plan::Plan;
@@ -20,9 +20,7 @@ pub(crate) const NAME: &str = "quantscope.manifest.json";
 
 /// A weight file: its length and the hash of its header, which the hashes of its tensors complete.
 pub(crate) fn weight_file(name: &str, len: u64, header: &[u8]) -> Value {
-    let mut hash = Digest::default();
-    hash.update(header);
-    json!({"file": name, "bytes": len, "header_sha256": hash.finish()})
+    json!({"file": name, "bytes": len, "header_sha256": sha256(header)})
 }
 
 /// Writes the manifest of a conversion. `passage` has the hashes of all that was written.

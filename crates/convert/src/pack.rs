@@ -208,6 +208,7 @@ impl<'a> Job<'a> {
         let Rectangle { rows, cols } = rectangle;
         let packed_tile = PackedTile { rows, cols, source, codes: &codes, scales };
         packing.gauge.add(self.engine, packed_tile).await?;
+        self.ahead.give_way().await;
         self.passage.step(&packing.packed.name, length(&codes) + length(scales))
     }
 

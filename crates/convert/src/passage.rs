@@ -1,7 +1,7 @@
 //! What conversions and repairs have in common while bytes move: progress and cancelling, hashes, files that
 //! are written whole or copied, and the reading back that proves the output.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, sha256};
 use crate::error::ConvertError;
 use crate::hashing::{Ending, Growing};
 use crate::survey::SourceFile;
@@ -192,12 +192,12 @@ impl<'a> Passage<'a> {
             let mut offset = range.start;
             while offset < range.end {
                 let bytes = taken(source, offset, self.tile_bytes().min(range.end - offset)).await?;
-                hash.update_shared(&bytes);
+                hash.update(&bytes).await;
                 marker.update(&bytes);
                 offset += length(&bytes);
                 self.step(item, 0)?;
             }
-            Ok((hash.finish(), marker.finish()))
+            Ok((hash.finish().await, marker.finish()))
         })
     }
 
@@ -232,11 +232,9 @@ impl<'a> Passage<'a> {
         name: &str,
         bytes: &[u8],
     ) -> Result<(String, u64), ConvertError> {
-        let mut hash = Digest::default();
-        hash.update(bytes);
         sink.create(name, length(bytes)).await?;
         sink.write_at(name, 0, bytes).await?;
-        self.end_other(sink, name, length(bytes), hash.finish()).await
+        self.end_other(sink, name, length(bytes), sha256(bytes)).await
     }
 
     /// Copies a file of the source that holds no weights, and reads it back.
@@ -254,11 +252,11 @@ impl<'a> Passage<'a> {
         while offset < len {
             let bytes = taken(file.source.as_ref(), offset, self.tile_bytes().min(len - offset)).await?;
             sink.write_shared(name, offset, &bytes).await?;
-            hash.update_shared(&bytes);
+            hash.update(&bytes).await;
             offset += length(&bytes);
             self.step(name, 0)?;
         }
-        self.end_other(sink, name, len, hash.finish()).await.map(Some)
+        self.end_other(sink, name, len, hash.finish().await).await.map(Some)
     }
 
     /// Compares a file beside the weights with what was written of it.
@@ -277,11 +275,11 @@ impl<'a> Passage<'a> {
         let mut offset = 0;
         while offset < bytes {
             let part = taken(source.as_ref(), offset, self.tile_bytes().min(bytes - offset)).await?;
-            hash.update_shared(&part);
+            hash.update(&part).await;
             offset += length(&part);
             self.step(name, 0)?;
         }
-        if hash.finish() != sha256 {
+        if hash.finish().await != sha256 {
             return Err(differs(name, "its content"));
         }
         self.bytes_written = self.bytes_written.saturating_add(bytes);
