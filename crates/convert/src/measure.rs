@@ -1,7 +1,7 @@
 //! The maxima that scales are made of, known before anything is packed.
 
 use crate::error::ConvertError;
-use crate::plan::{PackedLayer, Place};
+use crate::plan::{PackedLayer, Place, PlanTensor, Step};
 use crate::recipe::{Conv3d, ZeroTensors};
 use crate::run::Job;
 use futures_util::future::LocalBoxFuture;
@@ -29,11 +29,23 @@ impl Job<'_> {
     /// How far the source has to be measured before a layer can be packed: shard, and place within it.
     pub(crate) fn ready_at(&self, i: usize) -> (u32, u64) {
         let places = self.members(i).flat_map(|(_, packed)| packed.places());
-        let end = |place: &Place| {
-            let (_, tensor) = self.checkpoint.tensor(place.shard, place.tensor)?;
-            Some((place.shard, tensor.begin.saturating_add(place.bytes.end)))
-        };
-        places.filter_map(end).max().unwrap_or_default()
+        places.filter_map(|place| self.end_of(place)).max().unwrap_or_default()
+    }
+
+    /// Where in the source a place ends.
+    fn end_of(&self, place: &Place) -> Option<(u32, u64)> {
+        let (_, tensor) = self.checkpoint.tensor(place.shard, place.tensor)?;
+        Some((place.shard, tensor.begin.saturating_add(place.bytes.end)))
+    }
+
+    /// How far the source is to be measured before a tensor's turn comes; `None` if it has to wait for all of it, like
+    /// the scales of all layers, which stand first in a file.
+    pub(crate) fn due(&self, tensor: &PlanTensor) -> Option<(u32, u64)> {
+        match &tensor.step {
+            Step::Codes(i) => Some(self.ready_at(*i)),
+            Step::Copy(place) => self.end_of(place),
+            _ => None,
+        }
     }
 
     /// The maximum that a packed layer's global scale comes from, shared over its fused group; 0 where the scheme needs

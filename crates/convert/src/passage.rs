@@ -62,6 +62,12 @@ const LARGEST_TILE: u64 = 1 << 30;
 /// Tensors that are read back by turns: where hashing has threads of its own, as many of those are busy.
 const LANES: usize = if cfg!(target_arch = "wasm32") { 1 } else { 2 };
 
+/// What tensors that were read to their end may have, in tiles, while they are still hashed.
+const HASHED_TILES: u64 = if cfg!(target_arch = "wasm32") { 1 } else { 4 };
+
+/// What such a tensor counts for at least, so that there are not too many of them.
+const LEAST_HASHED: u64 = 1 << 16;
+
 /// A tensor being read back.
 struct Lane<'n> {
     name: &'n str,
@@ -78,6 +84,13 @@ struct Hashed<'n> {
     span: Range<u64>,
     hash: Ending,
     mark: Mark,
+}
+
+impl Hashed<'_> {
+    /// Bytes that may still be on their way through the hash.
+    fn bytes(&self) -> u64 {
+        self.span.end.saturating_sub(self.span.start).max(LEAST_HASHED)
+    }
 }
 
 /// A length as a size of a file.
@@ -320,8 +333,9 @@ impl<'a> Passage<'a> {
         }
         let mut hashes = Vec::with_capacity(file.tensors.len());
         let (mut waiting, mut lanes) = (file.tensors.iter(), VecDeque::new());
-        // What was read to its end, which may still be hashed while others are read.
-        let mut hashing = VecDeque::new();
+        // What was read to its end, which may still be hashed while others are read, and its bytes.
+        let (mut hashing, mut bytes_hashing) = (VecDeque::<Hashed<'_>>::new(), 0_u64);
+        let most = self.tile_bytes().saturating_mul(HASHED_TILES);
         loop {
             lanes.extend(waiting.by_ref().take(LANES.saturating_sub(lanes.len())).map(|(name, span)| Lane {
                 name,
@@ -330,10 +344,11 @@ impl<'a> Passage<'a> {
                 hash: self.growing(span.end.saturating_sub(span.start)),
                 marker: Marker::default(),
             }));
-            let most = if lanes.is_empty() { 0 } else { LANES };
-            if hashing.len() > most
-                && let Some(Hashed { name, span, hash, mark }) = hashing.pop_front()
+            if (lanes.is_empty() || bytes_hashing > most)
+                && let Some(hashed) = hashing.pop_front()
             {
+                bytes_hashing = bytes_hashing.saturating_sub(hashed.bytes());
+                let Hashed { name, span, hash, mark } = hashed;
                 let (hash, mark) = match hash.hash().await {
                     Some(hash) => (hash, mark),
                     None => self.hash_anew(source, name, span).await?,
@@ -347,7 +362,9 @@ impl<'a> Passage<'a> {
             let Some(mut lane) = lanes.pop_front() else { break };
             if lane.rest.is_empty() {
                 let Lane { name, span, hash, marker, .. } = lane;
-                hashing.push_back(Hashed { name, span, hash: hash.end(), mark: marker.finish() });
+                let hashed = Hashed { name, span, hash: hash.end(), mark: marker.finish() };
+                bytes_hashing = bytes_hashing.saturating_add(hashed.bytes());
+                hashing.push_back(hashed);
                 continue;
             }
             let len = self.tile_bytes().min(lane.rest.end - lane.rest.start);

@@ -274,17 +274,12 @@ impl<'a> Job<'a> {
             .iter()
             .filter_map(|t| if let Step::BlockScales(i) = t.step { Some((i, t)) } else { None })
             .gather_map();
-        // While the source is being measured, layers are packed as they come. All else could have to wait for its end,
-        // like the scales of all layers, which stand first in a file.
-        let waits = !self.ahead.is_done();
-        let layer = |&t: &usize| match file.tensors.get(t)?.step {
-            Step::Codes(i) if waits => Some(i),
-            _ => None,
-        };
-        let (mut order, late): (Vec<usize>, Vec<usize>) =
-            (0..file.tensors.len()).partition(|t| layer(t).is_some());
-        order.arrange_by_key(|t| layer(t).map(|i| self.ready_at(i)));
-        for tensor in order.into_iter().chain(late).filter_map(|t| file.tensors.get(t)) {
+        // While the source is being measured, layers are packed and tensors copied as they come.
+        let (waits, end) = (!self.ahead.is_done(), (u32::MAX, u64::MAX));
+        let due = |tensor| self.due(tensor).filter(|_| waits).unwrap_or(end);
+        let mut order: Vec<((u32, u64), &PlanTensor)> = file.tensors.iter().map(|t| (due(t), t)).collect();
+        order.arrange_by_key(|(due, _)| *due);
+        for (_, tensor) in order {
             let name = tensor.spec.name.as_str();
             let number = match &tensor.step {
                 Step::Scalar(i, leaf) => self.scalar(*i, leaf).await?,
@@ -355,6 +350,7 @@ impl<'a> Job<'a> {
                 writer.write_shared(sink, &bytes).await?;
             }
             at += length(&bytes);
+            self.ahead.give_way().await;
             self.passage.step(name, length(&bytes))?;
         }
         self.passage.written.insert(name.to_string(), writer.finish());
