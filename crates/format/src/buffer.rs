@@ -28,8 +28,12 @@ impl Buffer {
             return Self(vec![0; len]);
         }
         let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |buffer: &Vec<u8>| buffer.capacity() >= len && buffer.capacity() / 4 <= len;
-        let found = waiting.iter().rposition(fits).map(|at| waiting.remove(at));
+        // Of those that are not much larger the one of the least memory, or large ones would serve small ends; of the
+        // same memory the last one used.
+        let fits = |buffer: &Vec<u8>| buffer.capacity() >= len && buffer.capacity() / 2 <= len;
+        let fitting = waiting.iter().enumerate().rev().filter(|(_, buffer)| fits(buffer));
+        let found = fitting.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at);
+        let found = found.map(|at| waiting.remove(at));
         drop(waiting);
         match found {
             Some(mut bytes) => {
