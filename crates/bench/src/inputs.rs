@@ -6,7 +6,7 @@ use quantscope_format::{HeaderLayout, TensorSpec};
 use quantscope_numeric::Dtype;
 use serde_json::{Map, json};
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// Rows and columns of the two large matrices, and of the one whose rows are no whole blocks.
@@ -115,7 +115,7 @@ pub(crate) fn make(folder: &Path, megabytes: u64) -> Result<()> {
     }
     headers(folder, &HEADER_TENSORS)?;
     shards(&folder.join("shards"))?;
-    checkpoint(&folder.join("model"), megabytes)
+    checkpoint(&folder.join("model"), megabytes, Filling::Whole)
 }
 
 /// Experts of a large model: names as long and shapes as small as many tensors in one file need.
@@ -167,8 +167,20 @@ fn bytes(spec: &TensorSpec) -> u64 {
     spec.shape.iter().product::<u64>() * 2
 }
 
-/// A checkpoint in one file, every byte of it drawn: there are no holes that would be read faster than others.
-pub(crate) fn checkpoint(folder: &Path, megabytes: u64) -> Result<()> {
+/// Bytes that are drawn at the start of each tensor of a checkpoint with holes.
+const EDGE: u64 = 4096;
+
+/// What a checkpoint is filled with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Every byte is drawn: there are no holes that would be read faster than others.
+    Whole,
+    /// Each tensor begins with numbers and goes on as a hole: sizes for which there is no room.
+    Holes,
+}
+
+/// A checkpoint in one file.
+pub(crate) fn checkpoint(folder: &Path, megabytes: u64, filling: Filling) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let plain = |name: String, shape: &[u64]| TensorSpec { name, dtype: Dtype::BF16, shape: shape.into() };
     let mut specs = vec![
@@ -196,10 +208,22 @@ pub(crate) fn checkpoint(folder: &Path, megabytes: u64) -> Result<()> {
     let layout = HeaderLayout::new(&specs, &[("format".into(), "pt".into())])?;
     let mut out = create(&folder.join("model.safetensors"))?;
     out.write_all(&layout.bytes)?;
-    // The layout puts the tensors in its own order; they all hold the same kind of numbers.
-    let filled = layout.file_len - layout.bytes.len() as u64;
-    Weights::new(7, Tails::Gaussian).write(filled / 2, &mut out)?;
+    let mut weights = Weights::new(7, Tails::Gaussian);
+    match filling {
+        Filling::Whole => {
+            // The layout puts the tensors in its own order; they all hold the same kind of numbers.
+            let filled = layout.file_len - layout.bytes.len() as u64;
+            weights.write(filled / 2, &mut out)?;
+        }
+        Filling::Holes => {
+            for span in &layout.spans {
+                out.seek(SeekFrom::Start(span.start))?;
+                weights.write((span.end - span.start).min(EDGE) / 2, &mut out)?;
+            }
+        }
+    }
     out.flush()?;
+    out.get_ref().set_len(layout.file_len)?;
     let config = json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

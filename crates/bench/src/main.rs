@@ -11,6 +11,7 @@ mod packing;
 mod plain;
 
 use anyhow::{Context as _, Result, bail};
+use inputs::Filling;
 use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
@@ -29,7 +30,12 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["make", folder, megabytes] => inputs::make(Path::new(folder), megabytes.parse()?),
-        ["make-model", folder, megabytes] => inputs::checkpoint(Path::new(folder), megabytes.parse()?),
+        ["make-model", folder, megabytes] => {
+            inputs::checkpoint(Path::new(folder), megabytes.parse()?, Filling::Whole)
+        }
+        ["make-hollow-model", folder, megabytes] => {
+            inputs::checkpoint(Path::new(folder), megabytes.parse()?, Filling::Holes)
+        }
         ["threads", count, name, rest @ ..] => {
             rayon::ThreadPoolBuilder::new().num_threads(count.parse()?).build_global()?;
             take_turns(contestant(name, rest)?)

@@ -46,10 +46,11 @@ cargo xtask soak [--minutes N] [--seed N] [--thousandths N]
                                          random checkpoints through one process and one tab for 60 (N) minutes,
                                          which fails if memory grows; then every fault of the core and the page,
                                          and what `fuzz` does (--thousandths: of its inputs; 0 leaves it out)
-cargo xtask bench [--only NAME,NAME] [--quick] [--modelopt] [--page DIR] [--json FILE] [--write]
-                                         measure against the peers, in turns, and print ratios (--modelopt: install
-                                         torch and ModelOpt for it, 5 GB; --page: one that is built already; --write:
-                                         into docs/performance.md)
+cargo xtask bench [--only NAME,NAME] [--quick] [--large] [--modelopt] [--page DIR] [--json FILE] [--write]
+                                         measure against the peers, in turns, and print ratios (--large: also convert
+                                         100 GB with holes, which takes 28 GB; --modelopt: install torch and ModelOpt
+                                         for it, 5 GB; --page: one that is built already; --write: into
+                                         docs/performance.md)
 cargo xtask screenshots                  take the pictures in docs/images again
 ";
 
@@ -152,6 +153,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Request> {
             (Request::Soak(job), Long("thousandths")) => job.share = parser.value()?.parse()?,
             (Request::Fuzz { share }, Long("thousandths")) => *share = parser.value()?.parse()?,
             (Request::Bench(job), Long("quick")) => job.quick = true,
+            (Request::Bench(job), Long("large")) => job.large = true,
             (Request::Bench(job), Long("modelopt")) => job.modelopt = true,
             (Request::Bench(job), Long("write")) => job.write = true,
             (Request::Bench(job), Long("page")) => job.page = Some(parser.value()?.into()),

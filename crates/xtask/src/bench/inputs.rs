@@ -176,18 +176,21 @@ impl Inputs {
     }
 
     /// Time and memory against the number of tensors, and against the bytes of a checkpoint.
-    pub(crate) fn growth(&self, quick: bool) -> Result<Vec<Cost>> {
+    pub(crate) fn growth(&self, quick: bool, large: bool) -> Result<Vec<Cost>> {
         let mut costs = Vec::new();
         for tensors in [1_000, 10_000, 100_000, 700_000] {
             costs.push(self.costs("inspect, by tensors", tensors, &self.inspect(tensors), None)?);
         }
-        let gigabytes: &[u64] = if quick { &[1] } else { &[1, 10] };
-        for gigabytes in gigabytes {
+        let mut sizes = vec![("make-model", 1)];
+        sizes.extend((!quick).then_some(("make-model", 10)));
+        // Few disks have room for all of it.
+        sizes.extend(large.then_some(("make-hollow-model", 100)));
+        for (make, gigabytes) in sizes {
             let grown = self.folder.join("grown");
             let (model, out) = (grown.join("model"), grown.join("out"));
             let make = Program::new(
                 &self.program,
-                ["make-model", &model.display().to_string(), &(gigabytes * 1000).to_string()],
+                [make, &model.display().to_string(), &(gigabytes * 1000).to_string()],
             );
             make.run_to_end()?;
             let program = self.convert(&model, &out, "nvfp4");

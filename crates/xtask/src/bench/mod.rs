@@ -25,6 +25,8 @@ pub(crate) struct Bench {
     pub(crate) only: Vec<String>,
     /// Smaller inputs and fewer turns: an hour's work can be checked in two minutes, the numbers are worth less.
     pub(crate) quick: bool,
+    /// Also convert 100 GB with holes, of which 28 are written.
+    pub(crate) large: bool,
     /// Install what the slow peers need: torch and ModelOpt, 5 GB.
     pub(crate) modelopt: bool,
     /// A page that is built already.
@@ -59,7 +61,8 @@ pub(crate) fn run(project: &Project, job: &Bench) -> Result<()> {
         results.push(result);
     }
     let memory = if is_wanted(&job.only, "memory") { inputs.peak_memory()? } else { Vec::new() };
-    let growth = if is_wanted(&job.only, "growth") { inputs.growth(job.quick)? } else { Vec::new() };
+    let growth =
+        if is_wanted(&job.only, "growth") { inputs.growth(job.quick, job.large)? } else { Vec::new() };
     let record = report::Record { machine, results, memory, growth };
     report::print(&record);
     if let Some(path) = &job.json {
