@@ -32,7 +32,7 @@ fn try_convert(
     let (mut files, _) = open_folder(if path.is_file() { path.parent().unwrap() } else { &path });
     files.retain(|f| path.is_dir() || source.ends_with(&f.path));
     let limits = Limits { tile_bytes, ..Limits::default() };
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let session = Session::open(source, files, limits, &Uncontrolled).await?;
         let engine = CpuEngine::new();
         session.convert(request, Engines { gpu: None, cpu: &engine }, sink, control).await.map(|_| ())
@@ -76,7 +76,7 @@ fn a_single_block_takes_the_maximum_it_is_given() {
             ..ConvertRequest::default()
         };
         let mut sink = MemorySink::default();
-        pollster::block_on(async {
+        futures_executor::block_on(async {
             let session = Session::open("one block", files(), Limits::default(), &Uncontrolled).await?;
             let engine = CpuEngine::new();
             session.convert(&request, Engines { gpu: None, cpu: &engine }, &mut sink, &Uncontrolled).await

@@ -26,7 +26,7 @@ fn converted(source: &str, gpu: Option<&dyn Engine>, tile_bytes: u64) -> (BTreeM
     let mut sink = MemorySink::default();
     let request = ConvertRequest { to: "nvfp4".into(), ..ConvertRequest::default() };
     let limits = Limits { tile_bytes, ..Limits::default() };
-    let summary = pollster::block_on(async {
+    let summary = futures_executor::block_on(async {
         let session = Session::open(source, files, limits, &Uncontrolled).await?;
         session.convert(&request, Engines { gpu, cpu: &cpu }, &mut sink, &Uncontrolled).await
     });

@@ -94,7 +94,7 @@ fn config(checkpoint: &Checkpoint) -> Option<String> {
 }
 
 fn show(specimen: &Specimen, id: &str) -> Option<Shown> {
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let limits = Limits::default();
         let checkpoint = Checkpoint::open(id, specimen.files.clone(), &limits, &Uncontrolled).await.ok()?;
         let model = Model::of(&checkpoint);

@@ -19,7 +19,7 @@ const WRITE: &str = "QUANTSCOPE_WRITE_DOCS";
 fn scheme_of(specimen: &Specimen) -> Option<&'static str> {
     let limits = Limits::default();
     let opened = Checkpoint::open("specimen", specimen.files.clone(), &limits, &Uncontrolled);
-    let model = Model::of(&pollster::block_on(opened).unwrap());
+    let model = Model::of(&futures_executor::block_on(opened).unwrap());
     model.layers.iter().find(|l| l.is_quantized()).map(|l| l.scheme.id())
 }
 

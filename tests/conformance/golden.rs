@@ -71,7 +71,7 @@ fn verified(path: &str) -> Report {
 }
 
 fn verified_files(path: &str, files: Vec<InputFile>) -> Report {
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let mut session = Session::open(path, files, Limits::default(), &Uncontrolled).await.unwrap();
         let engine = CpuEngine::new();
         let summary = session.verify(Engines { gpu: None, cpu: &engine }, &Uncontrolled).await.unwrap();

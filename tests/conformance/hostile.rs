@@ -43,7 +43,7 @@ fn tensor(name: &str, begin: u64, end: u64) -> String {
 }
 
 fn open(files: Vec<InputFile>) -> Session {
-    pollster::block_on(Session::open("hostile", files, Limits::default(), &Uncontrolled)).unwrap()
+    futures_executor::block_on(Session::open("hostile", files, Limits::default(), &Uncontrolled)).unwrap()
 }
 
 /// Opens and audits, bytes included, within the time and `factor` times the memory of the input (and 32 MiB).
@@ -54,7 +54,7 @@ fn audited(files: Vec<InputFile>, most: Duration, factor: usize) -> Report {
     let begun = Instant::now();
     let mut session = open(files);
     let cpu = CpuEngine::new();
-    pollster::block_on(session.verify(Engines { gpu: None, cpu: &cpu }, &Uncontrolled)).unwrap();
+    futures_executor::block_on(session.verify(Engines { gpu: None, cpu: &cpu }, &Uncontrolled)).unwrap();
     let report = session.report().unwrap();
     assert!(begun.elapsed() < most, "took {:?}", begun.elapsed());
     let peak = MEMORY.peak_usage().saturating_sub(before);
@@ -165,7 +165,7 @@ fn more_tensors_than_the_limit() {
     let json = (0..1001).map(entry).collect::<Vec<_>>().join(",");
     let limits = Limits { tensors: 1000, ..Limits::default() };
     let files = vec![file("model.safetensors", shard(&format!("{{{json}}}"), 1001))];
-    let opened = pollster::block_on(Session::open("hostile", files, limits, &Uncontrolled)).unwrap();
+    let opened = futures_executor::block_on(Session::open("hostile", files, limits, &Uncontrolled)).unwrap();
     let report = opened.report().unwrap();
     let own = report.findings.iter().find(|f| f.rule == "ST106").unwrap();
     assert!(own.message.contains("`tensors` of 1000") && own.fix.contains("--limit tensors=1001"), "{own:?}");
@@ -229,11 +229,12 @@ fn names_are_only_text() {
     assert!(!html.contains('\u{202e}') && !html.contains('\u{1b}'), "a name turns the text around");
     let cpu = CpuEngine::new();
     let engines = || Engines { gpu: None, cpu: &cpu };
-    pollster::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
+    futures_executor::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
     let mut sink = MemorySink::default();
     let request =
         ConvertRequest { to: "nvfp4".into(), zero_tensors_as_reference: true, ..Default::default() };
-    let converted = pollster::block_on(session.convert(&request, engines(), &mut sink, &Uncontrolled));
+    let converted =
+        futures_executor::block_on(session.convert(&request, engines(), &mut sink, &Uncontrolled));
     assert!(converted.is_ok() || sink.finished.is_empty());
     let ours = ["model.safetensors", "quantscope.manifest.json"];
     assert!(sink.finished.keys().all(|name| ours.contains(&name.as_str())), "{:?}", sink.finished.keys());
@@ -306,7 +307,7 @@ fn offsets_of_sixteen_exabytes() {
 fn empty_files_and_odd_ranks() {
     let _alone = alone();
     let session = |bytes| {
-        pollster::block_on(Session::open(
+        futures_executor::block_on(Session::open(
             "x",
             vec![file("a.safetensors", bytes)],
             Limits::default(),
@@ -324,14 +325,14 @@ fn empty_files_and_odd_ranks() {
     let mut opened = session(shard(&json, 6)).unwrap();
     let cpu = CpuEngine::new();
     let engines = || Engines { gpu: None, cpu: &cpu };
-    pollster::block_on(opened.verify(engines(), &Uncontrolled)).unwrap();
+    futures_executor::block_on(opened.verify(engines(), &Uncontrolled)).unwrap();
     assert_eq!(opened.report().unwrap().summary.errors, 0, "{:?}", opened.report().unwrap().findings);
     for name in ["empty", "deep"] {
-        pollster::block_on(opened.layer_values(name, &Uncontrolled)).unwrap();
+        futures_executor::block_on(opened.layer_values(name, &Uncontrolled)).unwrap();
     }
     let mut sink = MemorySink::default();
     let request = ConvertRequest { to: "f32".into(), ..Default::default() };
-    pollster::block_on(opened.convert(&request, engines(), &mut sink, &Uncontrolled)).unwrap();
+    futures_executor::block_on(opened.convert(&request, engines(), &mut sink, &Uncontrolled)).unwrap();
     assert_eq!(
         open(vec![file("m.safetensors", sink.finished["model.safetensors"].clone())]).overview().tensor_count,
         3

@@ -43,7 +43,7 @@ pub fn convert(
     });
     let cpu = CpuEngine::new();
     let mut sink = MemorySink::default();
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let session = Session::open("checkpoint", inputs.collect(), *limits, &Uncontrolled).await?;
         session.convert(request, Engines { gpu, cpu: &cpu }, &mut sink, &Uncontrolled).await.map(|_| ())
     })

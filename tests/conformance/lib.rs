@@ -126,7 +126,7 @@ pub fn gpu() -> Option<GpuEngine> {
     if wanted == "off" {
         return None;
     }
-    match pollster::block_on(GpuEngine::request(GpuOptions::default())) {
+    match futures_executor::block_on(GpuEngine::request(GpuOptions::default())) {
         Ok(engine) => Some(engine),
         Err(error) if wanted == "required" => panic!("a GPU is required: {error}"),
         Err(error) => {

@@ -27,7 +27,7 @@ fn fixture(step: Option<&[u64]>) -> Vec<InputFile> {
 
 fn rules_of(files: Vec<InputFile>) -> Vec<String> {
     let opened = Session::open("made-up", files, Limits::default(), &Uncontrolled);
-    let report = pollster::block_on(opened).unwrap().report().unwrap();
+    let report = futures_executor::block_on(opened).unwrap().report().unwrap();
     assert_eq!(report.layers[0].scheme, "made-up");
     report.findings.into_iter().map(|finding| finding.rule).collect()
 }
@@ -40,7 +40,7 @@ fn it_is_listed() {
 
 #[test]
 fn it_is_recognised_and_decoded() {
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let limits = Limits::default();
         let checkpoint =
             Checkpoint::open("made-up", fixture(Some(&[])), &limits, &Uncontrolled).await.unwrap();
@@ -65,7 +65,7 @@ fn it_is_written_and_documented() {
     let specimen = Specimen::converted("made-up").unwrap();
     let text = page(by_id("made-up").unwrap(), Some(&specimen));
     assert!(text.contains("`quant_algo` `MADE_UP`") && text.contains("layer.weight_step"), "{text}");
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let limits = Limits::default();
         let checkpoint = Checkpoint::open("made-up", specimen.files, &limits, &Uncontrolled).await.unwrap();
         let model = Model::of(&checkpoint);

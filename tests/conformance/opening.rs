@@ -33,7 +33,7 @@ fn opening_reads_no_tensor_bytes() {
     ] {
         let (files, asked) = open_folder(&data(path));
         let session =
-            pollster::block_on(Session::open(path, files, Limits::default(), &Uncontrolled)).unwrap();
+            futures_executor::block_on(Session::open(path, files, Limits::default(), &Uncontrolled)).unwrap();
         let most = bytes_of_facts(&data(path));
         assert!(
             asked.get() <= most,
@@ -52,7 +52,7 @@ fn opening_reads_no_tensor_bytes() {
 fn reading_values_is_counted() {
     let path = "golden/e2e_wan_vae_nvfp4_conv3d/expected";
     let (files, asked) = open_folder(&data(path));
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let session = Session::open(path, files, Limits::default(), &Uncontrolled).await.unwrap();
         session.layer_values("decoder.conv_out", &Uncontrolled).await.unwrap();
     });

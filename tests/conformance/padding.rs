@@ -155,7 +155,7 @@ fn the_audit_agrees_with_what_is_written() {
             path: name.clone(),
             source: Rc::new(MemorySource::new(name.clone(), bytes.clone())),
         });
-        let report = pollster::block_on(async {
+        let report = futures_executor::block_on(async {
             let mut session =
                 Session::open("padded", inputs.collect(), Limits::default(), &Uncontrolled).await.unwrap();
             let engine = CpuEngine::new();

@@ -28,8 +28,13 @@ fn session(files: &Files) -> Session {
         path: path.clone(),
         source: Rc::new(MemorySource::new(path.clone(), bytes.clone())),
     });
-    pollster::block_on(Session::open("checkpoint", inputs.collect(), Limits::default(), &Uncontrolled))
-        .unwrap()
+    futures_executor::block_on(Session::open(
+        "checkpoint",
+        inputs.collect(),
+        Limits::default(),
+        &Uncontrolled,
+    ))
+    .unwrap()
 }
 
 fn plan(files: &Files, id: &str) -> PlanDocument {
@@ -65,7 +70,8 @@ fn blocks_that_change_are_counted() {
         let engines = Engines { gpu: None, cpu: &cpu };
         let session = session(&files);
         let done =
-            pollster::block_on(session.convert(&to("nvfp4"), engines, &mut sink, &Uncontrolled)).unwrap();
+            futures_executor::block_on(session.convert(&to("nvfp4"), engines, &mut sink, &Uncontrolled))
+                .unwrap();
         let told = done.warnings.iter().find(|warning| warning.contains("power of two"));
         match words {
             Some(words) => {

@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 /// The plan of a folder, and the tensor bytes that were read for it.
 fn plan(folder: &str, request: &ConvertRequest) -> (PlanDocument, u64) {
     let (files, asked) = open_folder(&data(folder));
-    let session = pollster::block_on(Session::open(folder, files, Limits::default(), &Uncontrolled)).unwrap();
+    let session =
+        futures_executor::block_on(Session::open(folder, files, Limits::default(), &Uncontrolled)).unwrap();
     let before = asked.get();
     let document = session.plan_document(request).unwrap();
     (document, asked.get() - before)

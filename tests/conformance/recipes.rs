@@ -46,7 +46,7 @@ fn calibrated(
     let calibration: Files = [("maxima.safetensors".to_string(), file_of(maxima, &[]))].into();
     let (cpu, mut sink) = (CpuEngine::new(), MemorySink::default());
     let limits = Limits { tile_bytes, ..Limits::default() };
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let mut session = Session::open("checkpoint", inputs(files), limits, &Uncontrolled).await?;
         session.calibrate(&inputs(&calibration)).await?;
         session.convert(request, Engines { gpu: None, cpu: &cpu }, &mut sink, &Uncontrolled).await

@@ -124,7 +124,7 @@ fn random_checkpoints_go_through_and_nothing_is_kept() {
     let mut rounds = 0_u64;
     let mut told = Instant::now();
     while rounds < ROUNDS || began.elapsed() < length {
-        let what = pollster::block_on(round(&mut chance));
+        let what = futures_executor::block_on(round(&mut chance));
         rounds += 1;
         let Some(memory) = resident_mib() else { continue };
         trend.add(began.elapsed().as_secs_f64(), memory);

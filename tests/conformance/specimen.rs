@@ -73,7 +73,7 @@ impl Specimen {
     pub fn converted(id: &str) -> Result<Self, String> {
         let request = ConvertRequest { to: id.into(), ..ConvertRequest::default() };
         let mut sink = MemorySink::default();
-        let written = pollster::block_on(async {
+        let written = futures_executor::block_on(async {
             let session = Session::open("specimen", source(), Limits::default(), &Uncontrolled).await?;
             let engine = CpuEngine::new();
             let engines = Engines { gpu: None, cpu: &engine };

@@ -27,8 +27,8 @@ pub type Tensors = BTreeMap<String, Stored>;
 #[allow(clippy::expect_used, reason = "what the tests read is sound, or they fail")]
 pub fn parse(bytes: &[u8]) -> (Tensors, Vec<(String, String)>) {
     let source = MemorySource::new("tensors", bytes);
-    let header: ShardHeader =
-        pollster::block_on(read_header(&source, &Limits::default())).expect("a header that can be read");
+    let header: ShardHeader = futures_executor::block_on(read_header(&source, &Limits::default()))
+        .expect("a header that can be read");
     assert!(header.is_sound(), "{:?}", header.defects);
     let slice = |begin: u64, end: u64| {
         let range = usize::try_from(begin).ok()..usize::try_from(end).ok();

@@ -62,7 +62,7 @@ fn plan(files: &Files, request: &ConvertRequest) -> PlanView {
         source: Rc::new(MemorySource::new(path.clone(), bytes.clone())),
     });
     let session = Session::open("checkpoint", inputs.collect(), Limits::default(), &Uncontrolled);
-    pollster::block_on(session).unwrap().plan(request).unwrap()
+    futures_executor::block_on(session).unwrap().plan(request).unwrap()
 }
 
 fn duplicated() -> Files {

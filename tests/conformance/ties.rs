@@ -32,7 +32,7 @@ fn plan(files: &Files, request: &ConvertRequest) -> Result<PlanView, SessionErro
         path: path.clone(),
         source: Rc::new(MemorySource::new(path.clone(), bytes.clone())),
     });
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let session =
             Session::open("checkpoint", inputs.collect(), Limits::default(), &Uncontrolled).await.unwrap();
         session.plan(request)
@@ -46,7 +46,7 @@ fn audited(files: &Files) -> TieReport {
         source: Rc::new(MemorySource::new(path.clone(), bytes.clone())),
     });
     let cpu = CpuEngine::new();
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let mut session =
             Session::open("checkpoint", inputs.collect(), Limits::default(), &Uncontrolled).await.unwrap();
         session.verify(Engines { gpu: None, cpu: &cpu }, &Uncontrolled).await.unwrap();

@@ -60,7 +60,7 @@ fn cases() -> Vec<Case> {
 
 /// Opens a case and runs every rule.
 fn audit(files: Vec<InputFile>) -> (Checkpoint, Model, Vec<String>) {
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let limits = Limits::default();
         let checkpoint = Checkpoint::open("case", files, &limits, &Uncontrolled).await.unwrap();
         let model = Model::of(&checkpoint);
@@ -218,7 +218,8 @@ fn thousands_of_descriptors_take_few_reads() {
     let source = Rc::new(Counting { inner, reads: Rc::clone(&reads) });
     let files = vec![InputFile { path: "model.safetensors".into(), source }];
     let limits = Limits::default();
-    let checkpoint = pollster::block_on(Checkpoint::open("many", files, &limits, &Uncontrolled)).unwrap();
+    let checkpoint =
+        futures_executor::block_on(Checkpoint::open("many", files, &limits, &Uncontrolled)).unwrap();
     assert!(reads.get() <= 8, "{} reads", reads.get());
     let model = Model::of(&checkpoint);
     for i in 0..LAYERS {

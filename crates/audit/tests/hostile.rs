@@ -93,7 +93,7 @@ fn what_is_said_of_layers_is_read_to_a_bound() {
             let files = vec![InputFile { path: "model.safetensors".into(), source: behind }];
             let limits = Limits { json_bytes, ..Limits::default() };
             let opening = Checkpoint::open("one", files, &limits, &Uncontrolled);
-            let checkpoint = pollster::block_on(opening).unwrap();
+            let checkpoint = futures_executor::block_on(opening).unwrap();
             let model = Model::of(&checkpoint);
             let findings = header_findings(HeaderContext { checkpoint: &checkpoint, model: &model }).to_vec();
             let told = findings.into_iter().filter(|f| f.rule == "ST106");
@@ -149,7 +149,7 @@ fn rows_of_any_length_are_checked_in_tiles() {
             }),
         };
         let (limits, engine) = (Limits { tile_bytes, ..Limits::default() }, CpuEngine::new());
-        let audit = pollster::block_on(async {
+        let audit = futures_executor::block_on(async {
             let files = files.iter().map(input).collect();
             let checkpoint = Checkpoint::open("one", files, &limits, &Uncontrolled).await.unwrap();
             longest.set(0);

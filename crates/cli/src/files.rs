@@ -26,13 +26,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The checkpoints that paths name: each folder is one, the files of one folder together are one.
-pub(crate) fn checkpoints(paths: &[PathBuf], limits: &Limits) -> Result<Vec<CheckpointFiles>, Failure> {
+pub(crate) async fn checkpoints(paths: &[PathBuf], limits: &Limits) -> Result<Vec<CheckpointFiles>, Failure> {
     let mut found: Vec<CheckpointFiles> = Vec::new();
     // Loose files by their folder, in the order in which the folders were met.
     let mut loose: BTreeMap<PathBuf, usize> = BTreeMap::new();
     for given in paths {
         if let Some(address) = given.to_str().filter(|text| Address::is_meant(text)) {
-            found.push(remote::checkpoint(address, limits)?);
+            found.push(remote::checkpoint(address, limits).await?);
             continue;
         }
         for path in expand(given)? {
@@ -181,6 +181,7 @@ fn matching(folder: &Path, glob: &Glob) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{checkpoints, expand};
+    use futures_executor::block_on;
     use quantscope_format::Limits;
     use std::fs;
     use std::path::Path;
@@ -192,7 +193,7 @@ mod tests {
     }
 
     fn names(root: &Path) -> Vec<String> {
-        let found = checkpoints(&[root.to_path_buf()], &Limits::default()).unwrap();
+        let found = block_on(checkpoints(&[root.to_path_buf()], &Limits::default())).unwrap();
         found[0].files.iter().map(|f| f.path.clone()).collect()
     }
 
@@ -235,10 +236,13 @@ mod tests {
             write(root.path(), file, "");
         }
         let found =
-            checkpoints(&[root.path().join("*").join("[0-9].safetensors")], &Limits::default()).unwrap();
+            block_on(checkpoints(&[root.path().join("*").join("[0-9].safetensors")], &Limits::default()))
+                .unwrap();
         assert_eq!(found.iter().map(|c| c.files.len()).collect::<Vec<_>>(), [2, 1]);
         assert!(found[0].name.ends_with('a') && found[1].name.ends_with("1.safetensors"));
-        let found = checkpoints(&[root.path().join("a"), root.path().join("b")], &Limits::default()).unwrap();
+        let found =
+            block_on(checkpoints(&[root.path().join("a"), root.path().join("b")], &Limits::default()))
+                .unwrap();
         assert_eq!(found.len(), 2);
     }
 
@@ -246,7 +250,7 @@ mod tests {
     fn what_is_not_there_is_told() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "pipe/vae/m.safetensors", "");
-        let said = |path: &str| match checkpoints(&[root.path().join(path)], &Limits::default()) {
+        let said = |path: &str| match block_on(checkpoints(&[root.path().join(path)], &Limits::default())) {
             Err(failure) => failure.message,
             Ok(_) => panic!("{path} was found"),
         };

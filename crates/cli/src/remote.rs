@@ -31,14 +31,14 @@ const SILENCE: Duration = Duration::from_secs(30);
 const REDIRECTS: u32 = 8;
 
 /// The files of the checkpoint at an address.
-pub(crate) fn checkpoint(text: &str, limits: &Limits) -> Result<CheckpointFiles, Failure> {
+pub(crate) async fn checkpoint(text: &str, limits: &Limits) -> Result<CheckpointFiles, Failure> {
     let hub = std::env::var("HF_ENDPOINT").ok().filter(|hub| !hub.is_empty());
     let hub = hub.as_deref().unwrap_or(HUB).trim_end_matches('/');
     let token = std::env::var("HF_TOKEN").ok().and_then(|token| Token::new(&token));
     let address = Address::parse(text, hub)?;
     let connection = Rc::new(Connection::new(Rc::new(Http::new()), token, hub));
     let bars = Bars::new();
-    let opened = pollster::block_on(open(&connection, &address, limits, &bars));
+    let opened = open(&connection, &address, limits, &bars).await;
     bars.clear();
     let files = opened?.into_iter();
     let files = files.map(|file| InputFile { path: file.path, source: file.source }).collect();

@@ -147,7 +147,7 @@ impl Source for FileSource {
 #[cfg(test)]
 mod tests {
     use super::FileSource;
-    use pollster::block_on;
+    use futures_executor::block_on;
     use quantscope_format::{Source as _, SourceError};
     use std::fs;
     use std::path::Path;

@@ -158,7 +158,7 @@ mod tests {
         const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         const MILLION: &str = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
         let of = |pieces: &[&[u8]]| {
-            pollster::block_on(async {
+            futures_executor::block_on(async {
                 let mut digest = Digest::default();
                 for piece in pieces {
                     digest.update(&Arc::new(piece.to_vec().into())).await;

@@ -11,7 +11,7 @@ use std::fmt;
 /// use quantscope_format::{MemorySource, Source};
 /// let source = MemorySource::new("a.bin", vec![1, 2, 3, 4]);
 /// let mut two = [0; 2];
-/// pollster::block_on(source.read(1, &mut two)).unwrap();
+/// futures_executor::block_on(source.read(1, &mut two)).unwrap();
 /// assert_eq!(two, [2, 3]);
 /// assert_eq!(source.bytes_read(), 2);
 /// ```

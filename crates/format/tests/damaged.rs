@@ -237,7 +237,7 @@ fn a_nine_gigabyte_shard_costs_its_header() {
     let head = file_of(json.as_bytes(), 0);
     let header_bytes = head.len();
     let sparse = Sparse { len: header_bytes as u64 + nine, head, asked: RefCell::default() };
-    let header = pollster::block_on(read_header(&sparse, &Limits::default())).unwrap();
+    let header = futures_executor::block_on(read_header(&sparse, &Limits::default())).unwrap();
     assert!(header.is_sound(), "{:?}", header.defects);
     assert_eq!(header.tensors.get(0).unwrap().byte_len(), six);
     assert_eq!(header.tensors.get(1).unwrap().begin, header.data_start() + six);
@@ -251,12 +251,12 @@ fn a_long_header_is_read_in_pieces_and_exactly() {
     let mut file = file_of(json.as_bytes(), 0);
     file.extend([7; 100]);
     let source = MemorySource::new("x", file);
-    let header = pollster::block_on(read_header(&source, &Limits::default())).unwrap();
+    let header = futures_executor::block_on(read_header(&source, &Limits::default())).unwrap();
     assert_eq!(header.defects, [Defect::Trailing { extra: 100 }]);
     assert_eq!(source.bytes_read(), 8 + json.len() as u64);
 
     let sparse = Sparse { head: file_of(json.as_bytes(), 0), len: 1 << 40, asked: RefCell::default() };
-    pollster::block_on(read_header(&sparse, &Limits::default())).unwrap();
+    futures_executor::block_on(read_header(&sparse, &Limits::default())).unwrap();
     // A piece is never longer than all that came before it, so that a lying length costs as much as it gives.
     let is_earned = |&(offset, len): &(u64, usize)| len <= (1 << 20).max(usize::try_from(offset).unwrap());
     assert!(sparse.asked.borrow().iter().all(is_earned), "{:?}", sparse.asked);
@@ -268,7 +268,7 @@ fn a_lying_length_allocates_nothing_ahead() {
     let mut head = 99_000_000_u64.to_le_bytes().to_vec();
     head.resize(1 << 20, b' ');
     let sparse = Sparse { head, len: 1 << 40, asked: RefCell::default() };
-    let error = pollster::block_on(read_header(&sparse, &Limits::default())).unwrap_err();
+    let error = futures_executor::block_on(read_header(&sparse, &Limits::default())).unwrap_err();
     assert!(matches!(error, SourceError::Io { .. }));
     assert_eq!(*sparse.asked.borrow(), [(0, 8), (8, 1 << 20)], "it stops at the first piece");
 }
@@ -276,8 +276,9 @@ fn a_lying_length_allocates_nothing_ahead() {
 #[test]
 fn small_files_are_read_whole_or_not_at_all() {
     let source = MemorySource::new("config.json", *b"{\"a\":1}");
-    let read =
-        |limit| pollster::block_on(read_small(&source, &Limits { json_bytes: limit, ..Limits::default() }));
+    let read = |limit| {
+        futures_executor::block_on(read_small(&source, &Limits { json_bytes: limit, ..Limits::default() }))
+    };
     assert_eq!(read(7).unwrap().as_deref(), Some(b"{\"a\":1}".as_slice()));
     assert_eq!(source.bytes_read(), 7);
     assert_eq!(read(6).unwrap(), None);
@@ -330,7 +331,7 @@ fn what_is_found_late_is_found_as_in_one_piece() {
         let file = file_of(json.as_bytes(), data);
         let whole = ShardHeader::parse(json.as_bytes(), file.len() as u64, &Limits::default());
         let source = MemorySource::new("x", file);
-        let header = pollster::block_on(read_header(&source, &Limits::default())).unwrap();
+        let header = futures_executor::block_on(read_header(&source, &Limits::default())).unwrap();
         assert_eq!(header, whole, "{what}");
         let more = source.bytes_read() - 8 - json_len(json);
         assert!(again.contains(&more), "{what}: {more} bytes were read again");

@@ -225,7 +225,7 @@ macro_rules! tests {
         mod native {
             $(#[test]
             fn $name() {
-                pollster::block_on(super::$name());
+                futures_executor::block_on(super::$name());
             })*
         }
     };

@@ -82,7 +82,7 @@ fn ask(name: &str, tensors: &Tensors, facts: Facts<'_>) -> usize {
                 let Some(parts) = parts else { continue };
                 let mut values = Vec::new();
                 let engine = CpuEngine::new();
-                match pollster::block_on(decoder.decode(&engine, &region, &parts, &mut values)) {
+                match futures_executor::block_on(decoder.decode(&engine, &region, &parts, &mut values)) {
                     Ok(()) => decoded += 1,
                     Err(EngineError::TileSize { .. }) if !is_whole => {}
                     Err(error) => panic!("{name}: {}: {error}", scheme.id()),

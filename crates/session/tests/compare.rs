@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 fn compare(a: &Session, b: &Session, rules: Option<&str>) -> Comparison {
     let cpu = CpuEngine::new();
     let engines = Engines { gpu: None, cpu: &cpu };
-    pollster::block_on(a.compare(b, rules, engines, &Uncontrolled)).unwrap()
+    futures_executor::block_on(a.compare(b, rules, engines, &Uncontrolled)).unwrap()
 }
 
 /// Exports that lie in folders, with their sources, as paths below `tests/data`.
@@ -131,7 +131,8 @@ fn a_layer_is_drawn_and_a_job_is_stopped() {
     let engines = Engines { gpu: None, cpu: &cpu };
     let name = "model.layers.0.mlp.up_proj";
     let picture =
-        pollster::block_on(source.compare_layer(&export, name, None, engines, &Uncontrolled)).unwrap();
+        futures_executor::block_on(source.compare_layer(&export, name, None, engines, &Uncontrolled))
+            .unwrap();
     assert_eq!((picture.size, picture.map.rows, picture.map.cols), ([64, 64], 32, 64));
     // The cells' errors add up to that of the layer.
     let mean: f64 = picture.map.cells.iter().map(|c| f64::from(*c).powi(2)).sum::<f64>() / 2048.0;
@@ -139,9 +140,10 @@ fn a_layer_is_drawn_and_a_job_is_stopped() {
     let layer = find(&layer, name);
     assert_eq!((picture.sqnr_db, Some(picture.max_abs)), (layer.sqnr_db, layer.max_abs));
     assert!(mean > 0.0 && mean.sqrt() > layer.mean_abs.unwrap() && mean.sqrt() < picture.max_abs, "{mean}");
-    let error = pollster::block_on(source.compare_layer(&export, "nothing", None, engines, &Uncontrolled));
+    let error =
+        futures_executor::block_on(source.compare_layer(&export, "nothing", None, engines, &Uncontrolled));
     assert_eq!(error.unwrap_err().kind, "refused");
     let control = Stopping { after: std::cell::Cell::new(3) };
-    let error = pollster::block_on(source.compare(&export, None, engines, &control)).unwrap_err();
+    let error = futures_executor::block_on(source.compare(&export, None, engines, &control)).unwrap_err();
     assert_eq!(error.kind, "cancelled");
 }

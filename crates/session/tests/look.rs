@@ -21,7 +21,7 @@ fn open(files: Vec<(String, Vec<u8>)>) -> Session {
         .into_iter()
         .map(|(path, bytes)| InputFile { source: Rc::new(MemorySource::new(&path, bytes)), path })
         .collect();
-    pollster::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
+    futures_executor::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
 }
 
 fn golden(path: &str) -> (Session, Tensors) {
@@ -78,7 +78,7 @@ fn nvfp4(tensors: &Tensors, name: &str) -> (Vec<f32>, Vec<u8>) {
 }
 
 fn heat(session: &Session, query: &HeatQuery) -> HeatTile {
-    pollster::block_on(session.heat(query, &Uncontrolled)).unwrap().unwrap()
+    futures_executor::block_on(session.heat(query, &Uncontrolled)).unwrap().unwrap()
 }
 
 fn near(found: f32, expected: f32) -> bool {
@@ -156,7 +156,7 @@ fn block_scales_are_drawn_as_they_are() {
     assert_eq!(tile.cells, expected);
     let plain =
         HeatQuery { name: "model.norm".into(), scales: true, down: 9, across: 9, ..HeatQuery::default() };
-    assert_eq!(pollster::block_on(session.heat(&plain, &Uncontrolled)).unwrap(), None);
+    assert_eq!(futures_executor::block_on(session.heat(&plain, &Uncontrolled)).unwrap(), None);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn codes_largest_values_and_any_block_agree_with_the_bytes() {
     let (session, tensors) = golden("golden/e2e_llama_nvfp4/expected");
     let (values, codes) = nvfp4(&tensors, LAYER);
     let width = usize::try_from(session.layer(LAYER).unwrap().row.shape[1]).unwrap();
-    let read = pollster::block_on(session.layer_values(LAYER, &Uncontrolled)).unwrap();
+    let read = futures_executor::block_on(session.layer_values(LAYER, &Uncontrolled)).unwrap();
     let census = read.census.unwrap();
     let counted: Vec<u64> =
         (0..16_u8).map(|code| codes.iter().filter(|own| **own == code).count() as u64).collect();
@@ -180,7 +180,7 @@ fn codes_largest_values_and_any_block_agree_with_the_bytes() {
         assert_eq!(outlier.at, [outlier.row, outlier.col]);
     }
     let (row, col) = (11, 37);
-    let block = pollster::block_on(session.block(LAYER, row, col)).unwrap().unwrap();
+    let block = futures_executor::block_on(session.block(LAYER, row, col)).unwrap().unwrap();
     assert_eq!((block.row, block.col, block.width), (11, 32, 16));
     let begin = 11 * width + 32;
     let hex: Vec<String> = codes[begin..begin + 16].iter().map(|code| format!("{code:x}")).collect();
@@ -241,7 +241,9 @@ fn no_question_is_out_of_bounds() {
                         down: cells,
                         across: cells,
                     };
-                    if let Some(tile) = pollster::block_on(session.heat(&query, &Uncontrolled)).unwrap() {
+                    if let Some(tile) =
+                        futures_executor::block_on(session.heat(&query, &Uncontrolled)).unwrap()
+                    {
                         assert_eq!(tile.cells.len() as u64, tile.down * tile.across, "{query:?}");
                         assert!(
                             tile.row + tile.rows <= tile.all_rows && tile.col + tile.cols <= tile.all_cols
@@ -249,7 +251,7 @@ fn no_question_is_out_of_bounds() {
                     }
                 }
             }
-            let block = pollster::block_on(session.block(name, row, most)).unwrap();
+            let block = futures_executor::block_on(session.block(name, row, most)).unwrap();
             assert_eq!(block.is_some(), name != "nothing");
             assert!(block.is_none_or(|block| block.row < block.rows && block.col < block.cols));
         }

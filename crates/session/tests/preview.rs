@@ -18,7 +18,7 @@ fn try_on(session: &Session, layer: &str, schemes: &[&str], sample: Option<u64>)
     };
     let cpu = CpuEngine::new();
     let engines = Engines { gpu: None, cpu: &cpu };
-    pollster::block_on(session.preview(&request, engines, &Uncontrolled)).unwrap()
+    futures_executor::block_on(session.preview(&request, engines, &Uncontrolled)).unwrap()
 }
 
 fn near(found: f64, expected: &Value, what: &str) {
@@ -128,7 +128,8 @@ fn what_cannot_be_tried_is_told() {
     ] {
         let request =
             PreviewRequest { layer: layer.into(), schemes: vec![scheme.into()], ..PreviewRequest::default() };
-        let error = pollster::block_on(session.preview(&request, engines, &Uncontrolled)).unwrap_err();
+        let error =
+            futures_executor::block_on(session.preview(&request, engines, &Uncontrolled)).unwrap_err();
         assert_eq!(error.kind, "refused");
         assert!(error.message.contains(says), "{}", error.message);
     }
@@ -138,6 +139,6 @@ fn what_cannot_be_tried_is_told() {
         schemes: vec!["nvfp4".into()],
         ..PreviewRequest::default()
     };
-    let error = pollster::block_on(session.preview(&request, engines, &control)).unwrap_err();
+    let error = futures_executor::block_on(session.preview(&request, engines, &control)).unwrap_err();
     assert_eq!(error.kind, "cancelled");
 }

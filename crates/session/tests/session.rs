@@ -27,7 +27,7 @@ fn folder(path: &str) -> Vec<InputFile> {
 }
 
 fn open(files: Vec<InputFile>) -> Session {
-    pollster::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
+    futures_executor::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
 }
 
 fn listed(session: &Session, filter: LayerQuery) -> TreePage {
@@ -96,11 +96,11 @@ fn judging_may_pause() {
     assert!(["CF302", "CF303", "CF308"].iter().all(|rule| rules.iter().any(|r| r == rule)), "{rules:?}");
 
     let reading = Session::read("test", files(), Limits::default(), &Uncontrolled);
-    let mut session = pollster::block_on(reading).unwrap();
+    let mut session = futures_executor::block_on(reading).unwrap();
     assert!(!session.is_judged() && session.findings().is_empty());
     assert_eq!(session.overview().verdict.state, "reading");
     let pauses = Cell::new(0);
-    pollster::block_on(session.judge_in_steps(async || pauses.set(pauses.get() + 1)));
+    futures_executor::block_on(session.judge_in_steps(async || pauses.set(pauses.get() + 1)));
     assert!(session.is_judged() && pauses.get() > 10, "{} pauses", pauses.get());
     assert_eq!(session.findings(), at_once.findings());
     assert_eq!(session.overview(), at_once.overview());
@@ -171,7 +171,7 @@ fn decoded_values_are_those_of_the_source() {
     let packed = open(folder("golden/e2e_llama_nvfp4/expected"));
     let source = open(folder("golden/_src/llama"));
     for name in ["model.layers.0.mlp.up_proj", "model.layers.1.self_attn.q_proj"] {
-        let read = |s: &Session| pollster::block_on(s.layer_values(name, &Uncontrolled)).unwrap();
+        let read = |s: &Session| futures_executor::block_on(s.layer_values(name, &Uncontrolled)).unwrap();
         let (decoded, original) = (read(&packed), read(&source));
         assert_eq!(
             (decoded.values_read, decoded.values_total),
@@ -194,7 +194,7 @@ fn verifying_finds_equal_weights_and_the_union_of_findings() {
     assert!(!session.ties().bytes_compared);
     let engine = CpuEngine::new();
     let engines = || Engines { gpu: None, cpu: &engine };
-    let first = pollster::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
+    let first = futures_executor::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
     let ties = session.ties();
     assert!(ties.bytes_compared && ties.group_count > 0, "{ties:?}");
     assert!(ties.groups.iter().all(|g| g.bytes_saved > 0));
@@ -202,14 +202,18 @@ fn verifying_finds_equal_weights_and_the_union_of_findings() {
         session.findings().iter().filter(|g| g.severity == Severity::Info).map(|g| g.count).sum::<u64>();
     assert_eq!(infos, ties.group_count);
     // Verifying again replaces, it does not add.
-    let again = pollster::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
+    let again = futures_executor::block_on(session.verify(engines(), &Uncontrolled)).unwrap();
     assert_eq!(again.findings_after, first.findings_after);
 }
 
 #[test]
 fn nothing_to_read_is_said() {
-    let refused =
-        pollster::block_on(Session::open("x", vec![file("a.txt", vec![])], Limits::default(), &Uncontrolled));
+    let refused = futures_executor::block_on(Session::open(
+        "x",
+        vec![file("a.txt", vec![])],
+        Limits::default(),
+        &Uncontrolled,
+    ));
     assert_eq!(refused.err().unwrap().kind, "nothing");
 }
 
@@ -263,7 +267,7 @@ fn foreign_layers_show_their_values() {
         let weights = file("model.safetensors", std::fs::read(root.join("packed.safetensors")).unwrap());
         let config = file("config.json", about["config"].to_string().into_bytes());
         let session = open(vec![weights, config]);
-        pollster::block_on(session.layer_values(module, &Uncontrolled)).unwrap()
+        futures_executor::block_on(session.layer_values(module, &Uncontrolled)).unwrap()
     };
     // A group of GPTQ: the scale is found behind the zero points.
     let gptq = shown("gptq_4bit_sym", "linear");

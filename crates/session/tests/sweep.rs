@@ -15,7 +15,7 @@ fn schemes(ids: &[&str]) -> Vec<String> {
 fn finish(session: &Session, sweep: &mut Sweep, control: &dyn Control) -> Result<(), String> {
     let cpu = CpuEngine::new();
     let engines = Engines { gpu: None, cpu: &cpu };
-    while pollster::block_on(session.sweep_step(sweep, engines, control)).map_err(|e| e.kind)? {}
+    while futures_executor::block_on(session.sweep_step(sweep, engines, control)).map_err(|e| e.kind)? {}
     Ok(())
 }
 

@@ -56,7 +56,7 @@ fn open(files: Vec<(String, Vec<u8>)>) -> Session {
         .into_iter()
         .map(|(path, bytes)| InputFile { source: Rc::new(MemorySource::new(&path, bytes)), path })
         .collect();
-    pollster::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
+    futures_executor::block_on(Session::open("test", files, Limits::default(), &Uncontrolled)).unwrap()
 }
 
 fn open_tensors(tensors: &Tensors) -> Session {

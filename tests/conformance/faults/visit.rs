@@ -104,7 +104,7 @@ impl Tally {
 fn run(job: Job, place: &mut Place) -> Option<Result> {
     let trap = Rc::clone(&place.trap);
     let mut work = job(place);
-    pollster::block_on(poll_fn(|context| match work.as_mut().poll(context) {
+    futures_executor::block_on(poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending if trap.has_stopped() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,

@@ -74,14 +74,14 @@ pub(crate) fn open(files: &Files) -> Option<Session> {
         path: name.clone(),
         source: Rc::new(MemorySource::new(name.clone(), bytes.clone())),
     });
-    pollster::block_on(Session::open("fuzzed", inputs.collect(), limits(), &Uncontrolled)).ok()
+    futures_executor::block_on(Session::open("fuzzed", inputs.collect(), limits(), &Uncontrolled)).ok()
 }
 
 /// What was written must open without a defect of its form, and be what its manifest says.
 fn is_sound(files: &Files, what: &str) {
     let session = open(files).expect("what was written opens");
-    let proof =
-        pollster::block_on(session.check_manifest(None, &Uncontrolled)).expect("a manifest is written");
+    let proof = futures_executor::block_on(session.check_manifest(None, &Uncontrolled))
+        .expect("a manifest is written");
     assert!(proof.verified, "{what} wrote a manifest that says otherwise: {:?}", proof.problems);
     let report = session.report().unwrap();
     let broken: Vec<_> =
@@ -106,18 +106,18 @@ pub fn checkpoint(bytes: &[u8]) {
     let untouched = files.clone();
     for row in session.report().unwrap().layers.iter().take(4) {
         let _ = session.layer(&row.name);
-        let _ = pollster::block_on(session.layer_values(&row.name, &Uncontrolled));
+        let _ = futures_executor::block_on(session.layer_values(&row.name, &Uncontrolled));
     }
-    let _ = pollster::block_on(session.verify(engines(), &Uncontrolled));
+    let _ = futures_executor::block_on(session.verify(engines(), &Uncontrolled));
     assert!(session.report().unwrap().findings.iter().all(|f| !f.message.is_empty()));
     let mut sink = Memory::default();
-    match pollster::block_on(session.repair(&[], &mut sink, &Uncontrolled)) {
+    match futures_executor::block_on(session.repair(&[], &mut sink, &Uncontrolled)) {
         Ok(_) => is_sound(&sink.finished.into_iter().collect(), "repair"),
         Err(_) => assert!(sink.finished.is_empty(), "a failed repair left files"),
     }
     let request = ConvertRequest { to: target.into(), ..ConvertRequest::default() };
     let mut sink = Memory::default();
-    match pollster::block_on(session.convert(&request, engines(), &mut sink, &Uncontrolled)) {
+    match futures_executor::block_on(session.convert(&request, engines(), &mut sink, &Uncontrolled)) {
         Ok(_) => is_sound(&sink.finished.into_iter().collect(), "convert"),
         Err(_) => assert!(sink.finished.is_empty(), "a failed conversion left files"),
     }

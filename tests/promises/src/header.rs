@@ -66,7 +66,7 @@ pub fn framed(bytes: &[u8]) -> Vec<u8> {
 pub fn judged(file: &[u8]) -> ShardHeader {
     let source = MemorySource::new("x.safetensors", file);
     let limits = Limits { tensors: 1000, ..limits() };
-    pollster::block_on(read_header(&source, &limits)).expect("a source in memory does not fail")
+    futures_executor::block_on(read_header(&source, &limits)).expect("a source in memory does not fail")
 }
 
 /// Both readings, compared.

@@ -28,13 +28,15 @@ fn output() -> Output {
     let mut sink = Memory::default();
     let cpu = CpuEngine::new();
     let engines = Engines { gpu: None, cpu: &cpu };
-    pollster::block_on(session.convert(&request, engines, &mut sink, &Uncontrolled)).expect("it converts");
+    futures_executor::block_on(session.convert(&request, engines, &mut sink, &Uncontrolled))
+        .expect("it converts");
     let right = serde_json::from_slice(&sink.finished[NAME]).expect("a manifest is JSON");
     let files = sink
         .finished
         .into_iter()
         .map(|(path, bytes)| InputFile { source: Rc::new(MemorySource::new(path.clone(), bytes)), path });
-    let opened = pollster::block_on(Checkpoint::open("output", files.collect(), &limits(), &Uncontrolled));
+    let opened =
+        futures_executor::block_on(Checkpoint::open("output", files.collect(), &limits(), &Uncontrolled));
     Output { checkpoint: opened.expect("a source in memory does not fail"), right }
 }
 
@@ -54,7 +56,7 @@ fn found(output: &mut Output, bytes: &[u8]) -> Option<Vec<Problem>> {
     own.source = Rc::new(MemorySource::new(NAME, bytes));
     let limits = limits();
     let found = quantscope_convert::verify(&output.checkpoint, None, &limits, &Uncontrolled);
-    pollster::block_on(found).ok().map(|found| found.problems)
+    futures_executor::block_on(found).ok().map(|found| found.problems)
 }
 
 /// How many things are found wrong.

@@ -70,7 +70,7 @@ fn model() -> (Checkpoint, Model) {
     bytes.resize(usize::try_from(layout.file_len).unwrap_or(0), 0);
     let source = Rc::new(MemorySource::new("model.safetensors", bytes));
     let files = vec![InputFile { path: "model.safetensors".into(), source }];
-    let opened = pollster::block_on(Checkpoint::open("fuzzed", files, &limits(), &Uncontrolled));
+    let opened = futures_executor::block_on(Checkpoint::open("fuzzed", files, &limits(), &Uncontrolled));
     let checkpoint = opened.expect("a source in memory does not fail");
     let model = Model::of(&checkpoint);
     (checkpoint, model)

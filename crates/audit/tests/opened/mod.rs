@@ -28,7 +28,7 @@ pub(crate) fn findings_of(files: Vec<(String, Vec<u8>)>) -> Vec<Finding> {
         path: name,
     };
     let (limits, engine) = (Limits::default(), CpuEngine::new());
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         let files = files.into_iter().map(source).collect();
         let checkpoint = Checkpoint::open("golden", files, &limits, &Uncontrolled).await.unwrap();
         let model = Model::of(&checkpoint);

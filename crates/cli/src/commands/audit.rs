@@ -20,7 +20,7 @@ pub(crate) async fn run(command: &Audit, limits: &Limits) -> Result<Status, Fail
         false => Some(EngineSet::open(command.engine.into()).await?),
     };
     let (mut sessions, mut fails) = (Vec::new(), false);
-    for checkpoint in checkpoints(&command.paths, limits)? {
+    for checkpoint in checkpoints(&command.paths, limits).await? {
         let mut session = super::open(checkpoint, limits, &bars).await?;
         session.choose(&choice)?;
         let verified = match &engines {

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Failure> {
     let bars = Bars::new();
-    let mut found = checkpoints(std::slice::from_ref(&command.source), limits)?;
+    let mut found = checkpoints(std::slice::from_ref(&command.source), limits).await?;
     let (Some(checkpoint), true) = (found.pop(), found.is_empty()) else {
         return Err(Failure::new(
             "usage",

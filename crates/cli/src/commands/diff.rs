@@ -58,7 +58,7 @@ pub(crate) async fn run(command: &Diff, limits: &Limits) -> Result<Status, Failu
 }
 
 async fn open(path: &Path, limits: &Limits, bars: &Bars) -> Result<Session, Failure> {
-    let mut found = checkpoints(std::slice::from_ref(&path.to_path_buf()), limits)?;
+    let mut found = checkpoints(std::slice::from_ref(&path.to_path_buf()), limits).await?;
     let (Some(checkpoint), true) = (found.pop(), found.is_empty()) else {
         let path = path.display();
         return Err(Failure::new("usage", format!("{path} matches several checkpoints; name one of them")));

@@ -11,7 +11,7 @@ pub(crate) async fn run(command: &Inspect, limits: &Limits) -> Result<Status, Fa
     let form = command.format.form(command.json);
     let bars = Bars::new();
     let mut sessions = Vec::new();
-    for checkpoint in checkpoints(&command.paths, limits)? {
+    for checkpoint in checkpoints(&command.paths, limits).await? {
         let session = super::open(checkpoint, limits, &bars).await?;
         match form {
             Some(_) => sessions.push(session),

@@ -19,7 +19,7 @@ use quantscope_session::Session;
 pub(crate) fn run(args: Args) -> Result<Status, Failure> {
     listen()?;
     let limits = args.limits();
-    pollster::block_on(async {
+    futures_executor::block_on(async {
         match args.command {
             Command::Inspect(command) => inspect::run(&command, &limits).await,
             Command::Audit(command) => audit::run(&command, &limits).await,

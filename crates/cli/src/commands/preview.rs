@@ -43,7 +43,7 @@ pub(crate) struct Preview {
 
 pub(crate) async fn run(command: &Preview, limits: &Limits) -> Result<Status, Failure> {
     let bars = Bars::new();
-    let mut found = checkpoints(std::slice::from_ref(&command.path), limits)?;
+    let mut found = checkpoints(std::slice::from_ref(&command.path), limits).await?;
     let (Some(checkpoint), true) = (found.pop(), found.is_empty()) else {
         let path = command.path.display();
         return Err(Failure::new("usage", format!("{path} matches several checkpoints; name one of them")));

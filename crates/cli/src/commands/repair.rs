@@ -18,7 +18,7 @@ pub(crate) async fn run(command: &Repair, limits: &Limits) -> Result<Status, Fai
     choice.check()?;
     AuditChoice { targets: Vec::new(), disabled: command.rules.clone() }.check()?;
     let bars = Bars::new();
-    let mut found = checkpoints(std::slice::from_ref(&command.source), limits)?;
+    let mut found = checkpoints(std::slice::from_ref(&command.source), limits).await?;
     let (Some(checkpoint), true) = (found.pop(), found.is_empty()) else {
         let source = command.source.display();
         return Err(Failure::new(

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::path::Path;
 
 async fn open(path: &Path, limits: &Limits, bars: &Bars) -> Result<Session, Failure> {
-    let mut found = checkpoints(&[path.to_path_buf()], limits)?;
+    let mut found = checkpoints(&[path.to_path_buf()], limits).await?;
     match (found.pop(), found.is_empty()) {
         (Some(checkpoint), true) => super::open(checkpoint, limits, bars).await,
         _ => {

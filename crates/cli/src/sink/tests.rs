@@ -1,7 +1,7 @@
 //! The folder: whole or not at all, and what stays of a run that was stopped.
 
 use super::FolderSink;
-use pollster::block_on;
+use futures_executor::block_on;
 use quantscope_format::{Sink as _, SinkError};
 use std::fs;
 use std::path::Path;

@@ -39,7 +39,7 @@ pub(crate) fn file_of(json: &[u8], data_len: usize) -> Vec<u8> {
 /// Our reading of a file.
 pub(crate) fn ours(file: &[u8]) -> ShardHeader {
     let source = MemorySource::new("x.safetensors", file);
-    pollster::block_on(read_header(&source, &Limits::default())).unwrap()
+    futures_executor::block_on(read_header(&source, &Limits::default())).unwrap()
 }
 
 /// The reference's reading: tensors and metadata, or its error.

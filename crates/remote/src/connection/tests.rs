@@ -12,7 +12,7 @@ fn ask(server: Server, range: std::ops::Range<u64>) -> (Result<Vec<u8>, RemoteEr
     let server = Rc::new(server);
     let connection = Connection::new(Rc::clone(&server) as Rc<dyn Transport>, None, URL);
     let known = Known { len: 10, etag: Some("\"1\"".into()) };
-    let got = pollster::block_on(connection.fetch(URL, range, Some(known)));
+    let got = futures_executor::block_on(connection.fetch(URL, range, Some(known)));
     (got.map(|(bytes, _)| bytes), server, connection.traffic())
 }
 
@@ -86,7 +86,7 @@ fn the_token_goes_to_its_host_alone() {
     ] {
         let server = Rc::new(Server::with(&[(url, &[1])]));
         let connection = Connection::new(Rc::clone(&server) as Rc<dyn Transport>, Token::new("t"), home);
-        pollster::block_on(connection.fetch(url, 0..1, None)).unwrap();
+        futures_executor::block_on(connection.fetch(url, 0..1, None)).unwrap();
         let sent = server.log.borrow().iter().any(|request| request.token.is_some());
         assert_eq!(sent, expected, "{url}");
     }

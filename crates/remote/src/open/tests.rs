@@ -40,7 +40,7 @@ impl Asked {
     }
 
     fn open(&self) -> Result<Vec<super::RemoteFile>, RemoteError> {
-        pollster::block_on(open(&self.connection, &self.address, &Limits::default(), &Uncontrolled))
+        futures_executor::block_on(open(&self.connection, &self.address, &Limits::default(), &Uncontrolled))
     }
 
     fn names(&self) -> Vec<String> {
@@ -58,13 +58,13 @@ fn a_file_costs_its_header_and_no_byte_more() {
     assert_eq!(asked.connection.traffic().bytes, head_len(&bytes));
     // The session reads the header from what was fetched, once.
     let source = &files[0].source;
-    let header = pollster::block_on(read_header(&**source, &Limits::default())).unwrap();
+    let header = futures_executor::block_on(read_header(&**source, &Limits::default())).unwrap();
     assert_eq!((header.tensors.len(), header.file_len), (1, bytes.len() as u64));
     assert_eq!(asked.connection.traffic().requests, 2);
     let mut data = [0; 16];
-    pollster::block_on(source.read(header.data_start(), &mut data)).unwrap();
+    futures_executor::block_on(source.read(header.data_start(), &mut data)).unwrap();
     assert_eq!((data, asked.connection.traffic().requests), ([1; 16], 3));
-    assert!(pollster::block_on(source.read(source.len() - 1, &mut data)).is_err());
+    assert!(futures_executor::block_on(source.read(source.len() - 1, &mut data)).is_err());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn an_index_brings_its_shards_and_configs() {
     let all = heads + index.len() as u64 + config.len() as u64;
     assert_eq!(asked.connection.traffic().bytes, all);
     assert_eq!(asked.server.asked("https://h/m/config.json?k"), [(0, 65_536), (65_536, 70_000)]);
-    let read = pollster::block_on(read_small(&*files[0].source, &Limits::default())).unwrap();
+    let read = futures_executor::block_on(read_small(&*files[0].source, &Limits::default())).unwrap();
     assert_eq!(read.unwrap(), config);
     assert_eq!(asked.connection.traffic().bytes, all, "read once more than fetched");
     assert!((2..=6).contains(&asked.server.most_at_once.get()), "{}", asked.server.most_at_once.get());
@@ -154,7 +154,7 @@ fn hostile_lists_and_headers_are_refused_or_left_to_the_auditor() {
             Asked::new(Server::with(&[("https://h/m.safetensors", &bytes)]), "https://h/m.safetensors");
         let files = asked.open().unwrap();
         assert_eq!(asked.connection.traffic().bytes, 8, "{head}");
-        let header = pollster::block_on(read_header(&*files[0].source, &Limits::default())).unwrap();
+        let header = futures_executor::block_on(read_header(&*files[0].source, &Limits::default())).unwrap();
         assert!(!header.defects.is_empty(), "{head}");
     }
     for short in [0, 5] {
@@ -187,6 +187,7 @@ impl Control for Stopped {
 fn a_server_that_hangs_can_be_left() {
     let server = Server::with(&[("https://h/m.safetensors", &shard("w"))]).will(&[Fault::Hangs]);
     let asked = Asked::new(server, "https://h/m.safetensors");
-    let opened = pollster::block_on(open(&asked.connection, &asked.address, &Limits::default(), &Stopped));
+    let opened =
+        futures_executor::block_on(open(&asked.connection, &asked.address, &Limits::default(), &Stopped));
     assert_eq!(opened.err(), Some(RemoteError::Cancelled));
 }

@@ -114,7 +114,7 @@ pub(crate) fn decode_by(
             };
             let parts: Vec<Vec<u8>> = decoder.needs(&region).iter().map(|s| cut(tensors, s)).collect();
             let mut out = Vec::new();
-            pollster::block_on(decoder.decode(&CpuEngine::new(), &region, &parts, &mut out)).unwrap();
+            futures_executor::block_on(decoder.decode(&CpuEngine::new(), &region, &parts, &mut out)).unwrap();
             let wide = usize::try_from(region.cols.end - region.cols.start).unwrap();
             assert_eq!(out.len() as u64, (region.rows.end - region.rows.start) * wide as u64);
             for (line, row) in out.chunks(wide).zip(region.rows.clone()) {
@@ -223,7 +223,7 @@ impl<'a> Ask<'a> {
             }
         };
         let (codes, scales) = if self.blocks.is_none() && band.is_none() {
-            let whole = pollster::block_on(encoder.encode(&engine, tile(0, matrix.rows))).unwrap();
+            let whole = futures_executor::block_on(encoder.encode(&engine, tile(0, matrix.rows))).unwrap();
             (whole.codes, whole.scales)
         } else {
             let maxima = self.blocks.clone().unwrap_or_else(|| maxima(weight, matrix, encoding.block));
@@ -238,7 +238,9 @@ impl<'a> Ask<'a> {
                 let at = |row: u64| usize::try_from(row * across * width).unwrap();
                 let own = &scales[at(from / side)..at(to.div_ceil(side))];
                 let first = narrow(from % side);
-                codes.extend(pollster::block_on(encoder.codes(&engine, tile(from, to), first, own)).unwrap());
+                codes.extend(
+                    futures_executor::block_on(encoder.codes(&engine, tile(from, to), first, own)).unwrap(),
+                );
             }
             (codes, scales)
         };

@@ -117,7 +117,7 @@ impl Case {
             |slab| self.slab(module, slab).unwrap_or_else(|| panic!("{}: {slab:?} is not there", self.name));
         let parts: Vec<Vec<u8>> = decoder.needs(region).iter().map(part).collect();
         let mut out = Vec::new();
-        pollster::block_on(decoder.decode(&CpuEngine::new(), region, &parts, &mut out)).unwrap();
+        futures_executor::block_on(decoder.decode(&CpuEngine::new(), region, &parts, &mut out)).unwrap();
         let count = (region.rows.end - region.rows.start) * (region.cols.end - region.cols.start);
         assert_eq!(out.len() as u64, count, "{} {module}: values of {region:?}", self.name);
         out

@@ -40,7 +40,7 @@ fn ask(case: &Case) -> usize {
                     let engine = CpuEngine::new();
                     let done = decoder.decode(&engine, &region, &parts, &mut values);
                     // An engine may say that a part is too short; it never says so of a whole one.
-                    match pollster::block_on(done) {
+                    match futures_executor::block_on(done) {
                         Ok(()) => {}
                         Err(EngineError::TileSize { .. }) if !is_whole => {}
                         Err(error) => panic!("{}: {}: {error}", case.name, scheme.id()),

@@ -23,7 +23,7 @@ pub(crate) fn files(path: &str) -> Vec<InputFile> {
 
 /// A session of a folder.
 pub(crate) fn open_folder(path: &str, limits: Limits) -> Session {
-    pollster::block_on(Session::open(path, files(path), limits, &Uncontrolled)).unwrap()
+    futures_executor::block_on(Session::open(path, files(path), limits, &Uncontrolled)).unwrap()
 }
 
 /// Stops a job after so many steps.
