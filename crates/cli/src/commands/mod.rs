@@ -39,3 +39,39 @@ async fn open(checkpoint: CheckpointFiles, limits: &Limits, bars: &Bars) -> Resu
     bars.clear();
     Ok(session?)
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+    use std::future::poll_fn;
+    use std::sync::mpsc::channel;
+    use std::task::Poll;
+    use std::thread;
+    use std::time::Duration;
+
+    /// A thread may tell that it has hashed a tile while another one is being waited for. The channel parks the thread
+    /// that the executor parks, too: what wakes the one is not to be lost in the other.
+    #[test]
+    fn the_core_is_woken_though_a_channel_waited_in_between() {
+        let mut polls = 0;
+        let future = poll_fn(|context| {
+            polls += 1;
+            if polls > 1 {
+                return Poll::Ready(());
+            }
+            let (sender, tile) = channel();
+            let waker = context.waker().clone();
+            let others = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                waker.wake();
+                thread::sleep(Duration::from_millis(20));
+                sender.send(()).unwrap();
+            });
+            tile.recv().unwrap();
+            others.join().unwrap();
+            Poll::Pending
+        });
+        block_on(future);
+        assert_eq!(polls, 2);
+    }
+}
