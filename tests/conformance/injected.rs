@@ -287,7 +287,8 @@ fn checking_a_manifest() {
         |place| {
             Box::pin(async move {
                 // Made on doors of its own, which do not fail.
-                let output = quantscope_tests::jobs::convert(&source(), &request("nvfp4"), None, &limits())?;
+                let output =
+                    quantscope_tests::jobs::converted(&source(), &request("nvfp4"), None, &limits()).await?;
                 let session = open(place, &output).await?;
                 let control = place.control();
                 let against = Session::open("source", place.inputs(&source()), limits(), &control).await?;

@@ -2,6 +2,7 @@
 
 use crate::sink::MemorySink;
 use crate::tensors::{Tensors, parse};
+use futures_executor::block_on;
 use quantscope_format::{Limits, MemorySource, Uncontrolled};
 use quantscope_kernels::Engine;
 use quantscope_session::api::{ConvertRequest, SessionError};
@@ -37,17 +38,28 @@ pub fn convert(
     gpu: Option<&dyn Engine>,
     limits: &Limits,
 ) -> Result<Files, SessionError> {
+    block_on(converted(files, request, gpu, limits))
+}
+
+/// The same within a job.
+///
+/// # Errors
+/// What the session answers.
+pub async fn converted(
+    files: &Files,
+    request: &ConvertRequest,
+    gpu: Option<&dyn Engine>,
+    limits: &Limits,
+) -> Result<Files, SessionError> {
     let inputs = files.iter().map(|(name, bytes)| InputFile {
         path: name.clone(),
         source: Rc::new(MemorySource::new(name.clone(), bytes.clone())),
     });
     let cpu = CpuEngine::new();
     let mut sink = MemorySink::default();
-    futures_executor::block_on(async {
-        let session = Session::open("checkpoint", inputs.collect(), *limits, &Uncontrolled).await?;
-        session.convert(request, Engines { gpu, cpu: &cpu }, &mut sink, &Uncontrolled).await.map(|_| ())
-    })
-    .inspect_err(|_| assert!(sink.finished.is_empty(), "a failed conversion left files"))?;
+    let session = Session::open("checkpoint", inputs.collect(), *limits, &Uncontrolled).await?;
+    let ended = session.convert(request, Engines { gpu, cpu: &cpu }, &mut sink, &Uncontrolled).await;
+    ended.inspect_err(|_| assert!(sink.finished.is_empty(), "a failed conversion left files"))?;
     Ok(sink.finished)
 }
 

@@ -6,7 +6,7 @@
 use quantscope_format::{Limits, Uncontrolled};
 use quantscope_session::api::{ConvertRequest, PreviewRequest};
 use quantscope_session::{CpuEngine, Engines, InputFile, Session};
-use quantscope_tests::jobs::{Files, convert};
+use quantscope_tests::jobs::{Files, converted};
 use quantscope_tests::specimen::file;
 use quantscope_tests::tensors::{Stored, Tensors, file_of};
 use quantscope_tests::trend::Trend;
@@ -90,10 +90,12 @@ async fn round(chance: &mut Chance) -> String {
     let tried = source.preview(&wanted, engines, &Uncontrolled).await;
     tried.unwrap_or_else(|e| panic!("{}", told("trying", &e)));
     let request = ConvertRequest { to: scheme.into(), ..ConvertRequest::default() };
-    let output =
-        convert(&files, &request, None, &limits).unwrap_or_else(|e| panic!("{}", told("converting", &e)));
+    let output = converted(&files, &request, None, &limits)
+        .await
+        .unwrap_or_else(|e| panic!("{}", told("converting", &e)));
     let other = Limits { tile_bytes: 1 << (10 + chance.below(12)), ..limits };
-    let again = convert(&files, &request, None, &other).unwrap_or_else(|e| panic!("{}", told("again", &e)));
+    let again =
+        converted(&files, &request, None, &other).await.unwrap_or_else(|e| panic!("{}", told("again", &e)));
     assert!(output == again, "{scheme}: tiles of {} and {} bytes", limits.tile_bytes, other.tile_bytes);
     let mut made = Session::open("made", inputs(&output), limits, &Uncontrolled)
         .await

@@ -1,5 +1,6 @@
 //! Tensors of weight files in memory, as tests compare them.
 
+use futures_util::FutureExt as _;
 use quantscope_format::{Limits, MemorySource, ShardHeader, read_header};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -27,7 +28,9 @@ pub type Tensors = BTreeMap<String, Stored>;
 #[allow(clippy::expect_used, reason = "what the tests read is sound, or they fail")]
 pub fn parse(bytes: &[u8]) -> (Tensors, Vec<(String, String)>) {
     let source = MemorySource::new("tensors", bytes);
-    let header: ShardHeader = futures_executor::block_on(read_header(&source, &Limits::default()))
+    let header: ShardHeader = read_header(&source, &Limits::default())
+        .now_or_never()
+        .expect("memory is read at once")
         .expect("a header that can be read");
     assert!(header.is_sound(), "{:?}", header.defects);
     let slice = |begin: u64, end: u64| {
