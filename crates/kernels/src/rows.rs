@@ -13,8 +13,12 @@ pub(crate) fn runs<E: Element, const CHUNKS: usize>(
     count: usize,
     mut work: impl FnMut(usize, &[[E::Block; CHUNKS]]),
 ) {
-    let row_bytes = tile.cols as usize * E::BYTES;
     let block_bytes = CHUNKS * 16 * E::BYTES;
+    // Rows of whole blocks follow one another as if they were one.
+    let row_bytes = match tile.cols as usize * E::BYTES {
+        row_bytes if row_bytes % block_bytes == 0 => tile.bytes.len(),
+        row_bytes => row_bytes,
+    };
     let row_blocks = row_bytes.div_ceil(block_bytes).max(1);
     let (mut row, mut block) = (first_block / row_blocks, first_block % row_blocks);
     let mut done = 0;

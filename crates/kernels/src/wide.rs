@@ -56,6 +56,23 @@ pub(crate) fn run<S: Stretch>(stretch: S) -> S::Output {
     pulp::Arch::new().dispatch(Dispatched(stretch))
 }
 
+/// The way to AVX2's own instructions, for loops that no compiler finds them for; a loop that has it is run like the
+/// others.
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+pub(crate) fn avx2() -> Option<pulp::x86::V3> {
+    pulp::x86::V3::try_new()
+}
+
+/// The way to AVX-512's own instructions.
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+pub(crate) fn avx512() -> Option<pulp::x86::V4> {
+    #[cfg(feature = "narrower")]
+    if narrower::avx2().is_some() {
+        return None;
+    }
+    pulp::x86::V4::try_new()
+}
+
 /// Runs a loop with the vectors that the program was built for.
 #[cfg(any(target_arch = "wasm32", quantscope_narrow))]
 pub(crate) fn run<S: Stretch>(stretch: S) -> S::Output {

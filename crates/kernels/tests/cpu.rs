@@ -48,6 +48,11 @@ fn narrow_codes() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn narrow_numbers_are_encoded_by_the_formula() {
+    now(twins::nvfp4_encode::every_narrow_number_under_every_scale(&CpuEngine::new()));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn wide_thresholds() {
     twins::nvfp4_quantize::wide_thresholds_are_those_of_the_formula();
 }

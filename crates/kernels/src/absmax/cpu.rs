@@ -25,14 +25,25 @@ struct Largest<'a, E> {
 impl<E: Element> Stretch for Largest<'_, E> {
     type Output = u32;
 
-    /// Sixteen maxima are kept side by side.
+    /// Sixteen maxima are kept side by side. Four stretches are read at once: a processor fetches ahead of each for
+    /// itself, so that together they come nearer to the memory's pace.
     #[inline(always)]
     fn run(self) -> u32 {
         let (chunks, rest) = E::blocks(self.bytes);
-        let mut lanes = E::patterns(&E::padded(rest)).map(|pattern| pattern & E::MAGNITUDE);
-        for chunk in chunks {
-            for (lane, pattern) in lanes.iter_mut().zip(E::patterns(chunk)) {
-                *lane = (*lane).max(pattern & E::MAGNITUDE);
+        let magnitudes = |chunk: &E::Block| E::patterns(chunk).map(|pattern| pattern & E::MAGNITUDE);
+        let mut lanes = magnitudes(&E::padded(rest));
+        let (quarters, odd) = chunks.split_at(chunks.len() / 4 * 4);
+        let (front, back) = quarters.split_at(quarters.len() / 2);
+        let [(a, b), (c, d)] = [front, back].map(|half| half.split_at(half.len() / 2));
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            let (a, b, c, d) = (magnitudes(a), magnitudes(b), magnitudes(c), magnitudes(d));
+            for ((((lane, a), b), c), d) in lanes.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *lane = (*lane).max(a.max(b)).max(c.max(d));
+            }
+        }
+        for chunk in odd {
+            for (lane, magnitude) in lanes.iter_mut().zip(magnitudes(chunk)) {
+                *lane = (*lane).max(magnitude);
             }
         }
         E::pattern_bits(lanes.into_iter().fold(E::Pattern::default(), Ord::max))

@@ -41,6 +41,28 @@ impl<'a> Encoding<'a> {
             FloatType::F16 => wide::run(Part::<F16> { encoding: self, first, codes, of: PhantomData }),
         }
     }
+
+    /// Encodes elements that one scale governs.
+    #[inline(always)]
+    fn encode_run<E: Element>(&self, elements: &[u8], codes: &mut [u8], scale_row: u64, group: usize) {
+        let run = self.run::<E>(elements, codes, scale_row, group);
+        match self.stairs.row(scale_row).get(group) {
+            Some(Some(staircase)) => run.climb(staircase),
+            _ => run.divide(),
+        }
+    }
+
+    #[inline(always)]
+    fn run<'b, E>(
+        &self,
+        elements: &'b [u8],
+        codes: &'b mut [u8],
+        scale_row: u64,
+        group: usize,
+    ) -> Run<'b, E> {
+        let scale = f32::from_bits(self.grid.scale(scale_row, group));
+        Run { elements, scale, rule: self.rule, codes, of: PhantomData }
+    }
 }
 
 /// The staircases of a grid's scales, row by row; none if they would cost more than they save.
@@ -52,10 +74,11 @@ struct Stairs {
 }
 
 impl Stairs {
+    /// The staircases of a row of scales, if there are any.
     #[inline(always)]
-    fn get(&self, scale_row: u64, group: usize) -> Option<&Staircase> {
-        let row = usize::try_from(scale_row - self.first_scale_row).ok()?;
-        self.all.get(row * self.groups + group)?.as_ref()
+    fn row(&self, scale_row: u64) -> &[Option<Staircase>] {
+        let row = usize::try_from(scale_row - self.first_scale_row).unwrap_or(0);
+        self.all.get(row * self.groups..(row + 1) * self.groups).unwrap_or_default()
     }
 }
 
@@ -102,25 +125,58 @@ impl<E: Element> Stretch for Part<'_, E> {
 
     #[inline(always)]
     fn run(self) {
-        let Encoding { tile, grid, rule, stairs } = self.encoding;
-        let mut source = tile.bytes.get(self.first * E::BYTES..).unwrap_or_default();
-        let mut codes = self.codes;
-        let mut scales = (usize::MAX, 0);
-        for (length, row, group) in grid.places(tile.cols, self.first, codes.len()) {
-            let (run, elements);
-            (run, codes) = codes.split_at_mut(length);
-            (elements, source) = source.split_at(length * E::BYTES);
-            if scales.0 != row {
-                scales = (row, grid.scale_row(row));
+        let Encoding { tile, grid, .. } = self.encoding;
+        let cols = tile.cols.max(1) as usize;
+        let head = (cols - self.first % cols) % cols;
+        let (head, rest) = self.codes.split_at_mut(head.min(self.codes.len()));
+        let (rows, tail) = rest.split_at_mut(rest.len() / cols * cols);
+        let first_row = self.first.div_ceil(cols);
+        let after_rows = self.first + head.len() + rows.len();
+        let block_cols = grid.block_cols.clamp(1, tile.cols.max(1)) as usize;
+        for (row, codes) in (first_row..).zip(rows.chunks_exact_mut(cols)) {
+            let elements = elements_of::<E>(tile, row * cols, cols);
+            let scale_row = grid.scale_row(row);
+            let (mut done, mut elements, mut codes) = (0, elements, codes);
+            let stairs = self.encoding.stairs.row(scale_row);
+            if block_cols == staircase::STRETCH && !stairs.is_empty() {
+                // The same as below for blocks of this width, with nothing to be asked for each of them.
+                let (stretches, rest) = elements.as_chunks::<2>().0.as_chunks();
+                let stretch_codes;
+                (stretch_codes, codes) = codes.as_chunks_mut();
+                for (group, ((stretch, codes), stairs)) in
+                    stretches.iter().zip(stretch_codes).zip(stairs).enumerate()
+                {
+                    if !stairs
+                        .as_ref()
+                        .is_some_and(|stairs| stairs.encode::<{ staircase::STRETCH }>(stretch, codes))
+                    {
+                        self.encoding.run::<E>(stretch.as_flattened(), codes, scale_row, group).divide();
+                    }
+                }
+                (done, elements) = (stretches.len(), rest.as_flattened());
             }
-            let scale = f32::from_bits(grid.scale(scales.1, group));
-            let run = Run::<E> { elements, scale, rule: *rule, codes: run, of: PhantomData };
-            match stairs.get(scales.1, group) {
-                Some(staircase) => run.climb(staircase),
-                None => run.divide(),
+            let runs = elements.chunks(block_cols * E::BYTES).zip(codes.chunks_mut(block_cols));
+            for (group, (elements, codes)) in (done..).zip(runs) {
+                self.encoding.encode_run::<E>(elements, codes, scale_row, group);
+            }
+        }
+        // Rows that are shared with the parts before and after this one.
+        for (first, mut codes) in [(self.first, head), (after_rows, tail)] {
+            let mut elements = elements_of::<E>(tile, first, codes.len());
+            for (length, row, group) in grid.places(tile.cols, first, codes.len()) {
+                let (run, run_elements);
+                (run, codes) = codes.split_at_mut(length);
+                (run_elements, elements) = elements.split_at(length * E::BYTES);
+                self.encoding.encode_run::<E>(run_elements, run, grid.scale_row(row), group);
             }
         }
     }
+}
+
+/// Neighbouring elements of a tile.
+#[inline(always)]
+fn elements_of<'a, E: Element>(tile: &FloatTile<'a>, first: usize, count: usize) -> &'a [u8] {
+    tile.bytes.get(first * E::BYTES..(first + count) * E::BYTES).unwrap_or_default()
 }
 
 /// Elements under one scale.

@@ -12,6 +12,8 @@
 //! The sign of a NaN code, which depends on the processor in the reference, is always clear.
 
 pub(crate) mod cpu;
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+mod lookup;
 mod staircase;
 
 use crate::engine::{EngineError, FloatTile};

@@ -6,18 +6,20 @@
 //! once a scale. What lies among the subnormal codes, and infinities and NaN, are left to the loop that divides.
 
 use super::cpu::codes_of;
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+use super::lookup::Lookup;
 use super::{Fp8Rule, QuotientRounding};
 use crate::element::{Bf16, Element as _};
 use crate::nvfp4_quantize::CodeCast;
 
 /// Steps of eight codes, as many as an exponent spans.
-const STEPS: usize = 8;
+pub(super) const STEPS: usize = 8;
 /// Exponents below the first normal one whose codes are neither 0 for certain nor normal.
-const SUBNORMAL: u8 = 5;
+pub(super) const SUBNORMAL: u8 = 5;
 /// Exponents above which every code is saturated.
-const MOST_EXPONENTS: u8 = 15;
+pub(super) const MOST_EXPONENTS: u8 = 15;
 /// The code of 448, the largest number.
-const LARGEST: u8 = 0x7e;
+pub(super) const LARGEST: u8 = 0x7e;
 
 /// Exponents from this one on are left to the division: infinities and NaN, and what is almost as large.
 #[cfg(test)]
@@ -37,6 +39,9 @@ pub(super) struct Staircase {
     base: u8,
     /// The last mantissa below each step; 127 is never exceeded.
     last: [i8; STEPS],
+    /// The same as a table, where the processor can look it up.
+    #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+    lookup: Option<Lookup>,
 }
 
 impl Staircase {
@@ -67,14 +72,25 @@ impl Staircase {
             }
         }
         // Codes below 2^-10, and 2^-10 itself, are 0: six exponents further down.
-        Some(Self { zero_exponent: normal_exponent - SUBNORMAL - 1, base, last })
+        let zero_exponent = normal_exponent - SUBNORMAL - 1;
+        Some(Self {
+            #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+            lookup: Lookup::of(zero_exponent, base, last),
+            zero_exponent,
+            base,
+            last,
+        })
     }
 
     /// The codes of elements, and whether all of them are right: none has a subnormal code, none is huge, infinite or
     /// NaN. One loop over bytes, so that a vector holds as many elements as it has bytes.
     #[inline(always)]
     pub(super) fn encode<const N: usize>(&self, elements: &[[u8; 2]; N], codes: &mut [u8; N]) -> bool {
-        let Self { zero_exponent, base, last } = *self;
+        #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+        if let Some(lookup) = &self.lookup {
+            return lookup.encode(elements, codes);
+        }
+        let Self { zero_exponent, base, last, .. } = *self;
         let mut least = u8::MAX;
         for (code, &[low, high]) in codes.iter_mut().zip(elements) {
             let exponent = (high << 1) | (low >> 7);

@@ -15,6 +15,10 @@ pub(crate) fn encode(
     scales: &[u8],
     codes: &mut [u8],
 ) {
+    #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+    if let (FloatType::Bf16, Some(simd)) = (tile.dtype, wide::avx2()) {
+        return super::buckets::encode(simd, tile, table, first_block, scales, codes);
+    }
     match (tile.dtype, table.block()) {
         (FloatType::F32, Nvfp4Block::Of16) => codes_of::<F32, 1>(tile, table, first_block, scales, codes),
         (FloatType::F32, Nvfp4Block::Of32) => codes_of::<F32, 2>(tile, table, first_block, scales, codes),
@@ -55,11 +59,22 @@ impl<E: Element, const CHUNKS: usize> Stretch for Codes<'_, E, CHUNKS> {
     #[inline(always)]
     fn run(self) {
         for ((codes, scale), block) in self.codes.iter_mut().zip(self.scales).zip(self.blocks) {
-            if let Some(thresholds) = self.code_last.get(usize::from(*scale & 0x7f)) {
-                for (codes, chunk) in codes.iter_mut().zip(block) {
-                    E::codes(E::patterns(chunk), thresholds, codes);
-                }
+            for (codes, chunk) in codes.iter_mut().zip(block) {
+                chunk_codes::<E>(chunk, *scale, self.code_last, codes);
             }
         }
+    }
+}
+
+/// The codes of one chunk under a scale byte.
+#[inline(always)]
+pub(super) fn chunk_codes<E: Element>(
+    chunk: &E::Block,
+    scale: u8,
+    code_last: &[[E::Pattern; 8]],
+    codes: &mut [u8; 8],
+) {
+    if let Some(thresholds) = code_last.get(usize::from(scale & 0x7f)) {
+        E::codes(E::patterns(chunk), thresholds, codes);
     }
 }

@@ -6,6 +6,8 @@
 //! The table's rule for scales is not asked, its second scale, block size and cast are. The sign bit of a
 //! scale byte is ignored; under NaN (0x7f) every code is 7, as the division by NaN gives it.
 
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+pub(crate) mod buckets;
 pub(crate) mod cpu;
 
 use crate::spec::{Binding, Exactness, KernelSpec, params};

@@ -4,7 +4,7 @@ use super::nvfp4_quantize::tables;
 use super::random::{Random, SHAPES};
 use super::reference::{blocks_of, code};
 use super::{Outcome, compare};
-use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Table};
+use quantscope_kernels::nvfp4_quantize::{CodeCast, Nvfp4Block, Nvfp4Table};
 use quantscope_kernels::{Engine, FloatTile, FloatType};
 use quantscope_numeric::e2m1;
 
@@ -45,6 +45,31 @@ async fn agree_on(
         results.push(codes);
     }
     compare::codes(&what, &results[0], &results[1])
+}
+
+/// Every finite number of the narrow types, of either sign, under every scale byte: the engine's codes against those
+/// by division.
+pub(crate) async fn every_narrow_number_under_every_scale(engine: &dyn Engine) {
+    for (dtype, infinity) in [(FloatType::Bf16, 0x7f80), (FloatType::F16, 0x7c00)] {
+        let finite = |pattern: &u16| pattern & 0x7fff < infinity;
+        let bytes: Vec<u8> = (0..=u16::MAX).filter(finite).flat_map(u16::to_le_bytes).collect();
+        let cols = u32::try_from(bytes.len() / 2).unwrap();
+        let tile = FloatTile { dtype, bytes: &bytes, rows: 1, cols };
+        for (ws2, cast) in [(3.721e-5, CodeCast::Keep), (1.1e-41, CodeCast::Keep), (2.0e-6, CodeCast::ToF16)]
+        {
+            let table = Nvfp4Table::dynamic(ws2, Nvfp4Block::Of16, cast);
+            for byte in 0..=0x7f_u8 {
+                let scales = vec![byte; tile.row_blocks(table.block()) as usize];
+                let [mut expected, mut found] = [0x5a, 0xa5].map(|fill| vec![fill; scales.len() * 8]);
+                reference(&tile, &table, &scales, &mut expected);
+                engine.nvfp4_encode(tile, &table, &scales, &mut found).await.unwrap();
+                assert_eq!(
+                    compare::codes(&format!("{dtype:?} under {byte:#04x}, ws2 {ws2:e}"), &expected, &found),
+                    Ok(())
+                );
+            }
+        }
+    }
 }
 
 /// The codes by division (`formats.md` b).

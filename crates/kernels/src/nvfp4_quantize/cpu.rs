@@ -22,6 +22,10 @@ pub(crate) fn quantize(
     codes: &mut [u8],
     scales: &mut [u8],
 ) {
+    #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+    if let (FloatType::Bf16, Some(simd)) = (tile.dtype, wide::avx2()) {
+        return super::at_once::quantize(simd, tile, table, first_block, codes, scales);
+    }
     let code_bytes = table.block().code_bytes();
     for (i, (codes, scales)) in codes.chunks_mut(RUN * code_bytes).zip(scales.chunks_mut(RUN)).enumerate() {
         let first_block = first_block + i * RUN;

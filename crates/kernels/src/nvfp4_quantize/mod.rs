@@ -14,6 +14,8 @@
 //! Elements must be finite, which [`crate::Engine::absmax`] tells. Patterns of infinity and NaN are not
 //! errors: they are taken for magnitudes beyond all others, by both twins alike.
 
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+mod at_once;
 pub(crate) mod cpu;
 mod rule;
 mod table;
@@ -21,6 +23,8 @@ mod threshold;
 
 pub use rule::{ScaleRange, ScaleRule};
 pub use table::Nvfp4Table;
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+pub(crate) use table::{Bf16Tables, CodeThresholds};
 pub(crate) use threshold::last_below;
 
 use crate::spec::{Binding, Exactness, KernelSpec, params};

@@ -12,6 +12,8 @@
 use super::threshold::{last_below, last_bf16, last_f16, last_pattern};
 use super::{CodeCast, Nvfp4Block, ScaleRange, ScaleRule};
 use crate::FloatType;
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+use crate::nvfp4_encode::buckets::Buckets;
 use quantscope_numeric::{e2m1, e4m3, round_to_bf16, round_to_f16};
 
 /// Thresholds for one scale byte. Element `m` of the first seven is the last pattern whose code is at most
@@ -42,6 +44,20 @@ pub struct Nvfp4Table {
     code_last: Vec<CodeThresholds<i32>>,
     code_last_bf16: Vec<CodeThresholds<i16>>,
     code_last_f16: Vec<CodeThresholds<i16>>,
+    #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+    buckets_bf16: Box<[Buckets; 128]>,
+}
+
+/// What a tensor of BF16 is looked up in.
+#[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16Tables<'a> {
+    /// The scale byte by the pattern of a block maximum.
+    pub(crate) scale: &'a [u8; NARROW],
+    /// By scale byte.
+    pub(crate) buckets: &'a [Buckets; 128],
+    /// By scale byte.
+    pub(crate) code_last: &'a [CodeThresholds<i16>],
 }
 
 impl Nvfp4Table {
@@ -73,7 +89,11 @@ impl Nvfp4Table {
         let scale_last = rule.scale_last();
         let code_last: Vec<_> = (0..128).map(|byte| code_thresholds(byte, ws2, cast)).collect();
         let zero_scale = rule.zero_scale();
+        let code_last_bf16 = narrowed(&code_last, last_bf16);
         Self {
+            #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+            buckets_bf16: Box::new(std::array::from_fn(|byte| Buckets::of(&code_last_bf16[byte]))),
+            code_last_bf16,
             rule,
             block,
             cast,
@@ -82,7 +102,6 @@ impl Nvfp4Table {
             scale_f16: scale_by_pattern(&scale_last.map(last_f16), zero_scale),
             scale_start: scale_start(&scale_last),
             scale_last,
-            code_last_bf16: narrowed(&code_last, last_bf16),
             code_last_f16: narrowed(&code_last, last_f16),
             code_last,
         }
@@ -145,6 +164,11 @@ impl Nvfp4Table {
 
     pub(crate) fn code_last_bf16(&self) -> &[CodeThresholds<i16>] {
         &self.code_last_bf16
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(quantscope_narrow)))]
+    pub(crate) fn bf16(&self) -> Bf16Tables<'_> {
+        Bf16Tables { scale: &self.scale_bf16, buckets: &self.buckets_bf16, code_last: &self.code_last_bf16 }
     }
 
     pub(crate) fn code_last_f16(&self) -> &[CodeThresholds<i16>] {

@@ -184,7 +184,7 @@ fn kernels(inputs: &Inputs) -> Vec<Row> {
         },
         Row {
             name: "tie-hash",
-            what: "the hash that finds identical tensors, one thread",
+            what: "the hash that finds identical tensors, one thread, of pieces just read",
             against: "reading the same bytes from the system's cache",
             target: Some(1.0),
             ours: native(inputs, &["tie-hash", &gaussian]),
