@@ -93,6 +93,11 @@ impl<'a> ScaleGrid<'a> {
         })
     }
 
+    /// Whether all runs along rows of `cols` columns have `length` elements.
+    pub(crate) fn is_of(&self, cols: u32, length: usize) -> bool {
+        self.block_cols as usize == length && (cols as usize).is_multiple_of(length)
+    }
+
     /// The bits of a scale, by its row and column in the grid.
     pub(crate) fn scale(&self, row: u64, col: usize) -> u32 {
         let at = row * u64::from(self.scale_cols) + col as u64;

@@ -26,15 +26,16 @@ impl<E: Element> Stretch for Largest<'_, E> {
     type Output = u32;
 
     /// Sixteen maxima are kept side by side. Four stretches are read at once: a processor fetches ahead of each for
-    /// itself, so that together they come nearer to the memory's pace.
+    /// itself, so that together they come nearer to the memory's pace. In WebAssembly that is not worth its bytes.
     #[inline(always)]
     fn run(self) -> u32 {
         let (chunks, rest) = E::blocks(self.bytes);
         let magnitudes = |chunk: &E::Block| E::patterns(chunk).map(|pattern| pattern & E::MAGNITUDE);
         let mut lanes = magnitudes(&E::padded(rest));
-        let (quarters, odd) = chunks.split_at(chunks.len() / 4 * 4);
-        let (front, back) = quarters.split_at(quarters.len() / 2);
-        let [(a, b), (c, d)] = [front, back].map(|half| half.split_at(half.len() / 2));
+        let quarter = if cfg!(target_arch = "wasm32") { 0 } else { chunks.len() / 4 };
+        let (quarters, odd) = chunks.split_at(4 * quarter);
+        let (front, back) = quarters.split_at(2 * quarter);
+        let [(a, b), (c, d)] = [front, back].map(|half| half.split_at(quarter));
         for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
             let (a, b, c, d) = (magnitudes(a), magnitudes(b), magnitudes(c), magnitudes(d));
             for ((((lane, a), b), c), d) in lanes.iter_mut().zip(a).zip(b).zip(c).zip(d) {

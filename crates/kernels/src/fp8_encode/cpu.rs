@@ -42,13 +42,17 @@ impl<'a> Encoding<'a> {
         }
     }
 
-    /// Encodes elements that one scale governs.
+    /// Encodes a row whose runs all are a stretch long.
     #[inline(always)]
-    fn encode_run<E: Element>(&self, elements: &[u8], codes: &mut [u8], scale_row: u64, group: usize) {
-        let run = self.run::<E>(elements, codes, scale_row, group);
-        match self.stairs.row(scale_row).get(group) {
-            Some(Some(staircase)) => run.climb(staircase),
-            _ => run.divide(),
+    fn encode_row<E: Element>(&self, row: usize, codes: &mut [u8]) {
+        let elements = elements_of::<E>(&self.tile, row * codes.len(), codes.len());
+        let scale_row = self.grid.scale_row(row);
+        let stretches = elements.as_chunks::<2>().0.as_chunks::<{ staircase::STRETCH }>().0.iter();
+        let stretches = stretches.zip(codes.as_chunks_mut().0).zip(self.stairs.row(scale_row));
+        for (group, ((stretch, codes), staircase)) in stretches.enumerate() {
+            if !staircase.as_ref().is_some_and(|staircase| staircase.encode(stretch, codes)) {
+                self.run::<E>(stretch.as_flattened(), codes, scale_row, group).divide();
+            }
         }
     }
 
@@ -125,49 +129,39 @@ impl<E: Element> Stretch for Part<'_, E> {
 
     #[inline(always)]
     fn run(self) {
-        let Encoding { tile, grid, .. } = self.encoding;
+        let Self { encoding, first, codes, .. } = self;
+        let Encoding { tile, grid, stairs, .. } = encoding;
         let cols = tile.cols.max(1) as usize;
-        let head = (cols - self.first % cols) % cols;
-        let (head, rest) = self.codes.split_at_mut(head.min(self.codes.len()));
-        let (rows, tail) = rest.split_at_mut(rest.len() / cols * cols);
-        let first_row = self.first.div_ceil(cols);
-        let after_rows = self.first + head.len() + rows.len();
-        let block_cols = grid.block_cols.clamp(1, tile.cols.max(1)) as usize;
-        for (row, codes) in (first_row..).zip(rows.chunks_exact_mut(cols)) {
-            let elements = elements_of::<E>(tile, row * cols, cols);
-            let scale_row = grid.scale_row(row);
-            let (mut done, mut elements, mut codes) = (0, elements, codes);
-            let stairs = self.encoding.stairs.row(scale_row);
-            if block_cols == staircase::STRETCH && !stairs.is_empty() {
-                // The same as below for blocks of this width, with nothing to be asked for each of them.
-                let (stretches, rest) = elements.as_chunks::<2>().0.as_chunks();
-                let stretch_codes;
-                (stretch_codes, codes) = codes.as_chunks_mut();
-                for (group, ((stretch, codes), stairs)) in
-                    stretches.iter().zip(stretch_codes).zip(stairs).enumerate()
-                {
-                    if !stairs
-                        .as_ref()
-                        .is_some_and(|stairs| stairs.encode::<{ staircase::STRETCH }>(stretch, codes))
-                    {
-                        self.encoding.run::<E>(stretch.as_flattened(), codes, scale_row, group).divide();
-                    }
-                }
-                (done, elements) = (stretches.len(), rest.as_flattened());
-            }
-            let runs = elements.chunks(block_cols * E::BYTES).zip(codes.chunks_mut(block_cols));
-            for (group, (elements, codes)) in (done..).zip(runs) {
-                self.encoding.encode_run::<E>(elements, codes, scale_row, group);
-            }
+        let [mut before, mut rows, mut after] = [codes, Default::default(), Default::default()];
+        // Where every run has the usual length, nothing is to be asked for each of them. It is not worth its bytes in
+        // WebAssembly.
+        if cfg!(not(target_arch = "wasm32"))
+            && !stairs.all.is_empty()
+            && grid.is_of(tile.cols, staircase::STRETCH)
+        {
+            let head = ((cols - first % cols) % cols).min(before.len());
+            (before, rows) = before.split_at_mut(head);
+            (rows, after) = rows.split_at_mut(rows.len() / cols * cols);
         }
-        // Rows that are shared with the parts before and after this one.
-        for (first, mut codes) in [(self.first, head), (after_rows, tail)] {
+        let (first_row, after_rows) = (first.div_ceil(cols), first + before.len() + rows.len());
+        for (row, codes) in (first_row..).zip(rows.chunks_exact_mut(cols)) {
+            encoding.encode_row::<E>(row, codes);
+        }
+        for (first, mut codes) in [(first, before), (after_rows, after)] {
             let mut elements = elements_of::<E>(tile, first, codes.len());
+            let mut scales = (usize::MAX, 0);
             for (length, row, group) in grid.places(tile.cols, first, codes.len()) {
                 let (run, run_elements);
                 (run, codes) = codes.split_at_mut(length);
                 (run_elements, elements) = elements.split_at(length * E::BYTES);
-                self.encoding.encode_run::<E>(run_elements, run, grid.scale_row(row), group);
+                if scales.0 != row {
+                    scales = (row, grid.scale_row(row));
+                }
+                let run = encoding.run::<E>(run_elements, run, scales.1, group);
+                match stairs.row(scales.1).get(group) {
+                    Some(Some(staircase)) => run.climb(staircase),
+                    _ => run.divide(),
+                }
             }
         }
     }
