@@ -23,6 +23,11 @@ async function compareWith(page, folder) {
 
 const nameOf = ({ a, b }) => b ?? a;
 const rows = (page) => part(page, "difference").evaluateAll((found) => found.map(({ dataset }) => dataset.name));
+/** What the rows in sight have in cells too narrow for it, drawn over the next one. */
+const drawnOver = (page) => part(page, "difference").evaluateAll((found) => found
+  .flatMap((row) => [...row.children])
+  .filter((cell) => cell.scrollWidth > cell.clientWidth && getComputedStyle(cell).overflowX === "visible")
+  .map((cell) => cell.textContent));
 const difference = (page, name) => page.locator(`[data-testid="difference"][data-name="${name}"]`);
 
 /** Decibels are logarithms, whose last bit differs between processors and browsers. */
@@ -96,6 +101,7 @@ test("an export beside its source: the figures and causes of the command line", 
   const panel = part(page, "difference-panel");
   same(Number(await part(panel, "difference-sqnr").getAttribute("title")), expected.sqnr_db);
   await expect(part(panel, "difference-state")).toHaveText(/✓/);
+  expect(await drawnOver(page)).toEqual([]);
   await expect(panel.locator(".causes li b")).toHaveText(expected.causes);
   const picture = part(panel, "difference-picture");
   await expect(picture).toHaveAttribute("data-rows", String(Math.min(expected.shape[0], 32)));
