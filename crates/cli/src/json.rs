@@ -3,19 +3,18 @@
 use crate::exit::Failure;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
 /// Name and version, as every document but the report itself carries them.
 pub(crate) fn tool() -> Value {
     json!({"name": "quantscope", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// Prints one document.
+/// Prints one document, as it is written: a plan of 100,000 layers has 160 MB.
 pub(crate) fn print(document: &impl Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(document)
-        .map_err(|error| Failure::new("refused", format!("the report cannot be written: {error}")))?;
-    text.push('\n');
-    crate::text::out(&text)
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
+    crate::text::printed(written.and_then(|()| writeln!(out)).and_then(|()| out.flush()))
 }
 
 /// Prints why nothing was done, so that a reader of JSON always gets a document.

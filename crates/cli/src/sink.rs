@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use writer::{Failed, Open, Writer};
 
+/// Bytes that are copied at once.
+const COPIED: usize = 4 << 20;
+
 /// A folder that comes into being as a whole or not at all.
 pub(crate) struct FolderSink {
     /// `None` once it has its final name or is given up.
@@ -129,6 +132,16 @@ impl FolderSink {
         let (open, _) = self.files.get(name).ok_or_else(unknown)?;
         let writer = self.writer.as_ref().ok_or_else(unknown)?;
         writer.write(open, offset, bytes).map_err(|failed| self.failed(failed))
+    }
+
+    /// Writes bytes that may be gone before they are written, and therefore are copied, a part at a time.
+    fn copy_now(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        for (part, offset) in bytes.chunks(COPIED).zip((offset..).step_by(COPIED)) {
+            let mut kept = Buffer::of(part.len());
+            kept.copy_from_slice(part);
+            self.write_now(name, offset, Arc::new(kept))?;
+        }
+        Ok(())
     }
 
     fn open(&mut self, name: &str) -> Result<Box<dyn Source>, SinkError> {
@@ -281,9 +294,7 @@ impl Sink for FolderSink {
         offset: u64,
         bytes: &'a [u8],
     ) -> LocalBoxFuture<'a, Result<(), SinkError>> {
-        let mut kept = Buffer::of(bytes.len());
-        kept.copy_from_slice(bytes);
-        Box::pin(ready(self.write_now(name, offset, Arc::new(kept))))
+        Box::pin(ready(self.copy_now(name, offset, bytes)))
     }
 
     fn write_shared<'a>(

@@ -29,9 +29,8 @@ impl Plan {
     /// Names of the source tensors that an output is made of. The maxima of a fused group are not told: only whose
     /// values become these.
     #[must_use]
-    pub fn inputs(&self, checkpoint: &Checkpoint, model: &Model, step: &Step) -> Vec<String> {
-        let name =
-            |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name.to_owned());
+    pub fn inputs<'c>(&self, checkpoint: &'c Checkpoint, model: &Model, step: &Step) -> Vec<&'c str> {
+        let name = |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name);
         let layer = match step {
             Step::Copy(place) | Step::Rows { place, .. } | Step::Cast(place, _) => {
                 return name(place).into_iter().collect();
@@ -48,7 +47,7 @@ impl Plan {
         };
         let members = layer.and_then(|layer| model.layers.get(layer)).map(|l| l.members.as_slice());
         let tensors = members.unwrap_or_default().iter().filter_map(|m| checkpoint.tensor(m.shard, m.tensor));
-        tensors.map(|(_, tensor)| tensor.name.to_owned()).collect()
+        tensors.map(|(_, tensor)| tensor.name).collect()
     }
 
     /// The scheme that an output belongs to, unless it is one that nothing is done to.

@@ -55,13 +55,13 @@ impl<'a> ArrangedWriter<'a> {
     }
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     /// Rows of a source tensor, out of their arrangement and into that of the output.
     pub(crate) async fn copy_rows(
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        tensor: &PlanTensor,
+        tensor: &'a PlanTensor,
         (place, from, [rows, cols]): (&Place, Arrangement, [u64; 2]),
     ) -> Result<(), ConvertError> {
         let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { return Ok(()) };
@@ -92,7 +92,7 @@ impl Job<'_> {
             }
             row = band.end;
         }
-        self.passage.written.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
+        self.passage.written.insert(&tensor.spec.name, writer.finish(sink).await?);
         Ok(())
     }
 }

@@ -162,6 +162,7 @@ impl Builder<'_> {
                 }
             }
         }
+        self.plan.packed.shrink_to_fit();
         let plan = &self.plan;
         let is_idle = plan.packed.is_empty() && plan.changed.is_empty() && plan.refused.is_empty();
         if self.recipe.quantizes() && is_idle {

@@ -80,7 +80,7 @@ impl<'a> Job<'a> {
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        tensor: &PlanTensor,
+        tensor: &'a PlanTensor,
         (places, from): (&[Place], Dtype),
     ) -> Result<(), ConvertError> {
         let Some(source) = Joined::new(self.checkpoint, places) else { return Ok(()) };
@@ -104,8 +104,8 @@ impl<'a> Job<'a> {
             }
             self.passage.step(name, length(&rounded))?;
         }
-        self.errors.extend(metrics.map(|m| (name.to_string(), LayerError::new(name, &m))));
-        self.passage.written.insert(name.to_string(), writer.finish());
+        self.errors.extend(metrics.map(|m| (name, LayerError::new(name, &m))));
+        self.passage.written.insert(name, writer.finish());
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl<'a> Job<'a> {
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        tensor: &PlanTensor,
+        tensor: &'a PlanTensor,
         i: usize,
     ) -> Result<(), ConvertError> {
         let Some((layer, _)) = self.changed_layer(i) else { return Ok(()) };
@@ -132,9 +132,9 @@ impl<'a> Job<'a> {
             }
             self.passage.step(&layer.name, length(&rounded))?;
         }
-        let name = &tensor.spec.name;
-        self.errors.extend(metrics.map(|m| (name.clone(), LayerError::new(&layer.name, &m))));
-        self.passage.written.insert(tensor.spec.name.clone(), writer.finish());
+        let name = tensor.spec.name.as_str();
+        self.errors.extend(metrics.map(|m| (name, LayerError::new(&layer.name, &m))));
+        self.passage.written.insert(name, writer.finish());
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl<'a> Job<'a> {
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        tensor: &PlanTensor,
+        tensor: &'a PlanTensor,
         (i, output): (usize, usize),
     ) -> Result<(), ConvertError> {
         let Some((layer, to)) = self.changed_layer(i) else { return Ok(()) };
@@ -187,7 +187,7 @@ impl<'a> Job<'a> {
             self.passage.step(&layer.name, length(&bytes))?;
             at = span.end;
         }
-        self.passage.written.insert(tensor.spec.name.clone(), writer.finish(sink).await?);
+        self.passage.written.insert(&tensor.spec.name, writer.finish(sink).await?);
         Ok(())
     }
 }

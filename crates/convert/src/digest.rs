@@ -2,8 +2,26 @@
 
 use crate::write::hex;
 use quantscope_format::Buffer;
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+use std::fmt;
 use std::sync::Arc;
+
+/// SHA-256 of something; shown as lower-case hex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sha(pub(crate) [u8; 32]);
+
+impl fmt::Display for Sha {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl Serialize for Sha {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// A hash that grows.
 #[derive(Default)]
@@ -17,9 +35,9 @@ impl Digest {
         self.side.update(bytes).await;
     }
 
-    /// The hash as lower-case hex.
-    pub(crate) async fn finish(self) -> String {
-        hex(&self.side.finish().await.finalize())
+    /// The hash of all of it.
+    pub(crate) async fn finish(self) -> Sha {
+        Sha(self.side.finish().await.finalize().into())
     }
 }
 
@@ -163,7 +181,7 @@ mod tests {
                 for piece in pieces {
                     digest.update(&Arc::new(piece.to_vec().into())).await;
                 }
-                digest.finish().await
+                digest.finish().await.to_string()
             })
         };
         assert_eq!(of(&[b"a", b"bc"]), ABC);

@@ -1,7 +1,6 @@
 //! SHA-256 of what passes by: by whoever hashes beside the work, else here.
 
-use crate::digest::Digest;
-use crate::write::hex;
+use crate::digest::{Digest, Sha};
 use futures_util::future::LocalBoxFuture;
 use quantscope_format::{Buffer, Control, Hashing};
 use std::sync::Arc;
@@ -46,11 +45,11 @@ impl Growing {
 }
 
 impl Ending {
-    /// The hash as lower-case hex; `None` if whoever took it is lost.
-    pub(crate) async fn hash(self) -> Option<String> {
+    /// The hash; `None` if whoever took it is lost.
+    pub(crate) async fn hash(self) -> Option<Sha> {
         match self {
             Self::Here(digest) => Some(digest.finish().await),
-            Self::There(hash) => hash.await.map(|hash| hex(&hash)),
+            Self::There(hash) => hash.await.map(Sha),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Source for Joined<'_> {
     }
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     /// Refuses joined layers whose numbers must be equal and are not, before anything is written.
     pub(crate) async fn check_equal(&mut self) -> Result<(), ConvertError> {
         for tensor in self.plan.files.iter().flat_map(|file| &file.tensors) {
@@ -129,7 +129,7 @@ impl Job<'_> {
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        tensor: &PlanTensor,
+        tensor: &'a PlanTensor,
         places: &[Place],
     ) -> Result<(), ConvertError> {
         let name = tensor.spec.name.as_str();
@@ -142,7 +142,7 @@ impl Job<'_> {
             writer.write_shared(sink, &bytes).await?;
             self.passage.step(name, length(&bytes))?;
         }
-        self.passage.written.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name, writer.finish());
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use crate::write::hex;
 use quantscope_format::Gather as _;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -27,15 +27,24 @@ struct Head {
     sources: Vec<SourceFile>,
 }
 
+/// A map whose entries are told while it is written.
+pub(crate) struct Entries<F>(pub(crate) F);
+
+impl<K: Serialize, V: Serialize, I: Iterator<Item = (K, V)>, F: Fn() -> I> Serialize for Entries<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((self.0)())
+    }
+}
+
 /// A finished file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Finished {
+pub(crate) struct Finished<Hashes = BTreeMap<String, String>, Errors = BTreeMap<String, LayerError>> {
     /// Name of the file.
     pub(crate) file: String,
     /// SHA-256 of its tensors by name.
-    pub(crate) hashes: BTreeMap<String, String>,
+    pub(crate) hashes: Hashes,
     /// Errors by the tensor that has them.
-    pub(crate) errors: BTreeMap<String, LayerError>,
+    pub(crate) errors: Errors,
     /// What turned out while it was made.
     pub(crate) notes: Vec<String>,
     /// Tensors copied unchanged.
@@ -50,7 +59,7 @@ fn line(of: &impl Serialize) -> Vec<u8> {
     line
 }
 
-impl Finished {
+impl<Hashes: Serialize, Errors: Serialize> Finished<Hashes, Errors> {
     /// The line that a journal grows by.
     pub(crate) fn line(&self) -> Vec<u8> {
         line(self)

@@ -1,14 +1,14 @@
 //! `quantscope.manifest.json`: what was made from what, and the hashes that prove it.
 
 use crate::configs::producer;
-use crate::digest::sha256;
+use crate::digest::{Sha, sha256};
 use crate::noise::LayerError;
 use crate::passage::{OtherFile, Passage};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Model};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -24,10 +24,9 @@ pub(crate) fn weight_file(name: &str, len: u64, header: &[u8]) -> Value {
     json!({"file": name, "bytes": len, "header_sha256": sha256(header)})
 }
 
-/// The manifest as it is written. Tensors are told one after another while it is, so that a checkpoint of 100,000
-/// layers does not have them twice.
+/// What stands before the tensors.
 #[derive(Serialize)]
-struct Manifest<'a> {
+struct About<'a> {
     schema: u32,
     tool: Value,
     emulates: &'a str,
@@ -35,7 +34,6 @@ struct Manifest<'a> {
     sources: &'a [SourceFile],
     files: Vec<Value>,
     other_files: &'a [OtherFile],
-    tensors: Tensors<'a>,
 }
 
 /// A tensor that was written.
@@ -45,53 +43,58 @@ struct Tensor<'a> {
     file: &'a str,
     dtype: &'a str,
     shape: &'a [u64],
-    sha256: Option<&'a String>,
-    source: Vec<String>,
+    sha256: Option<&'a Sha>,
+    source: Vec<&'a str>,
     scheme: Option<&'a str>,
     sqnr_db: Option<f64>,
     max_abs_error: Option<f64>,
 }
 
-/// What tells of the tensors.
-struct Tensors<'a> {
-    of: (&'a Checkpoint, &'a Model),
+/// Tensors that are told of at once.
+const AT_ONCE: usize = 1024;
+
+/// Some of the tensors, as deep within braces as they stand in the manifest.
+#[derive(Serialize)]
+struct Part<T> {
+    tensors: Vec<T>,
+}
+
+/// What is written around [`Part`].
+const AROUND: (&str, &str) = ("{\n  \"tensors\": [", "\n  ]\n}");
+
+/// The text of a manifest, piece by piece: a checkpoint of 100,000 layers has 130 MB of it. `about` is what stands
+/// before the tensors.
+pub(crate) fn pieces<T: Serialize>(
+    about: impl Serialize,
+    tensors: impl Iterator<Item = T>,
+) -> impl Iterator<Item = Vec<u8>> {
+    // Maps have texts as keys and numbers are finite: there is nothing in it that JSON cannot say.
+    let mut begin = serde_json::to_vec_pretty(&about).unwrap_or_default();
+    begin.truncate(begin.len().saturating_sub("\n}".len()));
+    begin.extend_from_slice(b",\n  \"tensors\": [");
+    let mut tensors = tensors.peekable();
+    let told = std::iter::from_fn(move || {
+        tensors.peek()?;
+        let some = Part { tensors: tensors.by_ref().take(AT_ONCE).collect() };
+        let mut text = serde_json::to_vec_pretty(&some).unwrap_or_default();
+        text.truncate(text.len().saturating_sub(AROUND.1.len()));
+        text.drain(..text.len().min(AROUND.0.len()));
+        text.extend(tensors.peek().map(|_| b','));
+        Some(text)
+    });
+    std::iter::once(begin).chain(told).chain(std::iter::once(format!("{}\n", AROUND.1).into_bytes()))
+}
+
+/// The manifest of a conversion. `passage` has the hashes of all that was written.
+pub(crate) fn of_conversion<'a>(
+    (checkpoint, model): (&'a Checkpoint, &'a Model),
     plan: &'a Plan,
-    hashes: &'a BTreeMap<String, String>,
-    errors: &'a BTreeMap<String, LayerError>,
-}
-
-impl Serialize for Tensors<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (checkpoint, model) = self.of;
-        let written =
-            self.plan.files.iter().flat_map(|file| file.tensors.iter().map(move |tensor| (file, tensor)));
-        serializer.collect_seq(written.map(|(file, tensor)| {
-            let error = self.errors.get(&tensor.spec.name);
-            Tensor {
-                name: &tensor.spec.name,
-                file: &file.name,
-                dtype: tensor.spec.dtype.tag(),
-                shape: &tensor.spec.shape,
-                sha256: self.hashes.get(&tensor.spec.name),
-                source: self.plan.inputs(checkpoint, model, &tensor.step),
-                scheme: self.plan.scheme(&tensor.step),
-                sqnr_db: error.and_then(|error| error.sqnr_db),
-                max_abs_error: error.map(|error| error.max_abs),
-            }
-        }))
-    }
-}
-
-/// Writes the manifest of a conversion. `passage` has the hashes of all that was written.
-pub(crate) fn write(
-    of: (&Checkpoint, &Model),
-    plan: &Plan,
-    recipe: &Recipe,
-    sources: &[SourceFile],
-    passage: &Passage<'_>,
-    errors: &BTreeMap<String, LayerError>,
-) -> Vec<u8> {
-    let manifest = Manifest {
+    recipe: &'a Recipe,
+    sources: &'a [SourceFile],
+    passage: &'a Passage<'_>,
+    errors: &'a BTreeMap<&'a str, LayerError>,
+) -> impl Iterator<Item = Vec<u8>> {
+    let about = About {
         schema: 1,
         tool: producer(),
         emulates: EMULATES,
@@ -99,9 +102,49 @@ pub(crate) fn write(
         sources,
         files: plan.files.iter().map(|f| weight_file(&f.name, f.len, &f.header)).collect(),
         other_files: &passage.others,
-        tensors: Tensors { of, plan, hashes: &passage.hashes, errors },
     };
-    let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-    text.push(b'\n');
-    text
+    let written = plan.files.iter().flat_map(|file| file.tensors.iter().map(move |tensor| (file, tensor)));
+    pieces(
+        about,
+        written.map(move |(file, tensor)| {
+            let error = errors.get(tensor.spec.name.as_str());
+            Tensor {
+                name: &tensor.spec.name,
+                file: &file.name,
+                dtype: tensor.spec.dtype.tag(),
+                shape: &tensor.spec.shape,
+                sha256: passage.hashes.get(tensor.spec.name.as_str()),
+                source: plan.inputs(checkpoint, model, &tensor.step),
+                scheme: plan.scheme(&tensor.step),
+                sqnr_db: error.and_then(|error| error.sqnr_db),
+                max_abs_error: error.map(|error| error.max_abs),
+            }
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AT_ONCE, pieces};
+    use serde_json::{Value, json};
+
+    /// However many tensors there are: the pieces are what would have been written at once.
+    #[test]
+    fn pieces_are_the_whole() {
+        for count in [1, 2, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE] {
+            let tensors: Vec<Value> = (0..count)
+                .map(|i| json!({"name": format!("a\n{i}"), "shape": [i, 2], "source": []}))
+                .collect();
+            let text: Vec<u8> =
+                pieces(json!({"schema": 1, "files": [{}]}), tensors.iter()).flatten().collect();
+            let mut whole =
+                serde_json::to_string_pretty(&json!({"schema": 1, "files": [{}], "tensors": tensors}))
+                    .unwrap();
+            whole.push('\n');
+            assert_eq!(String::from_utf8(text).unwrap(), whole, "{count} tensors");
+        }
+        let text: Vec<u8> = pieces(json!({"schema": 1}), std::iter::empty::<Value>()).flatten().collect();
+        let none: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(none, json!({"schema": 1, "tensors": []}));
+    }
 }

@@ -1,7 +1,7 @@
 //! What conversions and repairs have in common while bytes move: progress and cancelling, hashes, files that
 //! are written whole or copied, and the reading back that proves the output.
 
-use crate::digest::{Digest, sha256};
+use crate::digest::{Digest, Sha};
 use crate::error::ConvertError;
 use crate::hashing::{Ending, Growing};
 use crate::survey::SourceFile;
@@ -9,6 +9,7 @@ use crate::write::{Mark, Marker};
 use futures_util::future::LocalBoxFuture;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Buffer, Control, Limits, Progress, Sink, Source, SourceError};
+use sha2::{Digest as _, Sha256};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -22,9 +23,9 @@ pub(crate) struct Passage<'a> {
     control: &'a dyn Control,
     pace: Rc<Pace>,
     /// Marks of the tensors that were written since a file was last read back, by name.
-    pub(crate) written: BTreeMap<String, Mark>,
+    pub(crate) written: BTreeMap<&'a str, Mark>,
     /// SHA-256 of every output tensor by name, as it was read back.
-    pub(crate) hashes: BTreeMap<String, String>,
+    pub(crate) hashes: BTreeMap<&'a str, Sha>,
     /// Files beside the weights, in the order in which they were written.
     pub(crate) others: Vec<OtherFile>,
     /// Bytes written so far.
@@ -155,7 +156,7 @@ impl<'a> Passage<'a> {
     }
 
     /// Tells of progress, and stops if the user wants it.
-    pub(crate) fn step(&mut self, item: &str, bytes: u64) -> Result<(), ConvertError> {
+    pub(crate) fn step(&self, item: &str, bytes: u64) -> Result<(), ConvertError> {
         let Pace { phase, done, total } = &*self.pace;
         done.set(done.get().saturating_add(bytes));
         self.control.progress(&Progress {
@@ -178,7 +179,7 @@ impl<'a> Passage<'a> {
         source: &dyn Source,
         item: &str,
         range: Range<u64>,
-    ) -> Result<String, ConvertError> {
+    ) -> Result<Sha, ConvertError> {
         let mut hash = self.growing(range.end.saturating_sub(range.start));
         let mut offset = range.start;
         while offset < range.end {
@@ -199,7 +200,7 @@ impl<'a> Passage<'a> {
         source: &'s dyn Source,
         item: &'s str,
         range: Range<u64>,
-    ) -> LocalBoxFuture<'s, Result<(String, Mark), ConvertError>> {
+    ) -> LocalBoxFuture<'s, Result<(Sha, Mark), ConvertError>> {
         Box::pin(async move {
             let (mut hash, mut marker) = (Digest::default(), Marker::default());
             let mut offset = range.start;
@@ -222,7 +223,7 @@ impl<'a> Passage<'a> {
         for shard in &checkpoint.shards {
             let bytes = shard.header.file_len;
             let sha256 = self.hash_range(shard.source.as_ref(), &shard.file, 0..bytes).await?;
-            sources.push(SourceFile { file: shard.file.clone(), bytes, sha256 });
+            sources.push(SourceFile { file: shard.file.clone(), bytes, sha256: sha256.to_string() });
         }
         Ok(sources)
     }
@@ -245,9 +246,37 @@ impl<'a> Passage<'a> {
         name: &str,
         bytes: &[u8],
     ) -> Result<(String, u64), ConvertError> {
-        sink.create(name, length(bytes)).await?;
-        sink.write_at(name, 0, bytes).await?;
-        self.end_other(sink, name, length(bytes), sha256(bytes)).await
+        let other = self.write_pieces(sink, name, || [bytes]).await?;
+        Ok(self.keep_other(other))
+    }
+
+    /// Writes a file piece by piece, and reads it back. The pieces are asked for twice: first for their lengths.
+    pub(crate) async fn write_pieces<P: IntoIterator<Item: AsRef<[u8]>>>(
+        &self,
+        sink: &mut dyn Sink,
+        name: &str,
+        pieces: impl Fn() -> P,
+    ) -> Result<OtherFile, ConvertError> {
+        let lengths = pieces().into_iter().map(|piece| length(piece.as_ref()));
+        let len = lengths.fold(0, u64::saturating_add);
+        sink.create(name, len).await?;
+        let (mut hash, mut offset) = (Sha256::new(), 0);
+        for piece in pieces() {
+            let piece = piece.as_ref();
+            sink.write_at(name, offset, piece).await?;
+            hash.update(piece);
+            offset += length(piece);
+            self.step(name, 0)?;
+        }
+        self.end_other(sink, name, len, Sha(hash.finalize().into())).await
+    }
+
+    /// Keeps what is known of a file beside the weights; answers its name and length.
+    pub(crate) fn keep_other(&mut self, other: OtherFile) -> (String, u64) {
+        let told = (other.file.clone(), other.bytes);
+        self.bytes_written = self.bytes_written.saturating_add(other.bytes);
+        self.others.push(other);
+        told
     }
 
     /// Copies a file of the source that holds no weights, and reads it back.
@@ -269,17 +298,18 @@ impl<'a> Passage<'a> {
             offset += length(&bytes);
             self.step(name, 0)?;
         }
-        self.end_other(sink, name, len, hash.finish().await).await.map(Some)
+        let other = self.end_other(sink, name, len, hash.finish().await).await?;
+        Ok(Some(self.keep_other(other)))
     }
 
     /// Compares a file beside the weights with what was written of it.
     async fn end_other(
-        &mut self,
+        &self,
         sink: &mut dyn Sink,
         name: &str,
         bytes: u64,
-        sha256: String,
-    ) -> Result<(String, u64), ConvertError> {
+        sha256: Sha,
+    ) -> Result<OtherFile, ConvertError> {
         let source = sink.read_back(name).await?;
         if source.len() != bytes {
             return Err(differs(name, "its length"));
@@ -295,9 +325,7 @@ impl<'a> Passage<'a> {
         if hash.finish().await != sha256 {
             return Err(differs(name, "its content"));
         }
-        self.bytes_written = self.bytes_written.saturating_add(bytes);
-        self.others.push(OtherFile { file: name.to_string(), bytes, sha256 });
-        Ok((name.to_string(), bytes))
+        Ok(OtherFile { file: name.to_string(), bytes, sha256: sha256.to_string() })
     }
 
     /// Reads a weight file back, compares header and tensors with what was promised and written, and keeps the hashes
@@ -305,11 +333,11 @@ impl<'a> Passage<'a> {
     pub(crate) async fn read_back(
         &mut self,
         sink: &mut dyn Sink,
-        file: &Promised<'_>,
+        file: &Promised<'a>,
     ) -> Result<(), ConvertError> {
         let source = sink.read_back(file.name).await?;
         let written = std::mem::take(&mut self.written);
-        let is_written = |name: &str, mark, _: &str| written.get(name) == Some(&mark);
+        let is_written = |name: &str, mark, _: Sha| written.get(name) == Some(&mark);
         let hashes = self.compare(source.as_ref(), file, is_written).await?;
         self.hashes.extend(hashes);
         Ok(())
@@ -317,19 +345,22 @@ impl<'a> Passage<'a> {
 
     /// Compares a weight file with what was promised; `is_right` says of a tensor, by its name, whether its mark and
     /// its SHA-256 are what they ought to be. Answers the latter.
-    pub(crate) async fn compare(
+    pub(crate) async fn compare<'n>(
         &mut self,
         source: &dyn Source,
-        file: &Promised<'_>,
-        is_right: impl Fn(&str, Mark, &str) -> bool,
-    ) -> Result<Vec<(String, String)>, ConvertError> {
+        file: &Promised<'n>,
+        is_right: impl Fn(&str, Mark, Sha) -> bool,
+    ) -> Result<Vec<(&'n str, Sha)>, ConvertError> {
         if source.len() != file.len {
             return Err(differs(file.name, "its length"));
         }
-        let mut header = sized(length(file.header));
-        source.read(0, &mut header).await?;
-        if *header != *file.header {
-            return Err(differs(file.name, "its header"));
+        let mut at = 0;
+        for promised in file.header.chunks(usize::try_from(self.tile_bytes()).unwrap_or(usize::MAX)) {
+            let found = taken(source, at, length(promised)).await?;
+            if **found != *promised {
+                return Err(differs(file.name, "its header"));
+            }
+            at += length(promised);
         }
         let mut hashes = Vec::with_capacity(file.tensors.len());
         let (mut waiting, mut lanes) = (file.tensors.iter(), VecDeque::new());
@@ -353,10 +384,10 @@ impl<'a> Passage<'a> {
                     Some(hash) => (hash, mark),
                     None => self.hash_anew(source, name, span).await?,
                 };
-                if !is_right(name, mark, &hash) {
+                if !is_right(name, mark, hash) {
                     return Err(differs(file.name, name));
                 }
-                hashes.push((name.to_string(), hash));
+                hashes.push((name, hash));
                 continue;
             }
             let Some(mut lane) = lanes.pop_front() else { break };

@@ -2,8 +2,9 @@
 //! run that is stopped has finished files to go on from.
 
 use crate::ahead::{Ahead, KEPT};
+use crate::digest::Sha;
 use crate::error::ConvertError;
-use crate::journal::{self, Finished, Journal};
+use crate::journal::{self, Entries, Finished, Journal};
 use crate::manifest;
 use crate::noise::LayerError;
 use crate::passage::{Passage, Promised, length, settle, taken};
@@ -104,7 +105,7 @@ pub(crate) struct Job<'a> {
     /// Bytes on their way.
     pub(crate) passage: Passage<'a>,
     /// Errors by the tensor that has them.
-    pub(crate) errors: BTreeMap<String, LayerError>,
+    pub(crate) errors: BTreeMap<&'a str, LayerError>,
     /// What turned out on the way.
     pub(crate) notes: Vec<String>,
     copied: u64,
@@ -175,15 +176,13 @@ impl<'a> Job<'a> {
         for name in &self.plan.copies {
             files.extend(self.passage.copy_file(sink, name).await?);
         }
-        let manifest = manifest::write(
-            (self.checkpoint, self.model),
-            self.plan,
-            self.recipe,
-            &self.ahead.sources().await,
-            &self.passage,
-            &self.errors,
-        );
-        files.push(self.passage.write_text(sink, manifest::NAME, &manifest).await?);
+        let sources = self.ahead.sources().await;
+        let manifest = || {
+            let of = (self.checkpoint, self.model);
+            manifest::of_conversion(of, self.plan, self.recipe, &sources, &self.passage, &self.errors)
+        };
+        let manifest = self.passage.write_pieces(sink, manifest::NAME, manifest).await?;
+        files.push(self.passage.keep_other(manifest));
         self.passage.check_sources().await?;
         Ok(files)
     }
@@ -209,13 +208,14 @@ impl<'a> Job<'a> {
     async fn take_up(
         &mut self,
         sink: &mut dyn Sink,
-        file: &PlanFile,
+        file: &'a PlanFile,
         finished: Option<Finished>,
     ) -> Result<bool, ConvertError> {
         let Some(finished) = finished else { return Ok(false) };
         let Some(source) = sink.take_up(&file.name).await? else { return Ok(false) };
-        let is_right =
-            |name: &str, _, hash: &str| finished.hashes.get(name).is_some_and(|known| known == hash);
+        let is_right = |name: &str, _, hash: Sha| {
+            finished.hashes.get(name).is_some_and(|known| *known == hash.to_string())
+        };
         let hashes = match self.passage.compare(source.as_ref(), &promised(file), is_right).await {
             Ok(hashes) => hashes.into_iter().gather_map(),
             // It is not what it was: it is made again.
@@ -224,7 +224,8 @@ impl<'a> Job<'a> {
         };
         self.passage.step(&file.name, file.len)?;
         // What the journal says of tensors that are not in this file is not its to say.
-        self.errors.extend(finished.errors.into_iter().filter(|(name, _)| hashes.contains_key(name)));
+        let of_file = |(name, error): (String, _)| Some((*hashes.get_key_value(name.as_str())?.0, error));
+        self.errors.extend(finished.errors.into_iter().filter_map(of_file));
         self.passage.hashes.extend(hashes);
         self.notes.extend(finished.notes);
         self.copied = self.copied.saturating_add(finished.copied);
@@ -245,20 +246,11 @@ impl<'a> Job<'a> {
         self.begin_journal(sink, journal).await?;
         // Nothing that was made of another source may count as finished.
         self.passage.check_sources().await?;
-        let hash = |t: &PlanTensor| {
-            let name = &t.spec.name;
-            Some((name.clone(), self.passage.hashes.get(name)?.clone()))
-        };
-        let error = |t: &PlanTensor| self.errors.get_key_value(&t.spec.name);
+        let names = || file.tensors.iter().map(|t| t.spec.name.as_str());
         let finished = Finished {
             file: file.name.clone(),
-            hashes: file.tensors.iter().filter_map(hash).gather_map(),
-            errors: file
-                .tensors
-                .iter()
-                .filter_map(error)
-                .map(|(name, e)| (name.clone(), e.clone()))
-                .gather_map(),
+            hashes: Entries(|| names().filter_map(|name| Some((name, self.passage.hashes.get(name)?)))),
+            errors: Entries(|| names().filter_map(|name| Some((name, self.errors.get(name)?)))),
             notes: self.notes.get(notes..).unwrap_or_default().to_vec(),
             copied: self.copied.saturating_sub(copied),
         };
@@ -290,7 +282,7 @@ impl<'a> Job<'a> {
             if let Some(number) = number {
                 let mut writer = TensorWriter::new(&file.name, tensor.span.start);
                 writer.write(sink, &number.to_le_bytes()).await?;
-                self.passage.written.insert(name.to_string(), writer.finish());
+                self.passage.written.insert(name, writer.finish());
                 continue;
             }
             match &tensor.step {
@@ -324,7 +316,7 @@ impl<'a> Job<'a> {
         &mut self,
         sink: &mut dyn Sink,
         file: &PlanFile,
-        tensor: &PlanTensor,
+        tensor: &'a PlanTensor,
         place: &Place,
     ) -> Result<(), ConvertError> {
         let (name, offset) = (tensor.spec.name.as_str(), tensor.span.start);
@@ -336,7 +328,7 @@ impl<'a> Job<'a> {
             self.ahead.until(place.shard, range.end).await;
         }
         if let Some(mark) = self.ahead.mark(place.shard, &range).filter(|_| spliced) {
-            self.passage.written.insert(name.to_string(), mark);
+            self.passage.written.insert(name, mark);
             self.copied += 1;
             return self.passage.step(name, range.end.saturating_sub(range.start));
         }
@@ -353,7 +345,7 @@ impl<'a> Job<'a> {
             self.ahead.give_way().await;
             self.passage.step(name, length(&bytes))?;
         }
-        self.passage.written.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name, writer.finish());
         self.copied += 1;
         Ok(())
     }

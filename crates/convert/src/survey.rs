@@ -183,7 +183,7 @@ impl<'a> Survey<'a> {
             Some(sha256) => sha256,
             None => self.passage.hash_anew(shard.source.as_ref(), &shard.file, 0..len).await?.0,
         };
-        Ok(SourceFile { file: shard.file.clone(), bytes: len, sha256 })
+        Ok(SourceFile { file: shard.file.clone(), bytes: len, sha256: sha256.to_string() })
     }
 }
 

@@ -3,6 +3,7 @@
 //! The manifest is what a conversion or a repair has promised; everything else is read from the files. What does not
 //! agree is told problem by problem, so that one damaged tensor hides no other.
 
+use crate::digest::Sha;
 use crate::error::ConvertError;
 use crate::manifest::NAME;
 use crate::passage::Passage;
@@ -194,7 +195,7 @@ impl<'a> Checker<'a> {
             let longest = self.limits.header_bytes.saturating_add(8);
             let end = shard.header.data_start().min(len).min(longest);
             let hash = self.passage.hash_range(shard.source.as_ref(), name, 0..end).await?;
-            self.same_hash("header", (name, name), expected, &hash);
+            self.same_hash("header", (name, name), expected, hash);
         } else {
             self.problem("manifest", name, name, "the manifest has no hash of its header", "", "");
         }
@@ -242,8 +243,10 @@ impl<'a> Checker<'a> {
         self.found.tensors += 1;
         self.found.bytes = self.found.bytes.saturating_add(info.byte_len());
         match &tensor.sha256 {
-            Some(expected) => self.same_hash("tensor", (name, file), expected, &hash),
-            None => self.problem("manifest", name, file, "the manifest has no hash of it", "", &hash),
+            Some(expected) => self.same_hash("tensor", (name, file), expected, hash),
+            None => {
+                self.problem("manifest", name, file, "the manifest has no hash of it", "", &hash.to_string());
+            }
         }
         Ok(())
     }
@@ -257,7 +260,7 @@ impl<'a> Checker<'a> {
         };
         let hash = self.passage.hash_range(there.source.as_ref(), name, 0..there.source.len()).await?;
         self.found.bytes = self.found.bytes.saturating_add(there.source.len());
-        self.same_hash("file", (name, name), &file.sha256, &hash);
+        self.same_hash("file", (name, name), &file.sha256, hash);
         Ok(())
     }
 
@@ -283,7 +286,7 @@ impl<'a> Checker<'a> {
             }
             let hash = self.passage.hash_range(shard.source.as_ref(), name, 0..len).await?;
             self.found.bytes = self.found.bytes.saturating_add(len);
-            self.same_hash("source", (name, name), &file.sha256, &hash);
+            self.same_hash("source", (name, name), &file.sha256, hash);
         }
         let known: HashSet<&str> = listed.iter().map(|f| f.file.as_str()).collect();
         for shard in source.shards.iter().filter(|s| !known.contains(s.file.as_str())) {
@@ -293,10 +296,11 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn same_hash(&mut self, about: &str, (subject, file): (&str, &str), expected: &str, found: &str) {
+    fn same_hash(&mut self, about: &str, (subject, file): (&str, &str), expected: &str, found: Sha) {
+        let found = found.to_string();
         if !found.eq_ignore_ascii_case(expected) {
             let message = if about == "header" { "has another header" } else { "has other bytes" };
-            self.problem(about, subject, file, message, expected, found);
+            self.problem(about, subject, file, message, expected, &found);
         }
     }
 }

@@ -126,6 +126,8 @@ impl HeaderLayout {
         }
         json.push(b'}');
         json.resize(json.len().next_multiple_of(8), b' ');
+        // It is kept for as long as the plan, and may be large.
+        json.shrink_to_fit();
 
         let header_len = (json.len() - LENGTH) as u64;
         if header_len > LONGEST_HEADER {

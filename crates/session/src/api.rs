@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 pub use crate::block::Block;
 pub use crate::census::Census;
 pub use crate::compare::DifferenceQuery;
-pub use crate::conversion::{
-    ConvertRequest, ConvertSummary, LayerError, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView,
-};
+pub use crate::conversion::{ConvertRequest, ConvertSummary, LayerError, PlanLayer, PlanRefusal, PlanView};
 pub use crate::findings::FindingQuery;
 pub use crate::heat::{HeatQuery, HeatTile};
 pub use crate::outliers::Outlier;
+pub use crate::plan::PlanDocument;
 pub use crate::preview::{Candidate, PreviewRequest};
 pub use crate::proof::ProofView;
 pub use crate::repair::{Change, RepairSummary, RepairView, Unmended};

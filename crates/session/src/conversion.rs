@@ -117,41 +117,6 @@ pub struct PlanRefusal {
     pub remedy: String,
 }
 
-/// A plan in full, for scripts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PlanDocument {
-    /// Layers, files, sizes.
-    #[serde(flatten)]
-    pub view: PlanView,
-    /// Every output tensor, file by file in the order of their bytes.
-    pub tensors: Vec<PlanTensor>,
-}
-
-/// One output tensor of a plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlanTensor {
-    /// Name.
-    pub name: String,
-    /// Element type, as safetensors calls it.
-    pub dtype: String,
-    /// Dimensions.
-    pub shape: Vec<u64>,
-    /// File.
-    pub file: String,
-    /// First byte within the file.
-    pub begin: u64,
-    /// Byte after the last.
-    pub end: u64,
-    /// Source tensors whose values these are.
-    pub inputs: Vec<String>,
-    /// `copy`, `cast`, `encode`, `scale`, `calibration`, `decode` or `recast`.
-    pub step: String,
-    /// Scheme that it belongs to, where the step makes one.
-    pub scheme: Option<String>,
-    /// Whether every value stays the same; `None` if only the data tell.
-    pub lossless: Option<bool>,
-}
-
 /// One layer of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanLayer {

@@ -1,9 +1,10 @@
 //! Plans as plain data: what would be written, kept and refused, layer by layer; for scripts also tensor by tensor.
 
 use crate::Session;
-use crate::api::{ConvertRequest, PlanDocument, PlanLayer, PlanRefusal, PlanTensor, PlanView, SessionError};
+use crate::api::{ConvertRequest, PlanLayer, PlanRefusal, PlanView, SessionError};
 use quantscope_convert::{Plan, Recipe, Step, Ties};
 use quantscope_schemes::Lossless;
+use serde::{Serialize, Serializer};
 
 /// `None` where only the data tell.
 fn known(lossless: Lossless) -> Option<bool> {
@@ -11,6 +12,67 @@ fn known(lossless: Lossless) -> Option<bool> {
         Lossless::Yes => Some(true),
         Lossless::No => Some(false),
         Lossless::DataDecides => None,
+    }
+}
+
+/// A plan in full, for scripts.
+#[derive(Serialize)]
+pub struct PlanDocument<'s> {
+    /// Layers, files, sizes.
+    #[serde(flatten)]
+    pub view: PlanView,
+    tensors: PlanTensors<'s>,
+}
+
+/// One output tensor of a plan.
+#[derive(Serialize)]
+struct PlanTensor<'a> {
+    /// Name.
+    name: &'a str,
+    /// Element type, as safetensors calls it.
+    dtype: &'static str,
+    /// Dimensions.
+    shape: &'a [u64],
+    /// File.
+    file: &'a str,
+    /// First byte within the file.
+    begin: u64,
+    /// Byte after the last.
+    end: u64,
+    /// Source tensors whose values these are.
+    inputs: Vec<&'a str>,
+    /// `copy`, `cast`, `encode`, `scale`, `calibration`, `decode` or `recast`.
+    step: &'static str,
+    /// Scheme that it belongs to, where the step makes one.
+    scheme: Option<&'static str>,
+    /// Whether every value stays the same; `None` if only the data tell.
+    lossless: Option<bool>,
+}
+
+/// Every output tensor, file by file in the order of their bytes. There may be hundreds of thousands: each is told
+/// while it is written, and none is kept.
+struct PlanTensors<'s> {
+    session: &'s Session,
+    plan: Plan,
+}
+
+impl Serialize for PlanTensors<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { session, plan } = self;
+        let tensors =
+            plan.files.iter().flat_map(|file| file.tensors.iter().map(move |tensor| (file, tensor)));
+        serializer.collect_seq(tensors.map(|(file, tensor)| PlanTensor {
+            name: &tensor.spec.name,
+            dtype: tensor.spec.dtype.tag(),
+            shape: &tensor.spec.shape,
+            file: &file.name,
+            begin: tensor.span.start,
+            end: tensor.span.end,
+            inputs: plan.inputs(&session.checkpoint, &session.model, &tensor.step),
+            step: tensor.step.word(),
+            scheme: plan.scheme(&tensor.step),
+            lossless: known(plan.lossless(&tensor.step, tensor.spec.dtype)),
+        }))
     }
 }
 
@@ -37,24 +99,9 @@ impl Session {
     ///
     /// # Errors
     /// If the request as a whole makes no sense for this checkpoint.
-    pub fn plan_document(&self, request: &ConvertRequest) -> Result<PlanDocument, SessionError> {
+    pub fn plan_document(&self, request: &ConvertRequest) -> Result<PlanDocument<'_>, SessionError> {
         let plan = self.planned(request)?;
-        let mut tensors = Vec::new();
-        for file in &plan.files {
-            tensors.extend(file.tensors.iter().map(|tensor| PlanTensor {
-                name: tensor.spec.name.clone(),
-                dtype: tensor.spec.dtype.tag().into(),
-                shape: tensor.spec.shape.clone(),
-                file: file.name.clone(),
-                begin: tensor.span.start,
-                end: tensor.span.end,
-                inputs: plan.inputs(&self.checkpoint, &self.model, &tensor.step),
-                step: tensor.step.word().into(),
-                scheme: plan.scheme(&tensor.step).map(str::to_string),
-                lossless: known(plan.lossless(&tensor.step, tensor.spec.dtype)),
-            }));
-        }
-        Ok(PlanDocument { view: self.view(&plan), tensors })
+        Ok(PlanDocument { view: self.view(&plan), tensors: PlanTensors { session: self, plan } })
     }
 
     fn planned(&self, request: &ConvertRequest) -> Result<Plan, SessionError> {

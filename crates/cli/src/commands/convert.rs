@@ -34,11 +34,13 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
     if command.plan {
         return show_plan(command, &session.plan_document(&request)?);
     }
-    let plan = session.plan(&request)?;
+    let mut plan = session.plan(&request)?;
     let output = output_folder(command.output.as_deref())?;
     if !command.json {
         text::note(&text::plan::in_one_line(&plan));
     }
+    // Of 100,000 layers that is memory, and what is told in the end needs none of it.
+    (plan.packed, plan.kept) = (Vec::new(), Vec::new());
     let engines = EngineSet::open(command.engine.into()).await?;
     let mut sink = FolderSink::new(output, command.resume)?;
     let begun = Instant::now();
@@ -61,13 +63,13 @@ pub(crate) async fn run(command: &Convert, limits: &Limits) -> Result<Status, Fa
 struct PlanReport<'a> {
     schema: u64,
     tool: Value,
-    plan: &'a PlanDocument,
+    plan: &'a PlanDocument<'a>,
     space: Value,
 }
 
 /// `--plan`: what would be written, and whether there is room for it. What is refused makes the status that of a
 /// conversion that was refused.
-fn show_plan(command: &Convert, plan: &PlanDocument) -> Result<Status, Failure> {
+fn show_plan(command: &Convert, plan: &PlanDocument<'_>) -> Result<Status, Failure> {
     let free = command.output.as_deref().and_then(space::free);
     if command.json {
         let space = json!({"needed": plan.view.bytes_to_write, "free": free});

@@ -29,7 +29,7 @@ pub(crate) fn report(form: Form, sessions: &[Session]) -> Result<(), Failure> {
 }
 
 /// A reader that closed the pipe has had enough; that is no failure.
-fn printed(result: io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn printed(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new("sink", format!("cannot print: {error}")))

@@ -81,7 +81,7 @@ fn promised(file: &RepairFile) -> Promised<'_> {
     Promised { name: &file.name, header: &file.header, len: file.len, tensors }
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     async fn carry_out(&mut self, sink: &mut dyn Sink) -> Result<Vec<(String, u64)>, ConvertError> {
         self.compare_copies().await?;
         let sources = self.passage.hash_sources().await?;
@@ -106,8 +106,8 @@ impl Job<'_> {
         for name in &self.plan.copies {
             files.extend(self.passage.copy_file(sink, name).await?);
         }
-        let manifest = self.manifest(&sources);
-        files.push(self.passage.write_text(sink, manifest::NAME, &manifest).await?);
+        let manifest = self.passage.write_pieces(sink, manifest::NAME, || self.manifest(&sources)).await?;
+        files.push(self.passage.keep_other(manifest));
         self.passage.check_sources().await?;
         Ok(files)
     }
@@ -146,7 +146,7 @@ impl Job<'_> {
         &mut self,
         sink: &mut dyn Sink,
         file: &RepairFile,
-        tensor: &RepairTensor,
+        tensor: &'a RepairTensor,
     ) -> Result<(), ConvertError> {
         let checkpoint = self.checkpoint;
         let Some((shard, source)) = checkpoint.tensor(tensor.source.0, tensor.source.1) else {
@@ -156,7 +156,7 @@ impl Job<'_> {
         let mut writer = TensorWriter::new(&file.name, tensor.span.start);
         if let Some(number) = self.number(tensor).await? {
             writer.write(sink, &number.to_le_bytes()).await?;
-            self.passage.written.insert(name.to_string(), writer.finish());
+            self.passage.written.insert(name, writer.finish());
             return self.passage.step(name, 4);
         }
         let whole = source.begin..source.end;
@@ -183,7 +183,7 @@ impl Job<'_> {
             self.passage.step(name, length(&bytes))?;
         }
         self.unchanged += u64::from(tensor.origin == Origin::Splice);
-        self.passage.written.insert(name.to_string(), writer.finish());
+        self.passage.written.insert(name, writer.finish());
         Ok(())
     }
 
@@ -247,34 +247,31 @@ impl Job<'_> {
     }
 
     /// The manifest of a repair: the same fields as a conversion's, and the changes in place of a recipe.
-    fn manifest(&self, sources: &[SourceFile]) -> Vec<u8> {
+    fn manifest(&self, sources: &[SourceFile]) -> impl Iterator<Item = Vec<u8>> {
         let file = |f: &RepairFile| manifest::weight_file(&f.name, f.len, &f.header);
         let files: Vec<Value> = self.plan.files.iter().map(file).collect();
-        let mut tensors = Vec::new();
-        for file in &self.plan.files {
-            for tensor in &file.tensors {
-                let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| t.name);
-                tensors.push(json!({
-                    "name": tensor.spec.name,
-                    "file": file.name,
-                    "dtype": tensor.spec.dtype.tag(),
-                    "shape": tensor.spec.shape,
-                    "sha256": self.passage.hashes.get(&tensor.spec.name),
-                    "source": source.into_iter().collect::<Vec<_>>(),
-                }));
-            }
-        }
-        let manifest = json!({
+        let about = json!({
             "schema": 1,
             "tool": producer(),
             "repair": {"changes": self.plan.changes, "unmended": self.plan.unmended},
             "sources": sources,
             "files": files,
             "other_files": self.passage.others,
-            "tensors": tensors,
         });
-        let mut text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-        text.push(b'\n');
-        text
+        let written = self.plan.files.iter().flat_map(|f| f.tensors.iter().map(move |tensor| (f, tensor)));
+        manifest::pieces(
+            about,
+            written.map(|(file, tensor)| {
+                let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| t.name);
+                json!({
+                    "name": tensor.spec.name,
+                    "file": file.name,
+                    "dtype": tensor.spec.dtype.tag(),
+                    "shape": tensor.spec.shape,
+                    "sha256": self.passage.hashes.get(tensor.spec.name.as_str()),
+                    "source": source.into_iter().collect::<Vec<_>>(),
+                })
+            }),
+        )
     }
 }
