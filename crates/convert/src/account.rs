@@ -12,7 +12,7 @@ impl Step {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Copy(_) => "copy",
-            Self::Rows { .. } => "arrange",
+            Self::Rows(_) => "arrange",
             Self::Cast(..) | Self::Join(_, Some(_)) => "cast",
             Self::Join(_, None) => "join",
             Self::Same(_) | Self::Largest(_) => "merge",
@@ -32,9 +32,8 @@ impl Plan {
     pub fn inputs<'c>(&self, checkpoint: &'c Checkpoint, model: &Model, step: &Step) -> Vec<&'c str> {
         let name = |place: &Place| checkpoint.tensor(place.shard, place.tensor).map(|(_, t)| t.name);
         let layer = match step {
-            Step::Copy(place) | Step::Rows { place, .. } | Step::Cast(place, _) => {
-                return name(place).into_iter().collect();
-            }
+            Step::Copy(place) | Step::Cast(place, _) => return name(place).into_iter().collect(),
+            Step::Rows(rows) => return name(&rows.place).into_iter().collect(),
             Step::Join(places, _) | Step::Same(places) | Step::Largest(places) => {
                 return places.iter().filter_map(name).collect();
             }
@@ -59,7 +58,7 @@ impl Plan {
             }
             Step::Decoded(i) | Step::Recast(i, _) => self.changed.get(*i).map(|c| c.to.id()),
             Step::Copy(_)
-            | Step::Rows { .. }
+            | Step::Rows(_)
             | Step::Cast(..)
             | Step::Join(..)
             | Step::Same(_)
@@ -73,7 +72,7 @@ impl Plan {
     pub fn lossless(&self, step: &Step, to: Dtype) -> Lossless {
         match step {
             // Padding is no value of a weight.
-            Step::Copy(_) | Step::Rows { .. } | Step::Join(_, None) | Step::Same(_) | Step::Constant(_) => {
+            Step::Copy(_) | Step::Rows(_) | Step::Join(_, None) | Step::Same(_) | Step::Constant(_) => {
                 Lossless::Yes
             }
             // Both narrower types fit into F32; neither fits into the other, but the values at hand may.

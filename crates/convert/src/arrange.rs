@@ -5,7 +5,7 @@
 
 use crate::error::ConvertError;
 use crate::layout::Entry;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Rows, Step};
 use crate::recipe::{Conv3d, Recipe};
 use crate::select::is_kept_by_rule;
 use quantscope_audit::{Checkpoint, Model};
@@ -206,12 +206,13 @@ pub(crate) fn arrange(
     let mut arranged = Arranged { is_asked, ..Arranged::default() };
     let stored = Stored::new(checkpoint, model);
     for entries in files.iter_mut() {
-        let layers = layers_of(&stored, recipe, asked, plan, entries)?;
-        for ((spec, step), found) in entries.iter_mut().zip(&layers) {
-            let Some((layer, part)) = found else { continue };
-            let Move { from, kept, to } = layer.of(*part);
+        let made = made_shapes(entries);
+        for (spec, step) in entries {
+            let layer = layer_of(&stored, recipe, asked, plan, &made, step)?;
+            let Some((layer, part)) = layer.zip(part_of(spec.dtype, &spec.shape)) else { continue };
+            let Move { from, kept, to } = layer.of(part);
             check(&layer.name, from, to)?;
-            if *part == Part::Codes && layer.needs_note() {
+            if part == Part::Codes && layer.needs_note() {
                 arranged.notes.insert(spec.name.clone(), (layer.name.clone(), layer.note));
             }
             let unchanged = from == to && kept == [from.rows, from.cols];
@@ -220,7 +221,7 @@ pub(crate) fn arrange(
             }
             arranged.tensors += 1;
             if let Step::Copy(place) = step {
-                *step = Step::Rows { place: place.clone(), from, kept };
+                *step = Step::Rows(Box::new(Rows { place: place.clone(), from, kept }));
             }
             spec.shape = vec![to.rows, to.cols];
             arranged.lies.insert(spec.name.clone(), Lie { cols: kept[1], to });
@@ -229,20 +230,20 @@ pub(crate) fn arrange(
     Ok(arranged)
 }
 
-/// The layer and the part that each entry is, where it can be arranged.
-fn layers_of(
-    stored: &Stored<'_>,
-    recipe: &Recipe,
-    asked: Asked,
-    plan: &Plan,
-    entries: &[Entry],
-) -> Result<Vec<Option<(Layer, Part)>>, ConvertError> {
-    let mut shapes: HashMap<(bool, usize), [Option<[u64; 2]>; 2]> = HashMap::new();
-    let made = |step: &Step| match *step {
+/// Shapes of codes and scales that are made anew, by the layer they belong to.
+type Made = HashMap<(bool, usize), [Option<[u64; 2]>; 2]>;
+
+/// The layer that a step makes something of: whether it is packed, and its index.
+fn made(step: &Step) -> Option<(bool, usize)> {
+    match *step {
         Step::Codes(i) | Step::BlockScales(i) => Some((true, i)),
         Step::Recast(i, _) => Some((false, i)),
         _ => None,
-    };
+    }
+}
+
+fn made_shapes(entries: &[Entry]) -> Made {
+    let mut shapes = Made::new();
     for (spec, step) in entries {
         if let (Some(key), Some(part)) = (made(step), part_of(spec.dtype, &spec.shape)) {
             let both = shapes.entry(key).or_default();
@@ -252,60 +253,66 @@ fn layers_of(
             }
         }
     }
+    shapes
+}
+
+/// The layer of an output that a step makes, where it can be arranged.
+fn layer_of(
+    stored: &Stored<'_>,
+    recipe: &Recipe,
+    asked: Asked,
+    plan: &Plan,
+    shapes: &Made,
+    step: &Step,
+) -> Result<Option<Layer>, ConvertError> {
     let fresh = |key: (bool, usize), name: &str| match shapes.get(&key) {
         Some(&[Some(codes), Some(scales)]) => Some(asked.fresh(name, codes, scales)),
         _ => None,
     };
-    let mut found = Vec::with_capacity(entries.len());
-    for (spec, step) in entries {
-        let part = part_of(spec.dtype, &spec.shape);
-        let layer = match (step, made(step)) {
-            (Step::Codes(i) | Step::BlockScales(i), Some(key)) => {
-                let packed = plan.packed.get(*i).filter(|p| p.scheme.can_be_arranged());
-                let linear = packed.filter(|p| p.matrix.form != Form::Conv3d);
-                if let Some(conv) = packed.filter(|p| p.kind == Kind::Conv3d) {
-                    refuse_if_strict(recipe, asked, &conv.name)?;
+    Ok(match (step, made(step)) {
+        (Step::Codes(i) | Step::BlockScales(i), Some(key)) => {
+            let packed = plan.packed.get(*i).filter(|p| p.scheme.can_be_arranged());
+            let linear = packed.filter(|p| p.matrix.form != Form::Conv3d);
+            if let Some(conv) = packed.filter(|p| p.kind == Kind::Conv3d) {
+                refuse_if_strict(recipe, asked, &conv.name)?;
+            }
+            linear.and_then(|p| fresh(key, &p.name))
+        }
+        (Step::Recast(i, _), Some(key)) => {
+            let changed = plan.changed.get(*i).filter(|c| c.to.can_be_arranged());
+            changed.and_then(|c| fresh(key, &c.name))
+        }
+        (Step::Copy(place), _) => {
+            let owner = stored.owners.get(&(place.shard, place.tensor));
+            let layer = owner.and_then(|&(i, leaf)| Some((stored.model.layers.get(i)?, leaf)));
+            let asked = match layer {
+                // What stays as it is keeps what is known of it.
+                Some((layer, _)) if is_kept_by_rule(recipe, &layer.name) => Asked::NOTHING,
+                _ => asked,
+            };
+            match layer {
+                Some((layer, _)) if layer.kind == Kind::Conv3d => {
+                    refuse_if_strict(recipe, asked, &layer.name)?;
+                    None
                 }
-                linear.and_then(|p| fresh(key, &p.name))
-            }
-            (Step::Recast(i, _), Some(key)) => {
-                let changed = plan.changed.get(*i).filter(|c| c.to.can_be_arranged());
-                changed.and_then(|c| fresh(key, &c.name))
-            }
-            (Step::Copy(place), _) => {
-                let owner = stored.owners.get(&(place.shard, place.tensor));
-                let layer = owner.and_then(|&(i, leaf)| Some((stored.model.layers.get(i)?, leaf)));
-                let asked = match layer {
-                    // What stays as it is keeps what is known of it.
-                    Some((layer, _)) if is_kept_by_rule(recipe, &layer.name) => Asked::NOTHING,
-                    _ => asked,
-                };
-                match layer {
-                    Some((layer, _)) if layer.kind == Kind::Conv3d => {
-                        refuse_if_strict(recipe, asked, &layer.name)?;
-                        None
-                    }
-                    Some((layer, leaf)) => {
-                        let form = layer.scheme.packed_form(&layer.view(stored.checkpoint));
-                        form.filter(|f| {
-                            let lie = match leaf {
-                                leaf if leaf == f.codes.0 => f.codes.1,
-                                leaf if leaf == f.scales.0 => f.scales.1,
-                                _ => return false,
-                            };
-                            // A part of a tensor, as of a stack taken apart, is not judged by the whole.
-                            lie.len() == Some(place.len())
-                        })
-                        .map(|f| asked.stored(&layer.name, &f))
-                    }
-                    None => None,
+                Some((layer, leaf)) => {
+                    let form = layer.scheme.packed_form(&layer.view(stored.checkpoint));
+                    form.filter(|f| {
+                        let lie = match leaf {
+                            leaf if leaf == f.codes.0 => f.codes.1,
+                            leaf if leaf == f.scales.0 => f.scales.1,
+                            _ => return false,
+                        };
+                        // A part of a tensor, as of a stack taken apart, is not judged by the whole.
+                        lie.len() == Some(place.len())
+                    })
+                    .map(|f| asked.stored(&layer.name, &f))
                 }
+                None => None,
             }
-            _ => None,
-        };
-        found.push(layer.zip(part));
-    }
-    Ok(found)
+        }
+        _ => None,
+    })
 }
 
 fn refuse_if_strict(recipe: &Recipe, asked: Asked, name: &str) -> Result<(), ConvertError> {

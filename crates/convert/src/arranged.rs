@@ -2,11 +2,11 @@
 
 use crate::error::ConvertError;
 use crate::passage::{length, sized, taken};
-use crate::plan::{Place, PlanFile, PlanTensor};
+use crate::plan::{PlanFile, PlanTensor, Rows};
 use crate::run::Job;
 use crate::write::{Mark, TensorWriter};
 use quantscope_format::{Buffer, Sink};
-use quantscope_schemes::{Arrangement, Arranger};
+use quantscope_schemes::Arranger;
 use std::sync::Arc;
 
 /// A tensor that is written in the order of its rows, and lies as the plan says.
@@ -22,7 +22,7 @@ impl<'a> ArrangedWriter<'a> {
     pub(crate) fn new(file: &'a PlanFile, tensor: &PlanTensor, budget: u64) -> Self {
         Self {
             writer: TensorWriter::new(&file.name, tensor.span.start),
-            arranger: tensor.lie.map(|lie| Arranger::new(lie.cols, lie.to)),
+            arranger: tensor.lie.as_deref().map(|lie| Arranger::new(lie.cols, lie.to)),
             budget: usize::try_from(budget).unwrap_or(usize::MAX).max(1),
         }
     }
@@ -62,8 +62,9 @@ impl<'a> Job<'a> {
         sink: &mut dyn Sink,
         file: &PlanFile,
         tensor: &'a PlanTensor,
-        (place, from, [rows, cols]): (&Place, Arrangement, [u64; 2]),
+        rows: &Rows,
     ) -> Result<(), ConvertError> {
+        let Rows { ref place, from, kept: [rows, cols] } = *rows;
         let Some((shard, source)) = self.checkpoint.tensor(place.shard, place.tensor) else { return Ok(()) };
         let mut writer = ArrangedWriter::new(file, tensor, self.tile_bytes());
         let begin = source.begin.saturating_add(place.bytes.start);

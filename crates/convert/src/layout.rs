@@ -163,7 +163,12 @@ fn place(
         let layout = HeaderLayout::of(&specs, &metadata)?;
         let placed = entries.into_iter().zip(layout.spans);
         let mut tensors: Vec<PlanTensor> = placed
-            .map(|((spec, step), span)| PlanTensor { lie: arranged.of(&spec.name), spec, span, step })
+            .map(|((spec, step), span)| PlanTensor {
+                lie: arranged.of(&spec.name).map(Box::new),
+                spec,
+                span,
+                step,
+            })
             .collect();
         tensors.arrange_by_key(|t| t.span.start);
         let spans = tensors.iter().map(|t| t.span.end.saturating_sub(t.span.start));

@@ -39,20 +39,24 @@ impl Place {
     }
 }
 
+/// Rows of a source tensor that lies otherwise than they are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// All of the tensor.
+    pub place: Place,
+    /// How it lies.
+    pub from: Arrangement,
+    /// Rows, and bytes of a row, that are no padding.
+    pub kept: [u64; 2],
+}
+
 /// What makes one output tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Bytes of a source tensor as they are.
     Copy(Place),
-    /// Rows of a source tensor that lies otherwise, padding left out.
-    Rows {
-        /// All of it.
-        place: Place,
-        /// How it lies.
-        from: Arrangement,
-        /// Rows, and bytes of a row, that are no padding.
-        kept: [u64; 2],
-    },
+    /// Rows of a source tensor that lies otherwise, padding left out. Few tensors are, of very many.
+    Rows(Box<Rows>),
     /// The largest of single F32 numbers: activation scales of layers that share a weight.
     Largest(Vec<Place>),
     /// Bytes of several source tensors one after another; numbers of the type given, rounded to the output's type.
@@ -86,7 +90,7 @@ pub struct PlanTensor {
     /// What makes it.
     pub step: Step,
     /// How it lies, where its bytes are not stored as they come.
-    pub lie: Option<Lie>,
+    pub lie: Option<Box<Lie>>,
 }
 
 /// One output file of weights.

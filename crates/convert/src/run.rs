@@ -287,9 +287,7 @@ impl<'a> Job<'a> {
             }
             match &tensor.step {
                 Step::Copy(place) => self.copy_tensor(sink, file, tensor, place).await?,
-                Step::Rows { place, from, kept } => {
-                    self.copy_rows(sink, file, tensor, (place, *from, *kept)).await?;
-                }
+                Step::Rows(rows) => self.copy_rows(sink, file, tensor, rows).await?,
                 Step::Join(places, None) => self.join_tensors(sink, file, tensor, places).await?,
                 Step::Join(places, Some(from)) => {
                     self.cast_tensor(sink, file, tensor, (places, *from)).await?;

@@ -1,7 +1,6 @@
 //! Where a step of a rising function of a magnitude lies, as a pattern of bits.
 
 use crate::FloatType;
-use quantscope_numeric::f32_bits_from_f16;
 
 /// A threshold no pattern exceeds.
 pub(super) const NEVER: i32 = i32::MAX;
@@ -14,22 +13,27 @@ const INFINITY: i32 = 0x7f80_0000;
 /// The search starts at `guess`; a poor guess costs time only.
 pub(crate) fn last_below(guess: f32, holds: impl Fn(f32) -> bool) -> i32 {
     let holds = |pattern: i32| holds(f32::from_bits(pattern.cast_unsigned()));
-    if !holds(INFINITY) {
-        return NEVER;
-    }
     let guess = if guess.is_finite() { guess.to_bits().cast_signed().max(0) } else { 0 };
     // Strides grow away from the guess until `low` does not hold (or is ALWAYS) and `high` does.
-    let (mut low, mut high) = if holds(guess) { (guess - 1, guess) } else { (guess, guess + 1) };
     let mut stride = 1_i32;
-    while low > ALWAYS && holds(low) {
-        high = low;
-        low = low.saturating_sub(stride).max(ALWAYS);
-        stride = stride.saturating_mul(2);
-    }
-    while high < INFINITY && !holds(high) {
-        low = high;
-        high = high.saturating_add(stride).min(INFINITY);
-        stride = stride.saturating_mul(2);
+    let (mut low, mut high);
+    if holds(guess) {
+        (low, high) = (guess - 1, guess);
+        while low > ALWAYS && holds(low) {
+            high = low;
+            low = low.saturating_sub(stride).max(ALWAYS);
+            stride = stride.saturating_mul(2);
+        }
+    } else {
+        (low, high) = (guess, guess + 1);
+        while !holds(high) {
+            if high >= INFINITY {
+                return NEVER;
+            }
+            low = high;
+            high = high.saturating_add(stride).min(INFINITY);
+            stride = stride.saturating_mul(2);
+        }
     }
     while high - low > 1 {
         let middle = low + (high - low) / 2;
@@ -59,14 +63,50 @@ pub(super) fn last_bf16(last: i32) -> i16 {
 
 /// The last F16 magnitude whose F32 pattern does not exceed `last`; -1 if there is none.
 pub(super) fn last_f16(last: i32) -> i16 {
-    let (mut low, mut high) = (-1_i16, i16::MAX);
-    while low < high {
-        let middle = high - (high.abs_diff(low) / 2).cast_signed();
-        if f32_bits_from_f16(middle.cast_unsigned()).cast_signed() <= last {
-            low = middle;
-        } else {
-            high = middle - 1;
+    /// F32 patterns of the first normal F16, of the first number beyond the last finite one, and of infinity.
+    const NORMAL: i32 = 113 << 23;
+    const BEYOND: i32 = 143 << 23;
+    let pattern = match last {
+        ..0 => -1,
+        // Multiples of 2^-24: the fraction with its leading one, shifted to that unit.
+        0..NORMAL => {
+            let fraction = 0x80_0000 | (last & 0x7f_ffff);
+            fraction.checked_shr((126 - (last >> 23)).cast_unsigned()).unwrap_or(0)
         }
+        // The same fraction with another bias, cut.
+        NORMAL..BEYOND => (last - (112 << 23)) >> 13,
+        BEYOND..INFINITY => 0x7bff,
+        INFINITY.. => 0x7c00 + ((last - INFINITY) >> 13),
+    };
+    i16::try_from(pattern).unwrap_or(i16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quantscope_numeric::f32_bits_from_f16;
+
+    /// Both ends of the stretch of F32 patterns that each F16 magnitude is the last of, infinity and NaN included.
+    #[test]
+    fn f16_thresholds_are_those_of_the_patterns() {
+        assert_eq!(last_f16(ALWAYS), -1);
+        for pattern in 0..=i16::MAX {
+            let own = f32_bits_from_f16(pattern.cast_unsigned()).cast_signed();
+            assert_eq!(last_f16(own), pattern);
+            assert_eq!(last_f16(own - 1), pattern - 1);
+        }
+        assert_eq!(last_f16(NEVER), i16::MAX);
     }
-    low
+
+    /// Whatever the guess: the last pattern for which it is false.
+    #[test]
+    fn the_step_is_found_from_any_guess() {
+        for step in [0, 1, 2, 0x80_0000, 0x3f80_0000, INFINITY - 1, INFINITY] {
+            for guess in [0.0, 1e-45, 1.0, 1.5, 3e38, f32::INFINITY, f32::NAN] {
+                let found = last_below(guess, |magnitude| magnitude.to_bits().cast_signed() >= step);
+                assert_eq!(found, step - 1, "from {guess}");
+            }
+        }
+        assert_eq!(last_below(1.0, |_| false), NEVER);
+    }
 }
