@@ -40,7 +40,10 @@ fn main() -> Result<()> {
             rayon::ThreadPoolBuilder::new().num_threads(count.parse()?).build_global()?;
             take_turns(contestant(name, rest)?)
         }
-        [name, rest @ ..] => take_turns(contestant(name, rest)?),
+        [name, rest @ ..] => {
+            quantscope_kernels::join_threads();
+            take_turns(contestant(name, rest)?)
+        }
         [] => bail!("say which contestant, or `make FOLDER MEGABYTES`"),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::exit::Failure;
 use quantscope_gpu::{GpuEngine, GpuOptions};
-use quantscope_session::{CpuEngine, EngineChoice, Engines};
+use quantscope_session::{CpuEngine, EngineChoice, Engines, join_threads};
 
 /// The engines of one run, kept for as long as it lasts.
 pub(crate) struct EngineSet {
@@ -14,6 +14,8 @@ impl EngineSet {
     /// Opens what the choice asks for. `auto` takes a hardware GPU if there is one; a software adapter is
     /// slower than the CPU engine.
     pub(crate) async fn open(choice: EngineChoice) -> Result<Self, Failure> {
+        // Whoever opens engines calls them.
+        join_threads();
         let cpu = CpuEngine::new();
         let gpu = match choice {
             EngineChoice::Cpu => None,

@@ -48,4 +48,6 @@ pub use fp4_decode::{Fp4DecodeTable, Fp4Tile, Nibbles};
 pub use fp8_encode::{Fp8Rule, QuotientRounding};
 pub use kernel::Kernel;
 pub use mx_encode::MxElement;
+#[cfg(not(target_arch = "wasm32"))]
+pub use parts::join_threads;
 pub use scale_grid::ScaleGrid;

@@ -40,6 +40,8 @@ pub use quantscope_format::{
     Arrange, Control, Gather, Hashing, Limits, MemorySource, Progress, Sink, SinkError, Source, SourceError,
     Uncontrolled, natural_cmp,
 };
+#[cfg(not(target_arch = "wasm32"))]
+pub use quantscope_kernels::join_threads;
 pub use quantscope_kernels::{CpuEngine, DividedEngine, Engine, EngineError, EngineKind, Helpers, call};
 pub use report::{AuditView, ReportLayer};
 pub use sweep::parse_size;
