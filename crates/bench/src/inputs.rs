@@ -118,13 +118,17 @@ pub(crate) fn make(folder: &Path, megabytes: u64) -> Result<()> {
     checkpoint(&folder.join("model"), megabytes, Filling::Whole)
 }
 
-/// Experts of a large model: names as long and shapes as small as many tensors in one file need.
-fn expert(number: u64) -> TensorSpec {
+/// The name of a tensor that each expert of a large model has: as long as many tensors in one file have it.
+fn of_expert(number: u64, tensor: &str) -> String {
     let (leaf, number) = (number % 3, number / 3);
     let leaf = ["down_proj", "gate_proj", "up_proj"].get(usize::try_from(leaf).unwrap_or(0)).unwrap_or(&"");
     let (layer, expert) = (number / 256, number % 256);
-    let name = format!("model.layers.{layer}.mlp.experts.{expert}.{leaf}.weight_scale_inv");
-    TensorSpec { name, dtype: Dtype::F32, shape: vec![16, 56] }
+    format!("model.layers.{layer}.mlp.experts.{expert}.{leaf}.{tensor}")
+}
+
+/// Such a tensor, in a shape as small as many of them in one file need.
+fn expert(number: u64) -> TensorSpec {
+    TensorSpec { name: of_expert(number, "weight_scale_inv"), dtype: Dtype::F32, shape: vec![16, 56] }
 }
 
 /// Files of which only the header is written; the data is a hole.
@@ -205,7 +209,21 @@ pub(crate) fn checkpoint(folder: &Path, megabytes: u64, filling: Filling) -> Res
         ];
         specs.extend(parts.map(|(leaf, shape)| plain(format!("model.layers.{layer}.{leaf}.weight"), &shape)));
     }
-    let layout = HeaderLayout::new(&specs, &[("format".into(), "pt".into())])?;
+    write_weights(folder, &specs, filling)?;
+    write_config(folder)
+}
+
+/// A checkpoint in one file that has so many layers, each a small one.
+pub(crate) fn experts(folder: &Path, count: u64) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let plain = |i| TensorSpec { name: of_expert(i, "weight"), dtype: Dtype::BF16, shape: vec![32, 64] };
+    let specs: Vec<TensorSpec> = (0..count).map(plain).collect();
+    write_weights(folder, &specs, Filling::Whole)?;
+    write_config(folder)
+}
+
+fn write_weights(folder: &Path, specs: &[TensorSpec], filling: Filling) -> Result<()> {
+    let layout = HeaderLayout::new(specs, &[("format".into(), "pt".into())])?;
     let mut out = create(&folder.join("model.safetensors"))?;
     out.write_all(&layout.bytes)?;
     let mut weights = Weights::new(7, Tails::Gaussian);
@@ -224,6 +242,10 @@ pub(crate) fn checkpoint(folder: &Path, megabytes: u64, filling: Filling) -> Res
     }
     out.flush()?;
     out.get_ref().set_len(layout.file_len)?;
+    Ok(())
+}
+
+fn write_config(folder: &Path) -> Result<()> {
     let config = json!({
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

@@ -36,6 +36,7 @@ fn main() -> Result<()> {
         ["make-hollow-model", folder, megabytes] => {
             inputs::checkpoint(Path::new(folder), megabytes.parse()?, Filling::Holes)
         }
+        ["make-experts", folder, count] => inputs::experts(Path::new(folder), count.parse()?),
         ["threads", count, name, rest @ ..] => {
             rayon::ThreadPoolBuilder::new().num_threads(count.parse()?).build_global()?;
             take_turns(contestant(name, rest)?)

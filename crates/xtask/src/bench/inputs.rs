@@ -181,25 +181,31 @@ impl Inputs {
         for tensors in [1_000, 10_000, 100_000, 700_000] {
             costs.push(self.costs("inspect, by tensors", tensors, &self.inspect(tensors), None)?);
         }
+        let grown = self.folder.join("grown");
+        let (model, out) = (grown.join("model"), grown.join("out"));
+        let [from, to] = [&model, &out].map(|path| path.display().to_string());
+        let convert = self.convert(&model, &out, "nvfp4");
+        for layers in [1_000, 10_000, 100_000] {
+            Program::new(&self.program, ["make-experts", &from, &layers.to_string()]).run_to_end()?;
+            costs.push(self.costs("convert --to nvfp4, by layers", layers, &convert, Some(&out))?);
+            if layers == 100_000 {
+                let plan = Program::new(&self.tool, ["convert", &from, "--to", "nvfp4", "--plan", "--json"]);
+                costs.push(self.costs("convert --plan --json, by layers", layers, &plan, None)?);
+                let verify = Program::new(&self.tool, ["verify", &to]);
+                costs.push(self.costs("verify of that, by layers", layers, &verify, None)?);
+                let audit = Program::new(&self.tool, ["audit", &to, "--engine", "cpu", "--fail-on", "never"]);
+                costs.push(self.costs("audit of that, by layers", layers, &audit, None)?);
+            }
+            std::fs::remove_dir_all(&grown)?;
+        }
         let mut sizes = vec![("make-model", 1)];
         sizes.extend((!quick).then_some(("make-model", 10)));
         // Few disks have room for all of it.
         sizes.extend(large.then_some(("make-hollow-model", 100)));
         for (make, gigabytes) in sizes {
-            let grown = self.folder.join("grown");
-            let (model, out) = (grown.join("model"), grown.join("out"));
-            let make = Program::new(
-                &self.program,
-                [make, &model.display().to_string(), &(gigabytes * 1000).to_string()],
-            );
-            make.run_to_end()?;
-            let program = self.convert(&model, &out, "nvfp4");
-            costs.push(self.costs(
-                "convert --to nvfp4, by bytes",
-                bytes_of(&model)?,
-                &program,
-                Some(&out),
-            )?);
+            Program::new(&self.program, [make, &from, &(gigabytes * 1000).to_string()]).run_to_end()?;
+            let bytes = bytes_of(&model)?;
+            costs.push(self.costs("convert --to nvfp4, by bytes", bytes, &convert, Some(&out))?);
             std::fs::remove_dir_all(&grown)?;
         }
         Ok(costs)

@@ -43,6 +43,16 @@ fn powers(values: impl Iterator<Item = f64>) -> [f64; 2] {
     [low, high.max(low + 1.0)]
 }
 
+/// A size as people say it: bytes in gigabytes, other things by the thousand.
+#[allow(clippy::cast_precision_loss, reason = "a label")]
+fn size(cost: &Cost) -> String {
+    match cost.size {
+        bytes if cost.what.ends_with("bytes") => format!("{:.0} GB", bytes as f64 / 1e9),
+        count if count.is_multiple_of(1000) => format!("{},000", count / 1000),
+        count => count.to_string(),
+    }
+}
+
 #[allow(clippy::cast_precision_loss, reason = "places in a picture")]
 fn panel(costs: &[&Cost]) -> String {
     let across = powers(costs.iter().map(|cost| cost.size as f64));
@@ -72,7 +82,7 @@ fn panel(costs: &[&Cost]) -> String {
             seconds(cost.seconds),
             mebibytes(cost.peak_bytes),
             HEIGHT + 18.0,
-            cost.size,
+            size(cost),
         );
     }
     text
@@ -97,5 +107,8 @@ mod tests {
         assert_eq!(svg.matches("<rect").count(), 1);
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("by tensors") && !svg.contains("by bytes"));
+        assert!(svg.contains(">10,000<"));
+        let svg = growth(&[1_104_228_771, 10_105_888_763].map(|size| cost("by bytes", size)));
+        assert!(svg.contains(">1 GB<") && svg.contains(">10 GB<"));
     }
 }

@@ -88,13 +88,7 @@ pub(crate) fn print(record: &Record) {
             println!("\n{title}\n");
         }
         for cost in costs {
-            println!(
-                "{:<32} {:>14}  {:>10}  {:>8}",
-                cost.what,
-                cost.size,
-                seconds(cost.seconds),
-                mebibytes(cost.peak_bytes)
-            );
+            println!("{:<32} {:>14}  {:>10}  {:>8}", cost.what, cost.size, seconds(cost.seconds), peak(cost));
         }
     }
     println!();
@@ -171,8 +165,7 @@ impl Record {
             add("|---|---:|---:|".into());
         }
         for cost in &self.memory {
-            let verdict = if cost.peak_bytes <= MEMORY_LIMIT { "" } else { ", missed" };
-            add(format!("| `{}` | {} | {}{verdict} |", cost.what, cost.size, mebibytes(cost.peak_bytes)));
+            add(format!("| `{}` | {} | {} |", cost.what, cost.size, peak(cost)));
         }
         if !self.growth.is_empty() {
             add(format!("\n![Time against size, in powers of ten]({PLOT})"));
@@ -180,16 +173,16 @@ impl Record {
             add("|---|---:|---:|---:|".into());
         }
         for cost in &self.growth {
-            add(format!(
-                "| {} | {} | {} | {} |",
-                cost.what,
-                cost.size,
-                seconds(cost.seconds),
-                mebibytes(cost.peak_bytes)
-            ));
+            add(format!("| {} | {} | {} | {} |", cost.what, cost.size, seconds(cost.seconds), peak(cost)));
         }
         text
     }
+}
+
+/// The most memory that was resident, and whether that was too much.
+fn peak(cost: &Cost) -> String {
+    let verdict = if cost.peak_bytes <= MEMORY_LIMIT { "" } else { ", missed" };
+    format!("{}{verdict}", mebibytes(cost.peak_bytes))
 }
 
 /// Writes the measured part of `docs/performance.md` anew.
