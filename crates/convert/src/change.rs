@@ -104,7 +104,7 @@ impl<'a> Job<'a> {
             }
             self.passage.step(name, length(&rounded))?;
         }
-        self.errors.extend(metrics.map(|m| (name, LayerError::new(name, &m))));
+        self.errors.extend(metrics.map(|m| (name.to_string(), LayerError::new(name, &m))));
         self.passage.written.insert(name, writer.finish());
         Ok(())
     }
@@ -133,7 +133,7 @@ impl<'a> Job<'a> {
             self.passage.step(&layer.name, length(&rounded))?;
         }
         let name = tensor.spec.name.as_str();
-        self.errors.extend(metrics.map(|m| (name, LayerError::new(&layer.name, &m))));
+        self.errors.extend(metrics.map(|m| (name.to_string(), LayerError::new(&layer.name, &m))));
         self.passage.written.insert(name, writer.finish());
         Ok(())
     }

@@ -38,13 +38,21 @@ struct About<'a> {
 
 /// A tensor that was written.
 #[derive(Serialize)]
-struct Tensor<'a> {
-    name: &'a str,
-    file: &'a str,
-    dtype: &'a str,
-    shape: &'a [u64],
-    sha256: Option<&'a Sha>,
-    source: Vec<&'a str>,
+pub(crate) struct Tensor<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) file: &'a str,
+    pub(crate) dtype: &'a str,
+    pub(crate) shape: &'a [u64],
+    pub(crate) sha256: Option<&'a Sha>,
+    pub(crate) source: Vec<&'a str>,
+    /// What conversions alone tell.
+    #[serde(flatten)]
+    pub(crate) made: Option<Made<'a>>,
+}
+
+/// What a conversion made of a tensor.
+#[derive(Serialize)]
+pub(crate) struct Made<'a> {
     scheme: Option<&'a str>,
     sqnr_db: Option<f64>,
     max_abs_error: Option<f64>,
@@ -55,8 +63,8 @@ const AT_ONCE: usize = 1024;
 
 /// Some of the tensors, as deep within braces as they stand in the manifest.
 #[derive(Serialize)]
-struct Part<T> {
-    tensors: Vec<T>,
+struct Part<'a> {
+    tensors: Vec<Tensor<'a>>,
 }
 
 /// What is written around [`Part`].
@@ -64,25 +72,37 @@ const AROUND: (&str, &str) = ("{\n  \"tensors\": [", "\n  ]\n}");
 
 /// The text of a manifest, piece by piece: a checkpoint of 100,000 layers has 130 MB of it. `about` is what stands
 /// before the tensors.
-pub(crate) fn pieces<T: Serialize>(
-    about: impl Serialize,
-    tensors: impl Iterator<Item = T>,
-) -> impl Iterator<Item = Vec<u8>> {
-    // Maps have texts as keys and numbers are finite: there is nothing in it that JSON cannot say.
-    let mut begin = serde_json::to_vec_pretty(&about).unwrap_or_default();
+pub(crate) fn pieces<'a>(
+    about: &impl Serialize,
+    tensors: Box<dyn Iterator<Item = Tensor<'a>> + 'a>,
+) -> Box<dyn Iterator<Item = Vec<u8>> + 'a> {
+    continued(pretty(about), tensors)
+}
+
+/// JSON as it stands in the manifest. Maps have texts as keys and numbers are finite: there is nothing in it that JSON
+/// cannot say.
+fn pretty(json: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(json).unwrap_or_default()
+}
+
+fn continued<'a>(
+    mut begin: Vec<u8>,
+    tensors: Box<dyn Iterator<Item = Tensor<'a>> + 'a>,
+) -> Box<dyn Iterator<Item = Vec<u8>> + 'a> {
     begin.truncate(begin.len().saturating_sub("\n}".len()));
     begin.extend_from_slice(b",\n  \"tensors\": [");
     let mut tensors = tensors.peekable();
     let told = std::iter::from_fn(move || {
         tensors.peek()?;
         let some = Part { tensors: tensors.by_ref().take(AT_ONCE).collect() };
-        let mut text = serde_json::to_vec_pretty(&some).unwrap_or_default();
+        let mut text = pretty(&some);
         text.truncate(text.len().saturating_sub(AROUND.1.len()));
         text.drain(..text.len().min(AROUND.0.len()));
         text.extend(tensors.peek().map(|_| b','));
         Some(text)
     });
-    std::iter::once(begin).chain(told).chain(std::iter::once(format!("{}\n", AROUND.1).into_bytes()))
+    let end = format!("{}\n", AROUND.1).into_bytes();
+    Box::new(std::iter::once(begin).chain(told).chain(std::iter::once(end)))
 }
 
 /// The manifest of a conversion. `passage` has the hashes of all that was written.
@@ -92,8 +112,8 @@ pub(crate) fn of_conversion<'a>(
     recipe: &'a Recipe,
     sources: &'a [SourceFile],
     passage: &'a Passage<'_>,
-    errors: &'a BTreeMap<&'a str, LayerError>,
-) -> impl Iterator<Item = Vec<u8>> {
+    errors: &'a BTreeMap<String, LayerError>,
+) -> Box<dyn Iterator<Item = Vec<u8>> + 'a> {
     let about = About {
         schema: 1,
         tool: producer(),
@@ -105,8 +125,8 @@ pub(crate) fn of_conversion<'a>(
     };
     let written = plan.files.iter().flat_map(|file| file.tensors.iter().map(move |tensor| (file, tensor)));
     pieces(
-        about,
-        written.map(move |(file, tensor)| {
+        &about,
+        Box::new(written.map(move |(file, tensor)| {
             let error = errors.get(tensor.spec.name.as_str());
             Tensor {
                 name: &tensor.spec.name,
@@ -115,35 +135,44 @@ pub(crate) fn of_conversion<'a>(
                 shape: &tensor.spec.shape,
                 sha256: passage.hashes.get(tensor.spec.name.as_str()),
                 source: plan.inputs(checkpoint, model, &tensor.step),
-                scheme: plan.scheme(&tensor.step),
-                sqnr_db: error.and_then(|error| error.sqnr_db),
-                max_abs_error: error.map(|error| error.max_abs),
+                made: Some(Made {
+                    scheme: plan.scheme(&tensor.step),
+                    sqnr_db: error.and_then(|error| error.sqnr_db),
+                    max_abs_error: error.map(|error| error.max_abs),
+                }),
             }
-        }),
+        })),
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AT_ONCE, pieces};
+    use super::{AT_ONCE, Tensor, pieces};
     use serde_json::{Value, json};
 
     /// However many tensors there are: the pieces are what would have been written at once.
     #[test]
     fn pieces_are_the_whole() {
+        let names: Vec<String> = (0..3 * AT_ONCE).map(|i| format!("a\n{i}")).collect();
+        let tensor = |name| Tensor {
+            name,
+            file: "f",
+            dtype: "F32",
+            shape: &[2, 3],
+            sha256: None,
+            source: vec!["b", "c"],
+            made: None,
+        };
+        let fields = |name: &&str| json!({"name": name, "file": "f", "dtype": "F32", "shape": [2, 3], "sha256": null, "source": ["b", "c"]});
         for count in [1, 2, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE] {
-            let tensors: Vec<Value> = (0..count)
-                .map(|i| json!({"name": format!("a\n{i}"), "shape": [i, 2], "source": []}))
-                .collect();
-            let text: Vec<u8> =
-                pieces(json!({"schema": 1, "files": [{}]}), tensors.iter()).flatten().collect();
-            let mut whole =
-                serde_json::to_string_pretty(&json!({"schema": 1, "files": [{}], "tensors": tensors}))
-                    .unwrap();
-            whole.push('\n');
-            assert_eq!(String::from_utf8(text).unwrap(), whole, "{count} tensors");
+            let names: Vec<&str> = names[..count].iter().map(String::as_str).collect();
+            let tensors = Box::new(names.iter().map(|name| tensor(*name)));
+            let text: Vec<u8> = pieces(&json!({"schema": 1, "files": [{}]}), tensors).flatten().collect();
+            let tensors: Vec<Value> = names.iter().map(fields).collect();
+            let whole = json!({"schema": 1, "files": [{}], "tensors": tensors});
+            assert_eq!(String::from_utf8(text).unwrap(), format!("{whole:#}\n"), "{count} tensors");
         }
-        let text: Vec<u8> = pieces(json!({"schema": 1}), std::iter::empty::<Value>()).flatten().collect();
+        let text: Vec<u8> = pieces(&json!({"schema": 1}), Box::new(std::iter::empty())).flatten().collect();
         let none: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(none, json!({"schema": 1, "tensors": []}));
     }

@@ -115,7 +115,7 @@ impl<'a> Job<'a> {
             Form::Linear | Form::Conv3d | Form::Experts { .. } => self.pack_rows(sink, &mut packing).await?,
         }
         if let Some(metrics) = &packing.gauge.metrics {
-            self.errors.insert(&codes.spec.name, LayerError::new(&packed.name, metrics));
+            self.errors.insert(codes.spec.name.clone(), LayerError::new(&packed.name, metrics));
         }
         self.passage.written.insert(&codes.spec.name, packing.codes.finish(sink).await?);
         if let Some((scales, writer)) = scales.zip(packing.scales) {

@@ -105,7 +105,7 @@ pub(crate) struct Job<'a> {
     /// Bytes on their way.
     pub(crate) passage: Passage<'a>,
     /// Errors by the tensor that has them.
-    pub(crate) errors: BTreeMap<&'a str, LayerError>,
+    pub(crate) errors: BTreeMap<String, LayerError>,
     /// What turned out on the way.
     pub(crate) notes: Vec<String>,
     copied: u64,
@@ -224,8 +224,8 @@ impl<'a> Job<'a> {
         };
         self.passage.step(&file.name, file.len)?;
         // What the journal says of tensors that are not in this file is not its to say.
-        let of_file = |(name, error): (String, _)| Some((*hashes.get_key_value(name.as_str())?.0, error));
-        self.errors.extend(finished.errors.into_iter().filter_map(of_file));
+        self.errors
+            .extend(finished.errors.into_iter().filter(|(name, _)| hashes.contains_key(name.as_str())));
         self.passage.hashes.extend(hashes);
         self.notes.extend(finished.notes);
         self.copied = self.copied.saturating_add(finished.copied);

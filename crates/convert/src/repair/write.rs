@@ -247,7 +247,7 @@ impl<'a> Job<'a> {
     }
 
     /// The manifest of a repair: the same fields as a conversion's, and the changes in place of a recipe.
-    fn manifest(&self, sources: &[SourceFile]) -> impl Iterator<Item = Vec<u8>> {
+    fn manifest<'s>(&'s self, sources: &[SourceFile]) -> Box<dyn Iterator<Item = Vec<u8>> + 's> {
         let file = |f: &RepairFile| manifest::weight_file(&f.name, f.len, &f.header);
         let files: Vec<Value> = self.plan.files.iter().map(file).collect();
         let about = json!({
@@ -259,19 +259,18 @@ impl<'a> Job<'a> {
             "other_files": self.passage.others,
         });
         let written = self.plan.files.iter().flat_map(|f| f.tensors.iter().map(move |tensor| (f, tensor)));
-        manifest::pieces(
-            about,
-            written.map(|(file, tensor)| {
-                let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| t.name);
-                json!({
-                    "name": tensor.spec.name,
-                    "file": file.name,
-                    "dtype": tensor.spec.dtype.tag(),
-                    "shape": tensor.spec.shape,
-                    "sha256": self.passage.hashes.get(tensor.spec.name.as_str()),
-                    "source": source.into_iter().collect::<Vec<_>>(),
-                })
-            }),
-        )
+        let tensor = |(file, tensor): (&'s RepairFile, &'s RepairTensor)| {
+            let source = self.checkpoint.tensor(tensor.source.0, tensor.source.1).map(|(_, t)| t.name);
+            manifest::Tensor {
+                name: &tensor.spec.name,
+                file: &file.name,
+                dtype: tensor.spec.dtype.tag(),
+                shape: &tensor.spec.shape,
+                sha256: self.passage.hashes.get(tensor.spec.name.as_str()),
+                source: source.into_iter().collect(),
+                made: None,
+            }
+        };
+        manifest::pieces(&about, Box::new(written.map(tensor)))
     }
 }
