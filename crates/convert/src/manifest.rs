@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Model};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(crate) fn weight_file(name: &str, len: u64, header: &[u8]) -> Value {
 }
 
 /// What stands before the tensors.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct About<'a> {
     schema: u32,
     tool: Value,
@@ -37,7 +37,6 @@ struct About<'a> {
 }
 
 /// A tensor that was written.
-#[derive(Serialize)]
 pub(crate) struct Tensor<'a> {
     pub(crate) name: &'a str,
     pub(crate) file: &'a str,
@@ -46,23 +45,39 @@ pub(crate) struct Tensor<'a> {
     pub(crate) sha256: Option<&'a Sha>,
     pub(crate) source: Vec<&'a str>,
     /// What conversions alone tell.
-    #[serde(flatten)]
     pub(crate) made: Option<Made<'a>>,
 }
 
 /// What a conversion made of a tensor.
-#[derive(Serialize)]
 pub(crate) struct Made<'a> {
     scheme: Option<&'a str>,
     sqnr_db: Option<f64>,
     max_abs_error: Option<f64>,
 }
 
+impl Serialize for Tensor<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Tensor", if self.made.is_some() { 9 } else { 6 })?;
+        fields.serialize_field("name", self.name)?;
+        fields.serialize_field("file", self.file)?;
+        fields.serialize_field("dtype", self.dtype)?;
+        fields.serialize_field("shape", self.shape)?;
+        fields.serialize_field("sha256", &self.sha256)?;
+        fields.serialize_field("source", &self.source)?;
+        if let Some(Made { scheme, sqnr_db, max_abs_error }) = &self.made {
+            fields.serialize_field("scheme", scheme)?;
+            fields.serialize_field("sqnr_db", sqnr_db)?;
+            fields.serialize_field("max_abs_error", max_abs_error)?;
+        }
+        fields.end()
+    }
+}
+
 /// Tensors that are told of at once.
 const AT_ONCE: usize = 1024;
 
 /// Some of the tensors, as deep within braces as they stand in the manifest.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Part<'a> {
     tensors: Vec<Tensor<'a>>,
 }
