@@ -3,13 +3,14 @@
 use crate::configs::producer;
 use crate::digest::{Sha, sha256};
 use crate::noise::LayerError;
-use crate::passage::{OtherFile, Passage};
+use crate::passage::{OtherFile, Passage, Pieces};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::survey::SourceFile;
 use quantscope_audit::{Checkpoint, Model};
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The reference whose bytes are reproduced.
@@ -90,7 +91,7 @@ const AROUND: (&str, &str) = ("{\n  \"tensors\": [", "\n  ]\n}");
 pub(crate) fn pieces<'a>(
     about: &impl Serialize,
     tensors: Box<dyn Iterator<Item = Tensor<'a>> + 'a>,
-) -> Box<dyn Iterator<Item = Vec<u8>> + 'a> {
+) -> Pieces<'a> {
     continued(pretty(about), tensors)
 }
 
@@ -100,10 +101,7 @@ fn pretty(json: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(json).unwrap_or_default()
 }
 
-fn continued<'a>(
-    mut begin: Vec<u8>,
-    tensors: Box<dyn Iterator<Item = Tensor<'a>> + 'a>,
-) -> Box<dyn Iterator<Item = Vec<u8>> + 'a> {
+fn continued<'a>(mut begin: Vec<u8>, tensors: Box<dyn Iterator<Item = Tensor<'a>> + 'a>) -> Pieces<'a> {
     begin.truncate(begin.len().saturating_sub("\n}".len()));
     begin.extend_from_slice(b",\n  \"tensors\": [");
     let mut tensors = tensors.peekable();
@@ -117,7 +115,7 @@ fn continued<'a>(
         Some(text)
     });
     let end = format!("{}\n", AROUND.1).into_bytes();
-    Box::new(std::iter::once(begin).chain(told).chain(std::iter::once(end)))
+    Box::new(std::iter::once(begin).chain(told).chain(std::iter::once(end)).map(Cow::Owned))
 }
 
 /// The manifest of a conversion. `passage` has the hashes of all that was written.
@@ -128,7 +126,7 @@ pub(crate) fn of_conversion<'a>(
     sources: &'a [SourceFile],
     passage: &'a Passage<'_>,
     errors: &'a BTreeMap<String, LayerError>,
-) -> Box<dyn Iterator<Item = Vec<u8>> + 'a> {
+) -> Pieces<'a> {
     let about = About {
         schema: 1,
         tool: producer(),
@@ -162,7 +160,7 @@ pub(crate) fn of_conversion<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{AT_ONCE, Tensor, pieces};
+    use super::{AT_ONCE, Cow, Tensor, pieces};
     use serde_json::{Value, json};
 
     /// However many tensors there are: the pieces are what would have been written at once.
@@ -182,12 +180,14 @@ mod tests {
         for count in [1, 2, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE] {
             let names: Vec<&str> = names[..count].iter().map(String::as_str).collect();
             let tensors = Box::new(names.iter().map(|name| tensor(*name)));
-            let text: Vec<u8> = pieces(&json!({"schema": 1, "files": [{}]}), tensors).flatten().collect();
+            let text: Vec<u8> =
+                pieces(&json!({"schema": 1, "files": [{}]}), tensors).flat_map(Cow::into_owned).collect();
             let tensors: Vec<Value> = names.iter().map(fields).collect();
             let whole = json!({"schema": 1, "files": [{}], "tensors": tensors});
             assert_eq!(String::from_utf8(text).unwrap(), format!("{whole:#}\n"), "{count} tensors");
         }
-        let text: Vec<u8> = pieces(&json!({"schema": 1}), Box::new(std::iter::empty())).flatten().collect();
+        let text: Vec<u8> =
+            pieces(&json!({"schema": 1}), Box::new(std::iter::empty())).flat_map(Cow::into_owned).collect();
         let none: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(none, json!({"schema": 1, "tensors": []}));
     }

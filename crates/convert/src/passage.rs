@@ -10,6 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use quantscope_audit::Checkpoint;
 use quantscope_format::{Buffer, Control, Limits, Progress, Sink, Source, SourceError};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -47,6 +48,9 @@ pub(crate) struct OtherFile {
     pub(crate) bytes: u64,
     pub(crate) sha256: String,
 }
+
+/// A text in pieces.
+pub(crate) type Pieces<'a> = Box<dyn Iterator<Item = Cow<'a, [u8]>> + 'a>;
 
 /// A weight file as it was promised.
 pub(crate) struct Promised<'a> {
@@ -246,26 +250,25 @@ impl<'a> Passage<'a> {
         name: &str,
         bytes: &[u8],
     ) -> Result<(String, u64), ConvertError> {
-        let other = self.write_pieces(sink, name, || [bytes]).await?;
+        let other = self.write_pieces(sink, name, &|| Box::new(std::iter::once(bytes.into()))).await?;
         Ok(self.keep_other(other))
     }
 
     /// Writes a file piece by piece, and reads it back. The pieces are asked for twice: first for their lengths.
-    pub(crate) async fn write_pieces<P: IntoIterator<Item: AsRef<[u8]>>>(
+    pub(crate) async fn write_pieces<'p>(
         &self,
         sink: &mut dyn Sink,
         name: &str,
-        pieces: impl Fn() -> P,
+        pieces: &dyn Fn() -> Pieces<'p>,
     ) -> Result<OtherFile, ConvertError> {
-        let lengths = pieces().into_iter().map(|piece| length(piece.as_ref()));
+        let lengths = pieces().map(|piece| length(&piece));
         let len = lengths.fold(0, u64::saturating_add);
         sink.create(name, len).await?;
         let (mut hash, mut offset) = (Sha256::new(), 0);
         for piece in pieces() {
-            let piece = piece.as_ref();
-            sink.write_at(name, offset, piece).await?;
-            hash.update(piece);
-            offset += length(piece);
+            sink.write_at(name, offset, &piece).await?;
+            hash.update(&piece);
+            offset += length(&piece);
             self.step(name, 0)?;
         }
         self.end_other(sink, name, len, Sha(hash.finalize().into())).await

@@ -181,7 +181,7 @@ impl<'a> Job<'a> {
             let of = (self.checkpoint, self.model);
             manifest::of_conversion(of, self.plan, self.recipe, &sources, &self.passage, &self.errors)
         };
-        let manifest = self.passage.write_pieces(sink, manifest::NAME, manifest).await?;
+        let manifest = self.passage.write_pieces(sink, manifest::NAME, &manifest).await?;
         files.push(self.passage.keep_other(manifest));
         self.passage.check_sources().await?;
         Ok(files)

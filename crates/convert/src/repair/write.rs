@@ -7,7 +7,7 @@ use super::{Origin, RepairFile, RepairPlan, RepairTensor};
 use crate::configs::producer;
 use crate::error::ConvertError;
 use crate::manifest;
-use crate::passage::{Passage, Promised, length, settle, sized};
+use crate::passage::{Passage, Pieces, Promised, length, settle, sized};
 use crate::survey::SourceFile;
 use crate::write::TensorWriter;
 use quantscope_audit::Checkpoint;
@@ -106,7 +106,7 @@ impl<'a> Job<'a> {
         for name in &self.plan.copies {
             files.extend(self.passage.copy_file(sink, name).await?);
         }
-        let manifest = self.passage.write_pieces(sink, manifest::NAME, || self.manifest(&sources)).await?;
+        let manifest = self.passage.write_pieces(sink, manifest::NAME, &|| self.manifest(&sources)).await?;
         files.push(self.passage.keep_other(manifest));
         self.passage.check_sources().await?;
         Ok(files)
@@ -247,7 +247,7 @@ impl<'a> Job<'a> {
     }
 
     /// The manifest of a repair: the same fields as a conversion's, and the changes in place of a recipe.
-    fn manifest<'s>(&'s self, sources: &[SourceFile]) -> Box<dyn Iterator<Item = Vec<u8>> + 's> {
+    fn manifest<'s>(&'s self, sources: &[SourceFile]) -> Pieces<'s> {
         let file = |f: &RepairFile| manifest::weight_file(&f.name, f.len, &f.header);
         let files: Vec<Value> = self.plan.files.iter().map(file).collect();
         let about = json!({
