@@ -6,6 +6,7 @@ pub mod forgiven;
 pub mod format_pages;
 pub mod jobs;
 pub mod manifest;
+pub mod planned;
 pub mod sink;
 pub mod specimen;
 pub mod tally;

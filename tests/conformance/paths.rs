@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use quantscope_format::{Limits, MemorySource, Uncontrolled};
-use quantscope_session::api::{ConvertRequest, PlanDocument};
+use quantscope_session::api::ConvertRequest;
 use quantscope_session::{CpuEngine, Engines, InputFile, Session};
 use quantscope_tests::data;
 use quantscope_tests::jobs::{Files, convert, files_of, weights};
 use quantscope_tests::manifest::json_of;
+use quantscope_tests::planned::Planned;
 use quantscope_tests::sink::MemorySink;
 use quantscope_tests::tensors::{Tensors, floats};
 use serde_json::{Value, json};
@@ -37,8 +38,8 @@ fn session(files: &Files) -> Session {
     .unwrap()
 }
 
-fn plan(files: &Files, id: &str) -> PlanDocument {
-    session(files).plan_document(&to(id)).unwrap()
+fn plan(files: &Files, id: &str) -> Planned {
+    Planned::of(&session(files), &to(id))
 }
 
 /// A case of the made ones: its source, and the config beside it.

@@ -5,29 +5,30 @@
 
 use quantscope_format::{Limits, Uncontrolled};
 use quantscope_session::Session;
-use quantscope_session::api::{ConvertRequest, PlanDocument};
+use quantscope_session::api::ConvertRequest;
 use quantscope_tests::data;
 use quantscope_tests::jobs::{convert, files_of, weights};
 use quantscope_tests::manifest::manifest;
 use quantscope_tests::open_folder;
+use quantscope_tests::planned::{PlanTensor, Planned};
 use quantscope_tests::tensors::{Tensors, floats};
 use std::collections::BTreeSet;
 
 /// The plan of a folder, and the tensor bytes that were read for it.
-fn plan(folder: &str, request: &ConvertRequest) -> (PlanDocument, u64) {
+fn plan(folder: &str, request: &ConvertRequest) -> (Planned, u64) {
     let (files, asked) = open_folder(&data(folder));
     let session =
         futures_executor::block_on(Session::open(folder, files, Limits::default(), &Uncontrolled)).unwrap();
     let before = asked.get();
-    let document = session.plan_document(request).unwrap();
-    (document, asked.get() - before)
+    let planned = Planned::of(&session, request);
+    (planned, asked.get() - before)
 }
 
 fn to(id: &str) -> ConvertRequest {
     ConvertRequest { to: id.into(), ..ConvertRequest::default() }
 }
 
-fn by_name<'p>(plan: &'p PlanDocument, name: &str) -> &'p quantscope_session::api::PlanTensor {
+fn by_name<'p>(plan: &'p Planned, name: &str) -> &'p PlanTensor {
     plan.tensors.iter().find(|t| t.name == name).unwrap()
 }
 
