@@ -237,11 +237,13 @@ test("a conversion's result beside its source: the errors are those of the manif
   await expect(part(page, "second-drop")).toBeVisible();
 });
 
-/** Two checkpoints of plain layers, one of them with other values in every layer. */
+/** Two checkpoints of plain layers, one of them with other values in every layer: half a gigabyte to compare, which takes
+ * longer than finding the button. */
 function large(root) {
   for (const [name, seed] of [["a", 1], ["b", 2]]) {
-    const tensors = new Map(Array.from({ length: 24 }, (_, index) => [
-      `layers.${index}.weight`, { dtype: "BF16", shape: [1024, 2048], bytes: weights(1024 * 2048, seed * 100 + index) },
+    const values = Array.from({ length: 4 }, (_, index) => weights(1024 * 2048, seed * 100 + index));
+    const tensors = new Map(Array.from({ length: 64 }, (_, index) => [
+      `layers.${index}.weight`, { dtype: "BF16", shape: [1024, 2048], bytes: values[index % 4] },
     ]));
     mkdirSync(join(root, name));
     writeTensors(join(root, name, "model.safetensors"), { tensors });
