@@ -7,7 +7,7 @@ use super::peers::Peers;
 /// Columns of the generated matrices.
 const COLS: &str = "14336";
 const ROWS: &str = "4096";
-/// Rows for what takes long.
+/// Rows for what takes long in WebAssembly.
 const FEW_ROWS: &str = "512";
 
 /// Rows that measure the command-line tool.
@@ -199,11 +199,11 @@ fn packing_in_python(inputs: &Inputs, peers: &Peers) -> Vec<Row> {
     let gaussian = inputs.file("gaussian.bin");
     let row = |name, against, target, peer: &str| Row {
         name,
-        what: "BF16 to NVFP4, 512 × 14336, all cores, maximum included",
+        what: "BF16 to NVFP4, 4096 × 14336, all cores, maximum included",
         against,
         target,
-        ours: native(inputs, &["nvfp4", &gaussian, FEW_ROWS, COLS]),
-        peer: peers.python(&[peer, &gaussian, FEW_ROWS, COLS]),
+        ours: native(inputs, &["nvfp4", &gaussian, ROWS, COLS]),
+        peer: peers.python(&[peer, &gaussian, ROWS, COLS]),
         same_result: true,
         clock: Clock::Wall,
     };
